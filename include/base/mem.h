@@ -1,0 +1,41 @@
+/*
+ * mem - allocation with one stated policy, and arenas.
+ *
+ * Policy: these functions never return NULL. When the system has no memory left the process says so on stderr and
+ * ends with status 1; everything acknowledged is in the database, and the service manager starts a new process. What a
+ * peer can make grow (bodies, answers, queues) never gets here unbounded: it lives in a struct buf or a counted queue
+ * with a maximum, and reaching that is an ordinary error.
+ *
+ * Thread: all functions are thread-safe, except that one arena belongs to one thread at a time.
+ */
+#ifndef ATSYNC_BASE_MEM_H
+#define ATSYNC_BASE_MEM_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#include "base/compiler.h"
+
+void *mem_alloc(size_t size);                         /* uninitialised; size 0 counts as 1 */
+void *mem_zalloc(size_t size);                        /* zeroed */
+void *mem_array(size_t count, size_t size);           /* zeroed; an overflowing product ends the process */
+void *mem_grow(void *old, size_t count, size_t size); /* realloc with overflow check; new part uninitialised */
+char *mem_strdup(const char *s);                      /* NULL gives NULL */
+char *mem_strndup(const char *s, size_t len);
+char *mem_printf(const char *fmt, ...) ATS_PRINTF(1, 2);
+void mem_free(void *p);              /* NULL is harmless */
+void mem_wipe(void *p, size_t size); /* overwrites in a way the compiler keeps */
+void mem_free_secret(char *s);       /* wipes a string, then frees it; NULL is harmless */
+
+/* The memory of one job: allocate freely, free once. */
+struct arena;
+struct arena *arena_new(void);
+void arena_free(struct arena *a);                   /* NULL is harmless */
+void arena_reset(struct arena *a);                  /* forgets everything, keeps the first block */
+void *arena_alloc(struct arena *a, size_t size);    /* zeroed, aligned for any type; lives as long as the arena */
+char *arena_strdup(struct arena *a, const char *s); /* NULL gives NULL */
+char *arena_strndup(struct arena *a, const char *s, size_t len);
+char *arena_printf(struct arena *a, const char *fmt, ...) ATS_PRINTF(2, 3);
+char *arena_vprintf(struct arena *a, const char *fmt, va_list ap) ATS_PRINTF(2, 0);
+
+#endif

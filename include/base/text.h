@@ -1,0 +1,39 @@
+/*
+ * text - small pure functions on strings and numbers as text.
+ *
+ * Numbers are parsed whole or not at all: outputs stay untouched on failure.
+ */
+#ifndef ATSYNC_BASE_TEXT_H
+#define ATSYNC_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+struct num_text {
+    char s[24];
+};
+struct num_text num_text(int64_t n); /* by value: use as num_text(n).s inside one full expression */
+
+bool text_to_i64(const char *s, int64_t min, int64_t max, int64_t *ret) ATS_MUSTCHECK;
+bool text_to_double(const char *s, double *ret) ATS_MUSTCHECK; /* JSON number syntax, finite */
+
+/* "500ms", "5s", "15m", "12h", "3d" -> milliseconds; "0" alone is allowed. */
+bool text_to_duration_ms(const char *s, int64_t *ret_ms) ATS_MUSTCHECK;
+/* "512", "512B", "64KiB", "4MiB", "1GiB" -> bytes. */
+bool text_to_size_bytes(const char *s, int64_t *ret_bytes) ATS_MUSTCHECK;
+
+bool text_starts(const char *s, const char *prefix);
+bool text_eq(const char *a, const char *b);   /* both may be NULL: NULL equals only NULL */
+bool text_ieq(const char *a, const char *b);  /* ASCII case-insensitive */
+bool text_is_utf8(const char *s, size_t len); /* RFC 3629: no surrogates, no overlong forms */
+size_t text_utf8_chars(const char *s);        /* code points of valid UTF-8 */
+/* The longest prefix of at most max_bytes that does not cut a code point. */
+size_t text_utf8_cut(const char *s, size_t len, size_t max_bytes);
+/* Levenshtein distance, for "did you mean"; a string over 64 bytes is UINT_MAX away from anything. */
+unsigned text_distance(const char *a, const char *b);
+uint64_t text_hash64(const void *bytes, size_t len); /* FNV-1a: for hash tables, not against an adversary */
+
+#endif

@@ -1,0 +1,237 @@
+#include "base/mem.h"
+
+#include <stdint.h>
+#include <unistd.h>
+
+enum {
+    ARENA_BLOCK_BYTES = 16 * 1024,
+    ARENA_BLOCK_MAX_BYTES = 1024 * 1024, /* doubling stops here: what one job wastes stays small */
+};
+
+/* No allocation, no stdio and no atexit handlers: none of them can be trusted now. */
+ATS_NORETURN static void mem_exhausted(void)
+{
+    static const char why[] = "level=error msg=\"out of memory, the process ends; nothing acknowledged is lost\"\n";
+    ssize_t n = write(STDERR_FILENO, why, sizeof why - 1);
+
+    (void)n;
+    _exit(1);
+}
+
+static size_t mem_product(size_t count, size_t size)
+{
+    size_t product;
+
+    if (__builtin_mul_overflow(count, size, &product))
+        mem_exhausted();
+    return product;
+}
+
+void *mem_alloc(size_t size)
+{
+    void *p = malloc(size > 0 ? size : 1);
+
+    if (p == NULL)
+        mem_exhausted();
+    return p;
+}
+
+void *mem_zalloc(size_t size)
+{
+    return mem_array(1, size);
+}
+
+void *mem_array(size_t count, size_t size)
+{
+    size_t bytes = mem_product(count, size);
+    void *p = calloc(1, bytes > 0 ? bytes : 1);
+
+    if (p == NULL)
+        mem_exhausted();
+    return p;
+}
+
+void *mem_grow(void *old, size_t count, size_t size)
+{
+    size_t bytes = mem_product(count, size);
+    void *p = realloc(old, bytes > 0 ? bytes : 1);
+
+    if (p == NULL)
+        mem_exhausted();
+    return p;
+}
+
+char *mem_strdup(const char *s)
+{
+    return s != NULL ? mem_strndup(s, strlen(s)) : NULL;
+}
+
+char *mem_strndup(const char *s, size_t len)
+{
+    char *copy;
+
+    if (len == SIZE_MAX)
+        mem_exhausted();
+    copy = mem_alloc(len + 1);
+    if (len > 0)
+        memcpy(copy, s, len);
+    copy[len] = '\0';
+    return copy;
+}
+
+char *mem_printf(const char *fmt, ...)
+{
+    char *text = NULL;
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vasprintf(&text, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        mem_exhausted();
+    return text;
+}
+
+void mem_free(void *p)
+{
+    free(p);
+}
+
+void mem_wipe(void *p, size_t size)
+{
+    if (size > 0)
+        explicit_bzero(p, size);
+}
+
+void mem_free_secret(char *s)
+{
+    if (s != NULL)
+        mem_wipe(s, strlen(s));
+    free(s);
+}
+
+struct arena_block {
+    struct arena_block *next; /* the block before this one; NULL for the first */
+    size_t size;              /* of bytes[] */
+    size_t used;
+    _Alignas(max_align_t) unsigned char bytes[];
+};
+
+struct arena {
+    struct arena_block *current;
+    size_t next_size; /* of the next ordinary block */
+};
+
+static struct arena_block *arena_block_new(size_t size, struct arena_block *next)
+{
+    struct arena_block *block;
+
+    if (size > SIZE_MAX - sizeof *block)
+        mem_exhausted();
+    block = mem_alloc(sizeof *block + size);
+    block->next = next;
+    block->size = size;
+    block->used = 0;
+    return block;
+}
+
+struct arena *arena_new(void)
+{
+    struct arena *a = mem_alloc(sizeof *a);
+
+    a->current = arena_block_new(ARENA_BLOCK_BYTES, NULL);
+    a->next_size = 2 * (size_t)ARENA_BLOCK_BYTES;
+    return a;
+}
+
+void arena_free(struct arena *a)
+{
+    if (a == NULL)
+        return;
+    arena_reset(a);
+    mem_free(a->current);
+    mem_free(a);
+}
+
+void arena_reset(struct arena *a)
+{
+    while (a->current->next != NULL) {
+        struct arena_block *block = a->current;
+
+        a->current = block->next;
+        mem_free(block);
+    }
+    a->current->used = 0;
+    a->next_size = 2 * (size_t)ARENA_BLOCK_BYTES;
+}
+
+/* A block that surely holds `size` bytes. The rest of the block before it is given up, at most half of it is lost on
+ * average, and it keeps allocation to one comparison. */
+static void arena_add_block(struct arena *a, size_t size)
+{
+    size_t block_size = size > a->next_size ? size : a->next_size;
+
+    a->current = arena_block_new(block_size, a->current);
+    if (a->next_size < ARENA_BLOCK_MAX_BYTES)
+        a->next_size *= 2;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+    const size_t align = _Alignof(max_align_t);
+    void *p;
+
+    if (size > SIZE_MAX - align)
+        mem_exhausted();
+    size = size > 0 ? (size + align - 1) / align * align : align;
+    if (size > a->current->size - a->current->used)
+        arena_add_block(a, size);
+    p = a->current->bytes + a->current->used;
+    a->current->used += size;
+    return memset(p, 0, size);
+}
+
+char *arena_strdup(struct arena *a, const char *s)
+{
+    return s != NULL ? arena_strndup(a, s, strlen(s)) : NULL;
+}
+
+char *arena_strndup(struct arena *a, const char *s, size_t len)
+{
+    char *copy;
+
+    if (len == SIZE_MAX)
+        mem_exhausted();
+    copy = arena_alloc(a, len + 1);
+    if (len > 0)
+        memcpy(copy, s, len);
+    return copy;
+}
+
+char *arena_printf(struct arena *a, const char *fmt, ...)
+{
+    va_list ap;
+    char *text;
+
+    va_start(ap, fmt);
+    text = arena_vprintf(a, fmt, ap);
+    va_end(ap);
+    return text;
+}
+
+char *arena_vprintf(struct arena *a, const char *fmt, va_list ap)
+{
+    va_list again;
+    char *text;
+    int n;
+
+    va_copy(again, ap);
+    n = vsnprintf(NULL, 0, fmt, again);
+    va_end(again);
+    if (n < 0)
+        mem_exhausted();
+    text = arena_alloc(a, (size_t)n + 1);
+    (void)vsnprintf(text, (size_t)n + 1, fmt, ap);
+    return text;
+}
