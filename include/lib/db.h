@@ -1,0 +1,108 @@
+/*
+ * db - one connection to PostgreSQL (the only file that knows libpq).
+ *
+ * Every statement is a constant text from sql/ with parameters ($1…): nothing here or above builds SQL out of
+ * values. Results and parameters travel in binary. The caller states the shape it expects, and another shape is ST_INTERNAL.
+ * No session state is needed between calls, so a pooler in transaction mode may stand in between.
+ *
+ * Failures: ST_UNAVAILABLE (no connection, server going down, read-only server after a failover: the connection is closed and the
+ * next call connects anew), ST_UNCERTAIN (the connection broke while a statement or COMMIT was under way), ST_CONFLICT (serialization failure, deadlock, unique
+ * violation), ST_DENIED (permission), ST_LIMIT (disk full, out of memory or connections there), ST_INVALID (data exceptions), ST_INTERNAL (the rest: our SQL is wrong).
+ * db_sqlstate() tells more. Thread: one struct db belongs to one thread at a time, except db_cancel().
+ */
+#ifndef ATSYNC_LIB_DB_H
+#define ATSYNC_LIB_DB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/status.h"
+
+struct db;
+struct db_result;
+
+/* Generated from sql/stmt/NAME.sql: see build/gen/sql.h. */
+struct sql_stmt {
+    const char *name; /* file name without .sql, for messages and statistics */
+    const char *text;
+};
+
+enum db_shape {
+    DB_COMMAND, /* no rows are returned */
+    DB_ROW,     /* exactly one row */
+    DB_MAYBE,   /* no row or one */
+    DB_ROWS,    /* any number of rows */
+};
+
+/* conninfo: anything libpq takes, several hosts included. Time limits for connecting and for dead peers are added
+ * where it says nothing (connect_timeout=5, tcp_user_timeout=10000, keepalives, target_session_attrs=read-write). Does not connect yet. */
+struct db *db_new(const char *conninfo, const char *application_name);
+void db_free(struct db *db); /* NULL is harmless */
+void db_set_timeout(struct db *db, int timeout_ms); /* longest wait for one statement; default 30,000 */
+
+int db_connect(struct db *db, struct errmsg *err) ATS_MUSTCHECK; /* does nothing when connected */
+void db_disconnect(struct db *db);
+bool db_is_connected(const struct db *db);
+int db_server_version(struct db *db); /* 150018 for 15.18; 0 when not connected */
+
+/* ---- parameters: a fixed array filled in order; values are borrowed until the call returns */
+enum { DB_PARAMS_MAX = 32 };
+struct db_params {
+    unsigned count;
+    uint32_t types[DB_PARAMS_MAX];
+    const char *values[DB_PARAMS_MAX];
+    int lengths[DB_PARAMS_MAX];
+    char inline_bytes[DB_PARAMS_MAX][8];
+};
+void db_params_init(struct db_params *p);
+void db_add_text(struct db_params *p, const char *s); /* NULL is SQL null; must be plain UTF-8 (see json_plain) */
+void db_add_i64(struct db_params *p, int64_t n);
+void db_add_i32(struct db_params *p, int32_t n);
+void db_add_bool(struct db_params *p, bool b);
+void db_add_time(struct db_params *p, int64_t unix_us); /* timestamptz; INT64_MIN is SQL null */
+void db_add_bytes(struct db_params *p, const void *bytes, size_t len);
+
+/* ---- array parameters, one per column of a batch. Element order is the order of adding. */
+enum db_elem { DB_TEXT_ARRAY, DB_BYTES_ARRAY, DB_I64_ARRAY, DB_I32_ARRAY, DB_BOOL_ARRAY, DB_TIME_ARRAY };
+#define DB_NULL_I64 INT64_MIN
+struct db_array;
+struct db_array *db_array_new(enum db_elem type);
+void db_array_free(struct db_array *a);
+void db_array_reset(struct db_array *a);
+void db_array_text(struct db_array *a, const char *s); /* NULL is null */
+void db_array_bytes(struct db_array *a, const void *bytes, size_t len); /* bytes NULL is null */
+void db_array_i64(struct db_array *a, int64_t n); /* also int4, bool and time arrays; DB_NULL_I64 is null */
+void db_add_array(struct db_params *p, struct db_array *a); /* the array stays the caller's */
+
+/* ---- statements */
+/* params may be NULL. ret may be NULL for DB_COMMAND; otherwise *ret is freed by db_result_free. */
+int db_exec(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
+            struct db_result **ret, struct errmsg *err) ATS_MUSTCHECK;
+/* A script of several statements without parameters or results (migrations only). */
+int db_script(struct db *db, const char *name, const char *text, struct errmsg *err) ATS_MUSTCHECK;
+int db_begin(struct db *db, struct errmsg *err) ATS_MUSTCHECK;
+int db_commit(struct db *db, struct errmsg *err) ATS_MUSTCHECK; /* ST_UNCERTAIN if the answer was lost */
+void db_rollback(struct db *db);
+const char *db_sqlstate(const struct db *db); /* of the last failure; "" if it had none */
+
+size_t db_rows(const struct db_result *r);
+bool db_is_null(const struct db_result *r, size_t row, int col);
+const char *db_text(const struct db_result *r, size_t row, int col); /* NULL for null; lives as long as the result */
+int64_t db_i64(const struct db_result *r, size_t row, int col);      /* int2, int4, int8; 0 for null */
+bool db_bool(const struct db_result *r, size_t row, int col);
+double db_double(const struct db_result *r, size_t row, int col);    /* float8 only: cast in the statement */
+int64_t db_time(const struct db_result *r, size_t row, int col);     /* microseconds since 1970; INT64_MIN for null */
+const void *db_bytes(const struct db_result *r, size_t row, int col, size_t *ret_len);
+int db_columns(const struct db_result *r);
+const char *db_column_name(const struct db_result *r, int col);
+void db_result_free(struct db_result *r); /* NULL is harmless */
+
+/* ---- LISTEN: needs a connection of its own, directly to the server */
+int db_listen(struct db *db, const char *channel, struct errmsg *err) ATS_MUSTCHECK; /* channel: a constant identifier */
+int db_fd(const struct db *db); /* for poll(); -1 when not connected */
+/* Reads what has arrived; returns the number of notifications, or a negative status when the connection is gone. */
+int db_notifications(struct db *db, struct errmsg *err);
+
+#endif

@@ -1,0 +1,748 @@
+#include "lib/db.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <poll.h>
+#include <libpq-fe.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+/* Object identifiers of the types that travel as parameters or results: fixed in PostgreSQL's pg_type.dat. */
+enum {
+    OID_BOOL = 16,
+    OID_BYTEA = 17,
+    OID_INT8 = 20,
+    OID_INT4 = 23,
+    OID_TEXT = 25,
+    OID_BOOL_ARRAY = 1000,
+    OID_BYTEA_ARRAY = 1001,
+    OID_INT4_ARRAY = 1007,
+    OID_TEXT_ARRAY = 1009,
+    OID_INT8_ARRAY = 1016,
+    OID_TIMESTAMPTZ = 1184,
+    OID_TIMESTAMPTZ_ARRAY = 1185,
+};
+
+/* PostgreSQL counts microseconds from 2000-01-01. */
+static const int64_t PG_EPOCH_US = INT64_C(946684800000000);
+
+struct db {
+    char *conninfo;
+    char *application_name;
+    PGconn *conn; /* NULL when not connected */
+    int timeout_ms;
+    char sqlstate[6];
+};
+
+struct db_result {
+    PGresult *pg;
+};
+
+/* ---- connection --------------------------------------------------------------------------------------------------- */
+
+struct db *db_new(const char *conninfo, const char *application_name)
+{
+    struct db *db = mem_zalloc(sizeof *db);
+
+    db->conninfo = mem_strdup(conninfo);
+    db->application_name = mem_strdup(application_name);
+    db->timeout_ms = 30000;
+    return db;
+}
+
+void db_free(struct db *db)
+{
+    if (!db) {
+        return;
+    }
+    db_disconnect(db);
+    mem_free_secret(db->conninfo);
+    mem_free(db->application_name);
+    mem_free(db);
+}
+
+void db_set_timeout(struct db *db, int timeout_ms)
+{
+    db->timeout_ms = timeout_ms;
+}
+
+void db_disconnect(struct db *db)
+{
+    PQfinish(db->conn);
+    db->conn = NULL;
+}
+
+bool db_is_connected(const struct db *db)
+{
+    return db->conn != NULL;
+}
+
+int db_server_version(struct db *db)
+{
+    return db->conn ? PQserverVersion(db->conn) : 0;
+}
+
+const char *db_sqlstate(const struct db *db)
+{
+    return db->sqlstate;
+}
+
+/* libpq's messages end in a line break and may go over several lines: one line for our errmsg. */
+static int fail_text(struct errmsg *err, int st, const char *what, const char *message)
+{
+    char line[400];
+    size_t n = 0;
+
+    for (const char *p = message; *p && n + 1 < sizeof line; p++) {
+        if (*p != '\n') {
+            line[n++] = *p;
+        } else if (p[1] != '\0' && n + 2 < sizeof line) {
+            line[n++] = ';';
+            line[n++] = ' ';
+        }
+    }
+    line[n] = '\0';
+    return err_set(err, st, "%s: %s", what, line);
+}
+
+/* What the caller's conninfo does not say itself gets our limits, so that a dead peer is noticed within seconds. */
+static PGconn *connect_with_defaults(const struct db *db, char **ret_error)
+{
+    static const char *const defaults[][2] = {
+        {"connect_timeout", "5"},     {"tcp_user_timeout", "10000"}, {"keepalives_idle", "10"},
+        {"keepalives_interval", "5"}, {"keepalives_count", "3"},     {"target_session_attrs", "read-write"},
+        {"client_encoding", "UTF8"},
+    };
+    enum { EXTRA = ATS_COUNT(defaults) + 2 };
+    PQconninfoOption *given = PQconninfoParse(db->conninfo, ret_error);
+    const char **keys;
+    const char **values;
+    size_t count = 0;
+    size_t n = 0;
+    PGconn *conn;
+
+    if (!given) {
+        return NULL;
+    }
+    for (PQconninfoOption *o = given; o->keyword; o++) {
+        count++;
+    }
+    keys = mem_array(count + EXTRA, sizeof *keys);
+    values = mem_array(count + EXTRA, sizeof *values);
+    for (PQconninfoOption *o = given; o->keyword; o++) {
+        if (o->val) {
+            keys[n] = o->keyword;
+            values[n++] = o->val;
+        }
+    }
+    for (size_t i = 0; i < ATS_COUNT(defaults); i++) {
+        bool said = false;
+
+        for (size_t k = 0; k < n; k++) {
+            said = said || strcmp(keys[k], defaults[i][0]) == 0;
+        }
+        if (!said) {
+            keys[n] = defaults[i][0];
+            values[n++] = defaults[i][1];
+        }
+    }
+    keys[n] = "fallback_application_name";
+    values[n++] = db->application_name;
+    conn = PQconnectdbParams(keys, values, 0);
+    mem_free(keys);
+    mem_free(values);
+    PQconninfoFree(given);
+    return conn;
+}
+
+static void ignore_notice(void *ctx, const PGresult *result)
+{
+    (void)ctx;
+    (void)result;
+}
+
+int db_connect(struct db *db, struct errmsg *err)
+{
+    char *parse_error = NULL;
+    int st;
+
+    if (db->conn) {
+        return ST_OK;
+    }
+    db->sqlstate[0] = '\0';
+    PGconn *conn = connect_with_defaults(db, &parse_error);
+
+    if (!conn) {
+        st = fail_text(err, ST_INVALID, "database.conninfo is not valid", parse_error ? parse_error : "");
+        PQfreemem(parse_error);
+        return st;
+    }
+    if (PQstatus(conn) != CONNECTION_OK) {
+        st = fail_text(err, ST_UNAVAILABLE, "cannot connect to the database", PQerrorMessage(conn));
+        PQfinish(conn);
+        return st;
+    }
+    PQsetNoticeReceiver(conn, ignore_notice, NULL);
+    db->conn = conn;
+    return ST_OK;
+}
+
+/* ---- parameters --------------------------------------------------------------------------------------------------- */
+
+void db_params_init(struct db_params *p)
+{
+    p->count = 0;
+}
+
+static unsigned next_param(struct db_params *p, uint32_t type, const char *value, int length)
+{
+    unsigned i = p->count;
+
+    if (i >= DB_PARAMS_MAX) {
+        fputs("atsyncd: too many SQL parameters\n", stderr);
+        abort();
+    }
+    p->types[i] = type;
+    p->values[i] = value;
+    p->lengths[i] = length;
+    p->count++;
+    return i;
+}
+
+static void add_inline(struct db_params *p, uint32_t type, const void *bytes, int length)
+{
+    unsigned i = next_param(p, type, NULL, length);
+
+    memcpy(p->inline_bytes[i], bytes, (size_t)length);
+    p->values[i] = p->inline_bytes[i];
+}
+
+void db_add_text(struct db_params *p, const char *s)
+{
+    next_param(p, OID_TEXT, s, s ? (int)strlen(s) : 0);
+}
+
+void db_add_i64(struct db_params *p, int64_t n)
+{
+    uint64_t wire = htobe64((uint64_t)n);
+
+    add_inline(p, OID_INT8, &wire, sizeof wire);
+}
+
+void db_add_i32(struct db_params *p, int32_t n)
+{
+    uint32_t wire = htobe32((uint32_t)n);
+
+    add_inline(p, OID_INT4, &wire, sizeof wire);
+}
+
+void db_add_bool(struct db_params *p, bool b)
+{
+    char wire = b ? 1 : 0;
+
+    add_inline(p, OID_BOOL, &wire, 1);
+}
+
+void db_add_time(struct db_params *p, int64_t unix_us)
+{
+    uint64_t wire = htobe64((uint64_t)(unix_us - PG_EPOCH_US));
+
+    if (unix_us == INT64_MIN) {
+        next_param(p, OID_TIMESTAMPTZ, NULL, 0);
+    } else {
+        add_inline(p, OID_TIMESTAMPTZ, &wire, sizeof wire);
+    }
+}
+
+void db_add_bytes(struct db_params *p, const void *bytes, size_t len)
+{
+    next_param(p, OID_BYTEA, bytes, (int)len);
+}
+
+/* ---- arrays in PostgreSQL's binary format: dimensions, has-null, element type, size, lower bound, then the elements ------ */
+
+struct db_array {
+    enum db_elem type;
+    uint32_t count;
+    bool has_null;
+    struct buf bytes; /* begins with room for the header */
+};
+
+enum { ARRAY_HEADER_BYTES = 20 };
+
+struct db_array *db_array_new(enum db_elem type)
+{
+    struct db_array *a = mem_zalloc(sizeof *a);
+
+    a->type = type;
+    buf_init(&a->bytes, INT32_MAX / 2);
+    db_array_reset(a);
+    return a;
+}
+
+void db_array_free(struct db_array *a)
+{
+    if (a) {
+        buf_free(&a->bytes);
+        mem_free(a);
+    }
+}
+
+void db_array_reset(struct db_array *a)
+{
+    static const char header[ARRAY_HEADER_BYTES] = {0};
+
+    buf_reset(&a->bytes);
+    buf_add(&a->bytes, header, sizeof header);
+    a->count = 0;
+    a->has_null = false;
+}
+
+static void put_u32(struct buf *b, uint32_t n)
+{
+    uint32_t wire = htobe32(n);
+
+    buf_add(b, &wire, sizeof wire);
+}
+
+static void add_null(struct db_array *a)
+{
+    put_u32(&a->bytes, UINT32_MAX);
+    a->has_null = true;
+    a->count++;
+}
+
+void db_array_bytes(struct db_array *a, const void *bytes, size_t len)
+{
+    if (!bytes) {
+        add_null(a);
+        return;
+    }
+    put_u32(&a->bytes, (uint32_t)len);
+    buf_add(&a->bytes, bytes, len);
+    a->count++;
+}
+
+void db_array_text(struct db_array *a, const char *s)
+{
+    db_array_bytes(a, s, s ? strlen(s) : 0);
+}
+
+void db_array_i64(struct db_array *a, int64_t n)
+{
+    uint64_t wire8;
+    uint32_t wire4;
+    char wire1;
+
+    if (n == DB_NULL_I64) {
+        add_null(a);
+        return;
+    }
+    switch (a->type) {
+    case DB_TIME_ARRAY:
+        wire8 = htobe64((uint64_t)(n - PG_EPOCH_US));
+        db_array_bytes(a, &wire8, sizeof wire8);
+        break;
+    case DB_I64_ARRAY:
+        wire8 = htobe64((uint64_t)n);
+        db_array_bytes(a, &wire8, sizeof wire8);
+        break;
+    case DB_I32_ARRAY:
+        wire4 = htobe32((uint32_t)(int32_t)n);
+        db_array_bytes(a, &wire4, sizeof wire4);
+        break;
+    case DB_BOOL_ARRAY:
+        wire1 = n ? 1 : 0;
+        db_array_bytes(a, &wire1, 1);
+        break;
+    case DB_TEXT_ARRAY:
+    case DB_BYTES_ARRAY:
+        break; /* not numbers */
+    }
+}
+
+static uint32_t array_oid(enum db_elem type, uint32_t *ret_element)
+{
+    switch (type) {
+    case DB_TEXT_ARRAY:
+        *ret_element = OID_TEXT;
+        return OID_TEXT_ARRAY;
+    case DB_BYTES_ARRAY:
+        *ret_element = OID_BYTEA;
+        return OID_BYTEA_ARRAY;
+    case DB_I64_ARRAY:
+        *ret_element = OID_INT8;
+        return OID_INT8_ARRAY;
+    case DB_I32_ARRAY:
+        *ret_element = OID_INT4;
+        return OID_INT4_ARRAY;
+    case DB_BOOL_ARRAY:
+        *ret_element = OID_BOOL;
+        return OID_BOOL_ARRAY;
+    case DB_TIME_ARRAY:
+        *ret_element = OID_TIMESTAMPTZ;
+        return OID_TIMESTAMPTZ_ARRAY;
+    }
+    abort();
+}
+
+void db_add_array(struct db_params *p, struct db_array *a)
+{
+    uint32_t element;
+    uint32_t type = array_oid(a->type, &element);
+    uint32_t header[5] = {htobe32(a->count > 0 ? 1 : 0), htobe32(a->has_null ? 1 : 0), htobe32(element),
+                          htobe32(a->count), htobe32(1)};
+
+    memcpy(a->bytes.data, header, sizeof header);
+    next_param(p, type, a->bytes.data, a->count > 0 ? (int)a->bytes.len : 12); /* an empty array has no dimension */
+}
+
+/* ---- statements --------------------------------------------------------------------------------------------------- */
+
+struct class_row {
+    const char *prefix; /* of the SQLSTATE */
+    enum status status;
+};
+
+/* https://www.postgresql.org/docs/current/errcodes-appendix.html; the first row that fits decides. */
+static const struct class_row classes[] = {
+    {"08", ST_UNAVAILABLE},    /* connection exceptions */
+    {"57P", ST_UNAVAILABLE},   /* server shutting down, starting, database dropped, idle time-outs */
+    {"25006", ST_UNAVAILABLE}, /* read-only transaction: we are on a standby now */
+    {"40003", ST_UNCERTAIN},   /* statement completion unknown */
+    {"40", ST_CONFLICT},       /* serialization failure, deadlock */
+    {"55P03", ST_CONFLICT},    /* lock not available */
+    {"23", ST_CONFLICT},       /* integrity constraint */
+    {"53", ST_LIMIT},          /* disk full, out of memory, too many connections */
+    {"57014", ST_UNAVAILABLE}, /* cancelled: statement_timeout or an administrator */
+    {"58", ST_UNAVAILABLE},    /* system errors of the server, I/O */
+    {"28", ST_DENIED},         {"42501", ST_DENIED},
+    {"22", ST_INVALID},        /* data exceptions */
+};
+
+static int classify(const char *sqlstate)
+{
+    for (size_t i = 0; i < ATS_COUNT(classes); i++) {
+        if (strncmp(sqlstate, classes[i].prefix, strlen(classes[i].prefix)) == 0) {
+            return classes[i].status;
+        }
+    }
+    return ST_INTERNAL;
+}
+
+/* The connection is of no use any more: closes it. What was under way may have happened (sent) or cannot have (not sent). */
+static int lost(struct db *db, struct errmsg *err, const char *what, bool sent)
+{
+    int st = fail_text(err, sent ? ST_UNCERTAIN : ST_UNAVAILABLE, what, PQerrorMessage(db->conn));
+
+    db_disconnect(db);
+    return st;
+}
+
+static int failed_result(struct db *db, const char *name, const PGresult *result, struct errmsg *err)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    int st;
+
+    if (!state) {
+        return lost(db, err, name, true);
+    }
+    snprintf(db->sqlstate, sizeof db->sqlstate, "%s", state);
+    st = err_set(err, classify(state), "%s: %s (SQLSTATE %s)", name, primary ? primary : "no message", state);
+    if (st == ST_UNAVAILABLE && strcmp(state, "57014") != 0) {
+        db_disconnect(db);
+    }
+    return st;
+}
+
+/* Waits until the answer is complete. false: broken or too late. */
+static bool wait_answer(struct db *db, int64_t deadline_ms)
+{
+    while (PQisBusy(db->conn)) {
+        struct pollfd p = {.fd = PQsocket(db->conn), .events = POLLIN};
+        int64_t left = deadline_ms - clock_mono_ms();
+        int n = left > 0 ? poll(&p, 1, (int)left) : 0;
+
+        if (n == 0 || (n < 0 && errno != EINTR)) {
+            return false;
+        }
+        if (n > 0 && !PQconsumeInput(db->conn)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool flush_request(struct db *db, int64_t deadline_ms)
+{
+    int left;
+
+    while ((left = PQflush(db->conn)) > 0) {
+        struct pollfd p = {.fd = PQsocket(db->conn), .events = POLLIN | POLLOUT};
+        int64_t wait_ms = deadline_ms - clock_mono_ms();
+
+        if (wait_ms <= 0 || (poll(&p, 1, (int)wait_ms) < 0 && errno != EINTR)) {
+            return false;
+        }
+        if ((p.revents & POLLIN) && !PQconsumeInput(db->conn)) {
+            return false;
+        }
+    }
+    return left == 0;
+}
+
+/* Sends what was queued and takes the last result; earlier ones of a script are checked for failure. */
+static int run(struct db *db, const char *name, bool queued, PGresult **ret, struct errmsg *err)
+{
+    int64_t deadline_ms = clock_mono_ms() + db->timeout_ms;
+    PGresult *last = NULL;
+    PGresult *next;
+
+    if (!queued) {
+        return lost(db, err, name, false);
+    }
+    if (!flush_request(db, deadline_ms)) {
+        return lost(db, err, name, true);
+    }
+    for (;;) {
+        if (!wait_answer(db, deadline_ms)) {
+            PQclear(last);
+            if (clock_mono_ms() >= deadline_ms) {
+                db_disconnect(db);
+                return err_set(err, ST_UNCERTAIN, "%s: the database did not answer within %d ms", name, db->timeout_ms);
+            }
+            return lost(db, err, name, true);
+        }
+        next = PQgetResult(db->conn);
+        if (!next) {
+            break;
+        }
+        if (last && PQresultStatus(last) == PGRES_FATAL_ERROR) {
+            PQclear(next); /* keep the first failure */
+        } else {
+            PQclear(last);
+            last = next;
+        }
+    }
+    if (!last) {
+        return lost(db, err, name, true);
+    }
+    ExecStatusType status = PQresultStatus(last);
+
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+        int st = failed_result(db, name, last, err);
+
+        PQclear(last);
+        return st;
+    }
+    *ret = last;
+    return ST_OK;
+}
+
+static int check_shape(const char *name, const PGresult *r, enum db_shape shape, struct errmsg *err)
+{
+    int rows = PQntuples(r);
+    bool tuples = PQresultStatus(r) == PGRES_TUPLES_OK;
+
+    switch (shape) {
+    case DB_COMMAND:
+        return rows == 0 ? ST_OK : err_set(err, ST_INTERNAL, "%s: %d rows came, none were expected", name, rows);
+    case DB_ROW:
+        return rows == 1 ? ST_OK : err_set(err, ST_INTERNAL, "%s: %d rows came, one was expected", name, rows);
+    case DB_MAYBE:
+        return tuples && rows <= 1 ? ST_OK
+                                   : err_set(err, ST_INTERNAL, "%s: %d rows came, at most one was expected", name, rows);
+    case DB_ROWS:
+        return tuples ? ST_OK : err_set(err, ST_INTERNAL, "%s: no rows came, a set was expected", name);
+    }
+    return ST_INTERNAL;
+}
+
+int db_exec(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
+            struct db_result **ret, struct errmsg *err)
+{
+    int formats[DB_PARAMS_MAX];
+    PGresult *pg = NULL;
+    int count = params ? (int)params->count : 0;
+    int st = db_connect(db, err);
+
+    if (st != ST_OK) {
+        return st;
+    }
+    db->sqlstate[0] = '\0';
+    for (int i = 0; i < count; i++) {
+        formats[i] = 1;
+    }
+    st = run(db, stmt->name,
+             PQsendQueryParams(db->conn, stmt->text, count, params ? params->types : NULL, params ? params->values : NULL,
+                               params ? params->lengths : NULL, formats, 1) == 1,
+             &pg, err);
+    if (st == ST_OK) {
+        st = check_shape(stmt->name, pg, shape, err);
+    }
+    if (st == ST_OK && ret) {
+        *ret = mem_zalloc(sizeof **ret);
+        (*ret)->pg = pg;
+        pg = NULL;
+    }
+    PQclear(pg);
+    return st;
+}
+
+int db_script(struct db *db, const char *name, const char *text, struct errmsg *err)
+{
+    PGresult *pg = NULL;
+    int st = db_connect(db, err);
+
+    if (st != ST_OK) {
+        return st;
+    }
+    db->sqlstate[0] = '\0';
+    st = run(db, name, PQsendQuery(db->conn, text) == 1, &pg, err);
+    PQclear(pg);
+    return st;
+}
+
+int db_begin(struct db *db, struct errmsg *err)
+{
+    return db_script(db, "begin", "begin", err);
+}
+
+int db_commit(struct db *db, struct errmsg *err)
+{
+    if (!db->conn) {
+        return err_set(err, ST_UNAVAILABLE, "commit: the connection was lost before");
+    }
+    return db_script(db, "commit", "commit", err);
+}
+
+void db_rollback(struct db *db)
+{
+    struct errmsg ignored;
+
+    if (db->conn && PQtransactionStatus(db->conn) != PQTRANS_IDLE && db_script(db, "rollback", "rollback", &ignored) != ST_OK) {
+        db_disconnect(db);
+    }
+}
+
+/* ---- results ------------------------------------------------------------------------------------------------------ */
+
+size_t db_rows(const struct db_result *r)
+{
+    return (size_t)PQntuples(r->pg);
+}
+
+bool db_is_null(const struct db_result *r, size_t row, int col)
+{
+    return PQgetisnull(r->pg, (int)row, col) == 1;
+}
+
+const char *db_text(const struct db_result *r, size_t row, int col)
+{
+    return db_is_null(r, row, col) ? NULL : PQgetvalue(r->pg, (int)row, col);
+}
+
+int64_t db_i64(const struct db_result *r, size_t row, int col)
+{
+    const char *bytes = PQgetvalue(r->pg, (int)row, col);
+    uint64_t wire8;
+    uint32_t wire4;
+    uint16_t wire2;
+
+    if (db_is_null(r, row, col)) {
+        return 0;
+    }
+    switch (PQgetlength(r->pg, (int)row, col)) {
+    case 8:
+        memcpy(&wire8, bytes, sizeof wire8);
+        return (int64_t)be64toh(wire8);
+    case 4:
+        memcpy(&wire4, bytes, sizeof wire4);
+        return (int32_t)be32toh(wire4);
+    case 2:
+        memcpy(&wire2, bytes, sizeof wire2);
+        return (int16_t)be16toh(wire2);
+    default:
+        return 0;
+    }
+}
+
+bool db_bool(const struct db_result *r, size_t row, int col)
+{
+    return !db_is_null(r, row, col) && PQgetvalue(r->pg, (int)row, col)[0] != 0;
+}
+
+double db_double(const struct db_result *r, size_t row, int col)
+{
+    uint64_t bits = (uint64_t)db_i64(r, row, col);
+    double value;
+
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+int64_t db_time(const struct db_result *r, size_t row, int col)
+{
+    return db_is_null(r, row, col) ? INT64_MIN : db_i64(r, row, col) + PG_EPOCH_US;
+}
+
+const void *db_bytes(const struct db_result *r, size_t row, int col, size_t *ret_len)
+{
+    *ret_len = (size_t)PQgetlength(r->pg, (int)row, col);
+    return db_is_null(r, row, col) ? NULL : PQgetvalue(r->pg, (int)row, col);
+}
+
+int db_columns(const struct db_result *r)
+{
+    return PQnfields(r->pg);
+}
+
+const char *db_column_name(const struct db_result *r, int col)
+{
+    return PQfname(r->pg, col);
+}
+
+void db_result_free(struct db_result *r)
+{
+    if (r) {
+        PQclear(r->pg);
+        mem_free(r);
+    }
+}
+
+/* ---- LISTEN ------------------------------------------------------------------------------------------------------- */
+
+int db_listen(struct db *db, const char *channel, struct errmsg *err)
+{
+    char *statement = mem_printf("listen %s", channel);
+    int st = db_script(db, "listen", statement, err);
+
+    mem_free(statement);
+    return st;
+}
+
+int db_fd(const struct db *db)
+{
+    return db->conn ? PQsocket(db->conn) : -1;
+}
+
+int db_notifications(struct db *db, struct errmsg *err)
+{
+    PGnotify *note;
+    int count = 0;
+
+    if (!db->conn) {
+        return err_set(err, ST_UNAVAILABLE, "listen: not connected");
+    }
+    if (!PQconsumeInput(db->conn)) {
+        return lost(db, err, "listen", false);
+    }
+    while ((note = PQnotifies(db->conn)) != NULL) {
+        PQfreemem(note);
+        count++;
+    }
+    return count;
+}

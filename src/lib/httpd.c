@@ -1,0 +1,1278 @@
+#include "lib/httpd.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <microhttpd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "lib/json.h"
+
+#if MHD_VERSION < 0x00097002
+#error "libmicrohttpd 0.9.71 or newer is needed (enum MHD_Result)"
+#endif
+
+enum {
+    LINGER_MAX = 64, /* connections that are held open only to let the peer read our refusal */
+    LINGER_MS = 5000,
+    LINGER_READ_BYTES = 16 * 1024,
+    DISCARD_MAX_BYTES = 64 * 1024 * 1024, /* of a chunked body that is too large */
+    BACKLOG_TURNS_MAX = 1000,             /* turns of the loop spent on those who had connected before quiesce */
+};
+
+/* Forward secrecy only; what the system's policy forbids stays forbidden. */
+static const char tls_priorities[] = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:-DHE-RSA:%SERVER_PRECEDENCE";
+
+/* Decides the deadline of a connection: libmicrohttpd only knows inactivity, which a dripping sender never shows. */
+enum conn_state {
+    CONN_FRESH,     /* until the first answer */
+    CONN_RECEIVING, /* a later request, from its line on */
+    CONN_WORKING,   /* a handler has the request: no deadline */
+    CONN_SENDING,   /* answered */
+    CONN_IDLE,      /* between two requests */
+    CONN_CUT,       /* shut down by us, libmicrohttpd will notice */
+};
+
+struct conn {
+    struct conn *prev;
+    struct conn *next;
+    int64_t since_ms;
+    int fd;
+    enum conn_state state;
+    bool nul_in_address;
+    bool linger;
+    char peer[INET6_ADDRSTRLEN];
+};
+
+/* Oldest first: all of one list have the same time allowed. */
+struct conn_list {
+    struct conn *head;
+    struct conn *tail;
+};
+
+/* One libmicrohttpd daemon. After a change of certificate the former one lives on until its connections are gone. */
+struct server {
+    struct server *next;
+    struct httpd *h;
+    struct MHD_Daemon *daemon;
+    char *certificate_pem;
+    char *key_pem;
+    char *start_error; /* collects what libmicrohttpd says while it starts; NULL otherwise */
+    int listen_fd;     /* a duplicate of the httpd's; -1 after quiesce */
+    int epoll_fd;
+    unsigned connections;
+};
+
+struct leaving {
+    int fd;
+    int64_t until_ms;
+};
+
+struct header {
+    struct header *next;
+    char *name;
+    char *value;
+};
+
+struct httpd {
+    struct httpd_handlers handlers;
+    size_t body_max_bytes;
+    unsigned connections_max;
+    unsigned connections_per_address_max;
+    int request_timeout_ms;
+    bool tls;
+    char thread_name[16];
+    unsigned port;
+    int wake_fd;
+    pthread_t thread;
+    bool started;
+    bool joined;
+
+    atomic_bool woken; /* the eventfd was written and not yet read: one write is enough */
+    atomic_bool quiesce_asked;
+    atomic_bool stop_asked;
+    atomic_uint connections;
+
+    pthread_mutex_t mutex;          /* guards the rest of this block, and `answered` of requests that are kept */
+    pthread_cond_t adopted;         /* next_server was taken over, or never will be */
+    struct httpd_request *answered; /* kept requests whose answer was given */
+    struct server *next_server;
+    unsigned kept; /* kept requests without an answer, or with one that the loop has not seen */
+    int listen_fd; /* -1 after quiesce; changed by the loop only, which may read it without the lock */
+    bool ended;
+
+    /* the loop's own */
+    struct server *servers; /* the first one accepts */
+    int64_t now_ms;
+    struct conn_list busy; /* fresh, receiving, sending: request_timeout_ms */
+    struct conn_list idle; /* twice that */
+    unsigned sending;
+    bool run_again; /* a connection has ended: at its limit libmicrohttpd accepts again only when it is run once more */
+    struct leaving leaving[LINGER_MAX];
+    unsigned leaving_count;
+    struct pollfd *polled;
+    size_t polled_cap;
+};
+
+struct httpd_request {
+    struct httpd_request *next; /* in httpd.answered */
+    struct httpd *h;
+    struct conn *conn;
+    struct MHD_Connection *connection;
+    const char *method;
+    const char *path;
+    uint64_t id;
+    struct buf body;
+    uint64_t discarded_bytes;
+    bool too_large;
+    bool kept;
+    bool answered;
+    unsigned status;
+    struct MHD_Response *response;
+    struct header *headers;
+    void *user;
+    void (*free_user)(void *);
+};
+
+/* ---- connections and their deadlines */
+
+static struct conn_list *conn_list_of(struct httpd *h, enum conn_state state)
+{
+    switch (state) {
+    case CONN_FRESH:
+    case CONN_RECEIVING:
+    case CONN_SENDING:
+        return &h->busy;
+    case CONN_IDLE:
+        return &h->idle;
+    case CONN_WORKING:
+    case CONN_CUT:
+        break;
+    }
+    return NULL;
+}
+
+static void conn_unlink(struct httpd *h, struct conn *c)
+{
+    struct conn_list *list = conn_list_of(h, c->state);
+
+    if (c->state == CONN_SENDING)
+        h->sending--;
+    if (list == NULL)
+        return;
+    *(c->prev != NULL ? &c->prev->next : &list->head) = c->next;
+    *(c->next != NULL ? &c->next->prev : &list->tail) = c->prev;
+}
+
+static void conn_link(struct httpd *h, struct conn *c, enum conn_state state)
+{
+    struct conn_list *list = conn_list_of(h, state);
+
+    c->state = state;
+    c->since_ms = h->now_ms;
+    if (state == CONN_SENDING)
+        h->sending++;
+    if (list == NULL)
+        return;
+    c->prev = list->tail;
+    c->next = NULL;
+    *(list->tail != NULL ? &list->tail->next : &list->head) = c;
+    list->tail = c;
+}
+
+static void conn_move(struct httpd *h, struct conn *c, enum conn_state state)
+{
+    if (c->state == CONN_CUT)
+        return;
+    conn_unlink(h, c);
+    conn_link(h, c, state);
+}
+
+/* Shutting the socket down makes libmicrohttpd see the end of the connection and clean up in its own order. */
+static void cut_overdue(struct httpd *h, struct conn_list *list, int64_t allowed_ms)
+{
+    while (list->head != NULL && h->now_ms - list->head->since_ms >= allowed_ms) {
+        struct conn *c = list->head;
+
+        conn_move(h, c, CONN_CUT);
+        (void)shutdown(c->fd, SHUT_RDWR);
+    }
+}
+
+static struct conn *conn_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+static void conn_set_peer(struct conn *c, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } addr;
+    static const char mapped[] = "::ffff:";
+
+    if (info == NULL || info->client_addr == NULL)
+        return;
+    memset(&addr, 0, sizeof addr);
+    memcpy(&addr.any, info->client_addr, sizeof addr.any);
+    if (addr.any.sa_family == AF_INET)
+        memcpy(&addr.v4, info->client_addr, sizeof addr.v4);
+    else if (addr.any.sa_family == AF_INET6)
+        memcpy(&addr.v6, info->client_addr, sizeof addr.v6);
+    else
+        return;
+    if (inet_ntop(addr.any.sa_family,
+                  addr.any.sa_family == AF_INET ? (const void *)&addr.v4.sin_addr : (const void *)&addr.v6.sin6_addr,
+                  c->peer, sizeof c->peer) == NULL) {
+        c->peer[0] = '\0';
+    } else if (text_starts(c->peer, mapped) && strchr(c->peer, '.') != NULL) {
+        memmove(c->peer, c->peer + sizeof mapped - 1, strlen(c->peer) - (sizeof mapped - 1) + 1);
+    }
+}
+
+/*
+ * Closing a socket with unread bytes in it resets the connection, and the peer may lose the answer that it had
+ * not read yet. So a refused sender's socket is kept half open for a while and what still comes is thrown away.
+ */
+static void linger_on(struct httpd *h, int fd)
+{
+    int copy;
+
+    if (h->leaving_count == LINGER_MAX)
+        return;
+    copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0)
+        return;
+    (void)shutdown(copy, SHUT_WR);
+    h->leaving[h->leaving_count++] = (struct leaving){.fd = copy, .until_ms = h->now_ms + LINGER_MS};
+}
+
+static void linger_turn(struct httpd *h)
+{
+    char scrap[LINGER_READ_BYTES];
+    unsigned i = 0;
+
+    while (i < h->leaving_count) {
+        struct leaving *l = &h->leaving[i];
+        ssize_t n = recv(l->fd, scrap, sizeof scrap, MSG_DONTWAIT);
+
+        if (l->until_ms > h->now_ms && (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))) {
+            i++;
+            continue;
+        }
+        (void)close(l->fd);
+        *l = h->leaving[--h->leaving_count];
+    }
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct server *s = cls;
+    struct httpd *h = s->h;
+    struct conn *c;
+
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+        c = mem_zalloc(sizeof *c);
+        c->fd = info->connect_fd;
+        conn_set_peer(c, connection);
+        conn_link(h, c, CONN_FRESH);
+        s->connections++;
+        atomic_fetch_add(&h->connections, 1);
+        *socket_context = c;
+    } else if (code == MHD_CONNECTION_NOTIFY_CLOSED && *socket_context != NULL) {
+        c = *socket_context;
+        if (c->linger)
+            linger_on(h, c->fd);
+        conn_unlink(h, c);
+        s->connections--;
+        h->run_again = true;
+        atomic_fetch_sub(&h->connections, 1);
+        mem_free(c);
+        *socket_context = NULL;
+    }
+}
+
+/* ---- requests */
+
+static struct httpd_request *request_new(struct httpd *h, struct conn *c, struct MHD_Connection *connection,
+                                         const char *path, const char *method)
+{
+    static atomic_uint_fast64_t last_id;
+    struct httpd_request *req = mem_zalloc(sizeof *req);
+
+    req->h = h;
+    req->conn = c;
+    req->connection = connection;
+    req->path = path;
+    req->method = method;
+    req->id = atomic_fetch_add(&last_id, 1) + 1;
+    buf_init(&req->body, h->body_max_bytes);
+    return req;
+}
+
+static void headers_free(struct header *first)
+{
+    while (first != NULL) {
+        struct header *next = first->next;
+
+        mem_free(first->name);
+        mem_free(first->value);
+        mem_free(first);
+        first = next;
+    }
+}
+
+static void request_free(struct httpd_request *req)
+{
+    if (req->response != NULL)
+        MHD_destroy_response(req->response);
+    headers_free(req->headers);
+    buf_free(&req->body);
+    if (req->free_user != NULL)
+        req->free_user(req->user);
+    mem_free(req);
+}
+
+const char *httpd_method(const struct httpd_request *req)
+{
+    return req->method;
+}
+
+const char *httpd_path(const struct httpd_request *req)
+{
+    return req->path;
+}
+
+const char *httpd_query(const struct httpd_request *req, const char *name)
+{
+    const char *value = NULL;
+
+    if (MHD_lookup_connection_value_n(req->connection, MHD_GET_ARGUMENT_KIND, name, strlen(name), &value, NULL) ==
+        MHD_NO)
+        return NULL;
+    return value != NULL ? value : "";
+}
+
+struct header_search {
+    const char *name;
+    const char *first;
+    unsigned count;
+    bool differ;
+};
+
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct header_search *search = cls;
+
+    (void)kind;
+    if (!text_ieq(name, search->name))
+        return MHD_YES;
+    if (value == NULL)
+        value = "";
+    if (search->count++ == 0)
+        search->first = value;
+    else if (!text_eq(value, search->first))
+        search->differ = true;
+    return MHD_YES;
+}
+
+static struct header_search find_header(const struct httpd_request *req, const char *name)
+{
+    struct header_search search = {.name = name};
+
+    (void)MHD_get_connection_values(req->connection, MHD_HEADER_KIND, on_header, &search);
+    return search;
+}
+
+const char *httpd_header(const struct httpd_request *req, const char *name, unsigned *ret_count)
+{
+    struct header_search search = find_header(req, name);
+
+    if (ret_count != NULL)
+        *ret_count = search.count;
+    return search.first;
+}
+
+const char *httpd_body(const struct httpd_request *req, size_t *ret_len)
+{
+    if (ret_len != NULL)
+        *ret_len = req->body.len;
+    return buf_text(&req->body);
+}
+
+const char *httpd_peer(const struct httpd_request *req)
+{
+    return req->conn->peer;
+}
+
+int httpd_socket(const struct httpd_request *req)
+{
+    return req->conn->fd;
+}
+
+uint64_t httpd_request_id(const struct httpd_request *req)
+{
+    return req->id;
+}
+
+void httpd_set_user(struct httpd_request *req, void *user, void (*free_user)(void *))
+{
+    if (req->free_user != NULL)
+        req->free_user(req->user);
+    req->user = user;
+    req->free_user = free_user;
+}
+
+void *httpd_user(const struct httpd_request *req)
+{
+    return req->user;
+}
+
+void httpd_add_header(struct httpd_request *req, const char *name, const char *value)
+{
+    struct header *header = mem_zalloc(sizeof *header);
+    struct header **end = &req->headers;
+
+    while (*end != NULL)
+        end = &(*end)->next;
+    header->name = mem_strdup(name);
+    header->value = mem_strdup(value);
+    *end = header;
+}
+
+/* In the thread of whoever answers: that touches nothing of the daemon and spares the loop the copying. */
+static struct MHD_Response *response_new(const struct httpd_request *req, const char *content_type, const char *body,
+                                         size_t len)
+{
+    char *copy = mem_alloc(len);
+    struct MHD_Response *response;
+
+    if (len > 0)
+        memcpy(copy, body, len);
+    response = MHD_create_response_from_buffer_with_free_callback(len, copy, mem_free);
+    if (response == NULL) {
+        mem_free(copy);
+        return NULL;
+    }
+    if (content_type != NULL)
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    for (const struct header *header = req->headers; header != NULL; header = header->next)
+        (void)MHD_add_response_header(response, header->name, header->value);
+    return response;
+}
+
+void httpd_respond(struct httpd_request *req, unsigned status, const char *content_type, const char *body, size_t len)
+{
+    struct httpd *h = req->h;
+
+    req->status = status;
+    req->response = response_new(req, content_type, body, len);
+    (void)pthread_mutex_lock(&h->mutex);
+    req->answered = true;
+    if (req->kept) {
+        req->next = h->answered;
+        h->answered = req;
+    }
+    (void)pthread_mutex_unlock(&h->mutex);
+}
+
+void httpd_problem(struct httpd_request *req, unsigned status, const char *title, const char *detail)
+{
+    struct json *problem = json_object();
+    char *text;
+
+    json_set_str(problem, "type", "about:blank");
+    json_set_str(problem, "title", title);
+    json_set_int(problem, "status", status);
+    if (detail != NULL)
+        json_set_str(problem, "detail", detail);
+    text = json_text(problem);
+    httpd_respond(req, status, "application/problem+json", text, strlen(text));
+    mem_free(text);
+    json_free(problem);
+}
+
+void httpd_wake(struct httpd *h)
+{
+    static const uint64_t one = 1;
+
+    if (!atomic_exchange(&h->woken, true) && write(h->wake_fd, &one, sizeof one) < 0 && errno != EAGAIN)
+        atomic_store(&h->woken, false);
+}
+
+/* ---- what libmicrohttpd calls (server's thread) */
+
+/* Hands the answer to libmicrohttpd. MHD_NO closes the connection: there was no memory for the answer. */
+static enum MHD_Result queue_answer(struct httpd_request *req)
+{
+    struct httpd *h = req->h;
+    enum MHD_Result queued;
+
+    if (req->response == NULL)
+        return MHD_NO;
+    if (atomic_load(&h->quiesce_asked))
+        (void)MHD_add_response_header(req->response, MHD_HTTP_HEADER_CONNECTION, "close");
+    conn_move(h, req->conn, CONN_SENDING);
+    queued = MHD_queue_response(req->connection, req->status, req->response);
+    MHD_destroy_response(req->response);
+    req->response = NULL;
+    return queued;
+}
+
+static void refuse_stopping(struct httpd_request *req)
+{
+    httpd_add_header(req, MHD_HTTP_HEADER_RETRY_AFTER, "5");
+    httpd_problem(req, MHD_HTTP_SERVICE_UNAVAILABLE, "Service Unavailable",
+                  "The service is being stopped. Send the request again.");
+}
+
+static void refuse_too_large(struct httpd_request *req)
+{
+    req->too_large = true;
+    req->h->handlers.too_large(req->h->handlers.ctx, req);
+}
+
+/* Where two readers could disagree about where a request ends, it is not read at all (RFC 9112 section 6.3). */
+static bool refuse_framing(struct httpd_request *req)
+{
+    struct header_search coding = find_header(req, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    struct header_search length = find_header(req, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+    if (coding.count > 0 && length.count > 0) {
+        httpd_problem(req, MHD_HTTP_BAD_REQUEST, "Bad Request",
+                      "Transfer-Encoding and Content-Length exclude each other.");
+    } else if (length.differ) {
+        httpd_problem(req, MHD_HTTP_BAD_REQUEST, "Bad Request",
+                      "Content-Length was sent twice, with different values.");
+    } else if (coding.count > 1 || (coding.count == 1 && !text_ieq(coding.first, "chunked"))) {
+        httpd_problem(req, MHD_HTTP_NOT_IMPLEMENTED, "Not Implemented",
+                      "The only transfer coding understood is chunked.");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* The headers are there. An answer now ends the connection if there is a body, which then is never read. */
+static enum MHD_Result begin_request(struct httpd_request *req)
+{
+    struct httpd *h = req->h;
+    const char *length = httpd_header(req, MHD_HTTP_HEADER_CONTENT_LENGTH, NULL);
+    bool chunked = httpd_header(req, MHD_HTTP_HEADER_TRANSFER_ENCODING, NULL) != NULL;
+    int64_t declared = 0;
+    bool fits =
+        length == NULL || (text_to_i64(length, 0, INT64_MAX, &declared) && (uint64_t)declared <= h->body_max_bytes);
+
+    if (atomic_load(&h->stop_asked)) {
+        refuse_stopping(req);
+    } else if (req->conn->nul_in_address) {
+        httpd_problem(req, MHD_HTTP_BAD_REQUEST, "Bad Request", "The address contains a NUL byte.");
+    } else if (!refuse_framing(req)) {
+        h->handlers.check(h->handlers.ctx, req);
+        if (!req->answered && !fits)
+            refuse_too_large(req);
+    }
+    req->conn->nul_in_address = false;
+    if (!req->answered || (fits && declared == 0 && !chunked))
+        return MHD_YES; /* without a body the answer goes out in the next call, which keeps the connection usable */
+    req->conn->linger = true;
+    return queue_answer(req);
+}
+
+static enum MHD_Result receive_body(struct httpd_request *req, const char *bytes, size_t len)
+{
+    if (req->answered || req->too_large) {
+        req->discarded_bytes += len;
+        return req->discarded_bytes > DISCARD_MAX_BYTES ? MHD_NO : MHD_YES;
+    }
+    buf_add(&req->body, bytes, len);
+    if (req->body.failed) {
+        buf_free(&req->body);
+        refuse_too_large(req);
+    }
+    return MHD_YES;
+}
+
+/* The whole request is there: the handler's turn. Called again when a kept request was answered and its connection
+ * resumed. */
+static enum MHD_Result finish_request(struct httpd_request *req)
+{
+    struct httpd *h = req->h;
+    bool answered;
+
+    if (!req->answered && !req->kept && !req->too_large) {
+        conn_move(h, req->conn, CONN_WORKING);
+        if (atomic_load(&h->stop_asked))
+            refuse_stopping(req);
+        else
+            h->handlers.handle(h->handlers.ctx, req);
+    }
+    /* The answer may come from another thread at any moment, also before this one gets here: under the lock it is
+     * either seen now, or comes after the connection was suspended and goes through the list. */
+    (void)pthread_mutex_lock(&h->mutex);
+    answered = req->answered;
+    if (!answered && !req->kept) {
+        req->kept = true;
+        h->kept++;
+        MHD_suspend_connection(req->connection);
+    }
+    (void)pthread_mutex_unlock(&h->mutex);
+    return answered ? queue_answer(req) : MHD_YES;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *upload_data, size_t *upload_data_size,
+                                  void **con_cls)
+{
+    struct server *s = cls;
+    struct httpd_request *req = *con_cls;
+    size_t len = *upload_data_size;
+
+    (void)version;
+    if (req == NULL) {
+        req = request_new(s->h, conn_of(connection), connection, url, method);
+        *con_cls = req;
+        return begin_request(req);
+    }
+    if (len > 0) {
+        *upload_data_size = 0;
+        return receive_body(req, upload_data, len);
+    }
+    return finish_request(req);
+}
+
+/* The request line was read: on a kept connection the time of the request starts. */
+static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+    struct server *s = cls;
+    struct conn *c = conn_of(connection);
+
+    (void)uri;
+    if (c->state == CONN_IDLE)
+        conn_move(s->h, c, CONN_RECEIVING);
+    return NULL;
+}
+
+static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct server *s = cls;
+    struct conn *c = conn_of(connection);
+
+    (void)code;
+    if (*con_cls != NULL)
+        request_free(*con_cls);
+    *con_cls = NULL;
+    c->nul_in_address = false;
+    conn_move(s->h, c, CONN_IDLE);
+}
+
+/* Paths and queries are C strings from here on: an address that would be cut at a NUL must not look like a shorter one.
+ */
+static size_t on_unescape(void *cls, struct MHD_Connection *connection, char *text)
+{
+    size_t len = MHD_http_unescape(text);
+
+    (void)cls;
+    if (strlen(text) != len)
+        conn_of(connection)->nul_in_address = true;
+    return len;
+}
+
+ATS_PRINTF(2, 0) static void on_message(void *cls, const char *fmt, va_list ap)
+{
+    struct server *s = cls;
+    char line[sizeof(struct errmsg)];
+    size_t len;
+    char *both;
+
+    if (s->start_error == NULL)
+        return;
+    (void)vsnprintf(line, sizeof line, fmt, ap);
+    len = strlen(line);
+    while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '.' || line[len - 1] == ' '))
+        line[--len] = '\0';
+    both = mem_printf("%s%s%s", s->start_error, s->start_error[0] != '\0' ? "; " : "", line);
+    mem_free(s->start_error);
+    s->start_error = both;
+}
+
+/* ---- servers */
+
+static void server_stop_accepting(struct server *s)
+{
+    if (s->listen_fd < 0)
+        return;
+    (void)MHD_quiesce_daemon(s->daemon);
+    (void)close(s->listen_fd);
+    s->listen_fd = -1;
+}
+
+static void server_free(struct server *s)
+{
+    if (s == NULL)
+        return;
+    if (s->daemon != NULL) {
+        server_stop_accepting(s); /* else MHD_stop_daemon closes the socket, and nobody could tell */
+        MHD_stop_daemon(s->daemon);
+    }
+    mem_free(s->start_error);
+    mem_free(s->certificate_pem);
+    mem_free_secret(s->key_pem);
+    mem_free(s);
+}
+
+/* listen_fd is taken over, also on failure. */
+static int server_new(struct httpd *h, int listen_fd, const char *certificate_pem, const char *key_pem,
+                      struct server **ret, struct errmsg *err)
+{
+    struct server *s = mem_zalloc(sizeof *s);
+    char priorities[sizeof tls_priorities];
+    struct MHD_OptionItem tls_options[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, NULL},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, NULL},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, priorities},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    static const struct MHD_OptionItem no_options[] = {{MHD_OPTION_END, 0, NULL}};
+    unsigned flags =
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (h->tls ? (unsigned)MHD_USE_TLS : 0U);
+    unsigned idle_seconds = ((unsigned)h->request_timeout_ms + 999U) / 1000U;
+    const union MHD_DaemonInfo *info;
+    struct stat before;
+    struct stat after;
+    int st = ST_OK;
+
+    memcpy(priorities, tls_priorities, sizeof priorities);
+    s->h = h;
+    s->certificate_pem = mem_strdup(certificate_pem);
+    s->key_pem = mem_strdup(key_pem);
+    tls_options[0].ptr_value = s->certificate_pem;
+    tls_options[1].ptr_value = s->key_pem;
+    s->start_error = mem_strdup("");
+    s->listen_fd = listen_fd;
+    if (listen_fd < 0 || fstat(listen_fd, &before) != 0) {
+        st = err_set(err, ST_IO, "cannot duplicate the listening socket: %s", strerror(errno));
+        goto out;
+    }
+    s->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_message, (void *)s,
+                                 MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+                                 h->connections_max, MHD_OPTION_PER_IP_CONNECTION_LIMIT, h->connections_per_address_max,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, (void *)s, MHD_OPTION_NOTIFY_COMPLETED,
+                                 on_completed, (void *)s, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, (void *)s,
+                                 MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, (void *)s, MHD_OPTION_ARRAY,
+                                 h->tls ? tls_options : no_options, MHD_OPTION_END);
+    if (s->daemon == NULL) {
+        /* It closes the socket in some failures and not in others, and another thread may have the number by now. */
+        if (fstat(listen_fd, &after) == 0 && after.st_dev == before.st_dev && after.st_ino == before.st_ino)
+            (void)close(listen_fd);
+        st = h->tls ? err_set(err, ST_INVALID, "the TLS certificate and key cannot be used: %s", s->start_error)
+                    : err_set(err, ST_IO, "libmicrohttpd did not start: %s", s->start_error);
+        goto out;
+    }
+    mem_free(s->start_error);
+    s->start_error = NULL;
+    info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (info == NULL) {
+        st = err_set(err, ST_IO, "libmicrohttpd was built without epoll, which is needed");
+        goto out;
+    }
+    s->epoll_fd = info->epoll_fd;
+    *ret = s;
+    s = NULL;
+out:
+    server_free(s);
+    return st;
+}
+
+static void server_run(struct server *s)
+{
+    /* With a timeout other than 0 the bug of 128 ready sockets would be back. */
+#if MHD_VERSION >= 0x00097206
+    (void)MHD_run_wait(s->daemon, 0);
+#else
+    (void)MHD_run(s->daemon);
+#endif
+}
+
+/* ---- the loop */
+
+static void take_answers(struct httpd *h)
+{
+    struct httpd_request *req;
+    struct httpd_request *next;
+
+    (void)pthread_mutex_lock(&h->mutex);
+    req = h->answered;
+    h->answered = NULL;
+    for (const struct httpd_request *r = req; r != NULL; r = r->next)
+        h->kept--;
+    (void)pthread_mutex_unlock(&h->mutex);
+    for (; req != NULL; req = next) {
+        next = req->next;
+        /* From now on it counts as one to be sent, so that a stop in between waits for it. */
+        conn_move(h, req->conn, CONN_SENDING);
+        MHD_resume_connection(req->connection);
+    }
+}
+
+static void adopt_server(struct httpd *h)
+{
+    struct server *s;
+
+    (void)pthread_mutex_lock(&h->mutex);
+    s = h->next_server;
+    h->next_server = NULL;
+    (void)pthread_cond_broadcast(&h->adopted);
+    (void)pthread_mutex_unlock(&h->mutex);
+    if (s == NULL)
+        return;
+    if (h->listen_fd < 0) {
+        server_free(s);
+        return;
+    }
+    server_stop_accepting(h->servers);
+    s->next = h->servers;
+    h->servers = s;
+}
+
+/* Those who are connected as far as they know must not be thrown out by the close: they are taken in first. */
+static void stop_listening(struct httpd *h)
+{
+    struct server *s = h->servers;
+    struct pollfd waiting = {.fd = h->listen_fd, .events = POLLIN};
+
+    for (int turns = 0; turns < BACKLOG_TURNS_MAX && poll(&waiting, 1, 0) > 0; turns++) {
+        unsigned before = s->connections;
+
+        server_run(s);
+        if (s->connections == before)
+            break;
+    }
+    server_stop_accepting(s);
+    (void)pthread_mutex_lock(&h->mutex);
+    (void)close(h->listen_fd);
+    h->listen_fd = -1;
+    (void)pthread_mutex_unlock(&h->mutex);
+}
+
+static void run_servers(struct httpd *h)
+{
+    struct server **link = &h->servers;
+
+    for (struct server *s = h->servers; s != NULL; s = s->next)
+        server_run(s);
+    link = &h->servers->next;
+    while (*link != NULL) {
+        struct server *s = *link;
+
+        if (s->connections > 0) {
+            link = &s->next;
+            continue;
+        }
+        *link = s->next;
+        server_free(s);
+    }
+}
+
+static int64_t earliest(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Milliseconds that the loop may sleep, or -1. */
+static int loop_timeout_ms(struct httpd *h)
+{
+    int64_t now_ms = clock_mono_ms();
+    int64_t at_ms = INT64_MAX;
+
+    if (h->run_again)
+        return 0;
+    for (struct server *s = h->servers; s != NULL; s = s->next) {
+        MHD_UNSIGNED_LONG_LONG wait_ms = 0;
+
+        if (MHD_get_timeout(s->daemon, &wait_ms) == MHD_YES)
+            at_ms = earliest(at_ms, now_ms + (int64_t)(wait_ms < INT_MAX ? wait_ms : INT_MAX));
+    }
+    if (h->busy.head != NULL)
+        at_ms = earliest(at_ms, h->busy.head->since_ms + h->request_timeout_ms);
+    if (h->idle.head != NULL)
+        at_ms = earliest(at_ms, h->idle.head->since_ms + 2 * (int64_t)h->request_timeout_ms);
+    for (unsigned i = 0; i < h->leaving_count; i++)
+        at_ms = earliest(at_ms, h->leaving[i].until_ms);
+    if (at_ms == INT64_MAX)
+        return -1;
+    if (at_ms <= now_ms)
+        return 0;
+    return at_ms - now_ms < INT_MAX ? (int)(at_ms - now_ms) : INT_MAX;
+}
+
+static void add_polled(struct httpd *h, size_t *n, int fd)
+{
+    if (*n == h->polled_cap) {
+        h->polled_cap += 1 + LINGER_MAX;
+        h->polled = mem_grow(h->polled, h->polled_cap, sizeof *h->polled);
+    }
+    h->polled[(*n)++] = (struct pollfd){.fd = fd, .events = POLLIN};
+}
+
+static void loop_wait(struct httpd *h)
+{
+    size_t n = 0;
+    uint64_t count;
+
+    add_polled(h, &n, h->wake_fd);
+    for (const struct server *s = h->servers; s != NULL; s = s->next)
+        add_polled(h, &n, s->epoll_fd);
+    for (unsigned i = 0; i < h->leaving_count; i++)
+        add_polled(h, &n, h->leaving[i].fd);
+    if (poll(h->polled, n, loop_timeout_ms(h)) > 0 && h->polled[0].revents != 0) {
+        ssize_t got = read(h->wake_fd, &count, sizeof count);
+
+        (void)got;
+        /* Before the lists are read: who adds to them from now on writes again. */
+        atomic_store(&h->woken, false);
+    }
+    h->run_again = false;
+    h->now_ms = clock_mono_ms();
+}
+
+static bool has_kept(struct httpd *h)
+{
+    bool kept;
+
+    (void)pthread_mutex_lock(&h->mutex);
+    kept = h->kept > 0;
+    (void)pthread_mutex_unlock(&h->mutex);
+    return kept;
+}
+
+/* The answers are out, and what peers had sent before the stop has been seen. */
+static bool is_finished(struct httpd *h)
+{
+    if (h->sending > 0)
+        return false;
+    for (struct server *s = h->servers; s != NULL; s = s->next) {
+        struct pollfd ready = {.fd = s->epoll_fd, .events = POLLIN};
+        MHD_UNSIGNED_LONG_LONG wait_ms = 0;
+
+        if (poll(&ready, 1, 0) > 0 || (MHD_get_timeout(s->daemon, &wait_ms) == MHD_YES && wait_ms == 0))
+            return false;
+    }
+    return true;
+}
+
+static void *loop_main(void *arg)
+{
+    struct httpd *h = arg;
+    int64_t stopping_since_ms = -1;
+
+    for (;;) {
+        loop_wait(h);
+        adopt_server(h);
+        if (h->leaving_count > 0)
+            linger_turn(h);
+        take_answers(h);
+        if (h->listen_fd >= 0 && atomic_load(&h->quiesce_asked))
+            stop_listening(h);
+        run_servers(h);
+        cut_overdue(h, &h->busy, h->request_timeout_ms);
+        cut_overdue(h, &h->idle, 2 * (int64_t)h->request_timeout_ms);
+        if (!atomic_load(&h->stop_asked))
+            continue;
+        /* A kept request holds up the end, because its answer is a promise; a peer that never ceases to send cannot. */
+        if (has_kept(h)) {
+            stopping_since_ms = -1;
+            continue;
+        }
+        if (stopping_since_ms < 0)
+            stopping_since_ms = h->now_ms;
+        if (is_finished(h) || h->now_ms - stopping_since_ms > h->request_timeout_ms)
+            break;
+    }
+    (void)pthread_mutex_lock(&h->mutex);
+    h->ended = true;
+    (void)pthread_cond_broadcast(&h->adopted);
+    (void)pthread_mutex_unlock(&h->mutex);
+    return NULL;
+}
+
+/* ---- life */
+
+/* Splits "host:port" and "[address]:port"; *ret_host is a new string. */
+static int parse_listen(const char *listen_on, char **ret_host, const char **ret_port, struct errmsg *err)
+{
+    const char *colon = strrchr(listen_on, ':');
+    const char *host = listen_on;
+    size_t host_len = colon != NULL ? (size_t)(colon - listen_on) : 0;
+    int64_t port;
+
+    if (host_len >= 2 && host[0] == '[' && host[host_len - 1] == ']') {
+        host++;
+        host_len -= 2;
+    } else if (host_len > 0 && memchr(host, ':', host_len) != NULL) {
+        return err_set(err, ST_INVALID, "cannot listen on \"%s\": write an IPv6 address in brackets, as [::1]:8480",
+                       listen_on);
+    }
+    if (host_len == 0 || !text_to_i64(colon + 1, 0, 65535, &port))
+        return err_set(err, ST_INVALID,
+                       "cannot listen on \"%s\": write host:port or [address]:port, with a port up to 65535",
+                       listen_on);
+    *ret_host = mem_strndup(host, host_len);
+    *ret_port = colon + 1;
+    return ST_OK;
+}
+
+static const char *bind_hint(int reason)
+{
+    switch (reason) {
+    case EADDRINUSE:
+        return " (another program, or another daemon, listens there)";
+    case EACCES:
+        return " (ports below 1024 need CAP_NET_BIND_SERVICE)";
+    case EADDRNOTAVAIL:
+        return " (no network interface of this machine has this address)";
+    default:
+        return "";
+    }
+}
+
+static int bind_one(const struct addrinfo *ai, const char *listen_on, int *ret_fd, struct errmsg *err)
+{
+    int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, ai->ai_protocol);
+    int on = 1;
+    int off = 0;
+    int reason;
+
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+        (ai->ai_family != AF_INET6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) == 0) &&
+        bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0) {
+        *ret_fd = fd;
+        return ST_OK;
+    }
+    reason = errno;
+    if (fd >= 0)
+        (void)close(fd);
+    return err_set(err, ST_IO, "cannot listen on %s: %s%s", listen_on, strerror(reason), bind_hint(reason));
+}
+
+static int open_listener(struct httpd *h, const char *listen_on, struct errmsg *err)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    char *host = NULL;
+    const char *port = NULL;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound;
+    socklen_t bound_len = sizeof bound;
+    int st;
+    int rc;
+
+    st = parse_listen(listen_on, &host, &port, err);
+    if (st != ST_OK)
+        goto out;
+    rc = getaddrinfo(host, port, &hints, &found);
+    if (rc != 0) {
+        st = err_set(err, ST_IO, "cannot listen on %s: %s", listen_on,
+                     rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+        goto out;
+    }
+    st = ST_IO;
+    for (const struct addrinfo *ai = found; st != ST_OK && ai != NULL; ai = ai->ai_next)
+        st = bind_one(ai, listen_on, &h->listen_fd, err);
+    if (st != ST_OK)
+        goto out;
+    if (getsockname(h->listen_fd, &bound.any, &bound_len) != 0) {
+        st = err_set(err, ST_IO, "cannot listen on %s: %s", listen_on, strerror(errno));
+        goto out;
+    }
+    h->port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
+out:
+    if (found != NULL)
+        freeaddrinfo(found);
+    mem_free(host);
+    return st;
+}
+
+int httpd_new(const struct httpd_config *config, const struct httpd_handlers *handlers, struct httpd **ret,
+              struct errmsg *err)
+{
+    struct httpd *h = mem_zalloc(sizeof *h);
+    int st;
+
+    (void)pthread_mutex_init(&h->mutex, NULL);
+    (void)pthread_cond_init(&h->adopted, NULL);
+    h->handlers = *handlers;
+    h->body_max_bytes = config->body_max_bytes;
+    h->connections_max = config->connections_max;
+    h->connections_per_address_max = config->connections_per_address_max;
+    h->request_timeout_ms = config->request_timeout_ms;
+    h->tls = config->tls_certificate_pem != NULL;
+    (void)snprintf(h->thread_name, sizeof h->thread_name, "%s", config->thread_name);
+    h->listen_fd = -1;
+    h->now_ms = clock_mono_ms();
+    h->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (h->wake_fd < 0) {
+        st = err_set(err, ST_IO, "cannot create an eventfd: %s", strerror(errno));
+        goto out;
+    }
+    if (h->tls && MHD_is_feature_supported(MHD_FEATURE_TLS) == MHD_NO) {
+        st = err_set(err, ST_INVALID,
+                     "cannot serve TLS: this libmicrohttpd was built without it; install one with GnuTLS, or put a "
+                     "proxy in front");
+        goto out;
+    }
+    st = open_listener(h, config->listen, err);
+    if (st != ST_OK)
+        goto out;
+    st = server_new(h, fcntl(h->listen_fd, F_DUPFD_CLOEXEC, 0), config->tls_certificate_pem, config->tls_key_pem,
+                    &h->servers, err);
+    if (st != ST_OK)
+        goto out;
+    *ret = h;
+    h = NULL;
+out:
+    httpd_free(h);
+    return st;
+}
+
+int httpd_start(struct httpd *h, struct errmsg *err)
+{
+    sigset_t all;
+    sigset_t before;
+    int rc;
+
+    /* Signals belong to the main thread. */
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&h->thread, NULL, loop_main, h);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0)
+        return err_set(err, ST_IO, "cannot start the thread %s: %s", h->thread_name, strerror(rc));
+    h->started = true;
+    (void)pthread_setname_np(h->thread, h->thread_name);
+    return ST_OK;
+}
+
+void httpd_quiesce(struct httpd *h)
+{
+    atomic_store(&h->quiesce_asked, true);
+    httpd_wake(h);
+}
+
+void httpd_stop(struct httpd *h)
+{
+    atomic_store(&h->quiesce_asked, true);
+    atomic_store(&h->stop_asked, true);
+    httpd_wake(h);
+}
+
+static void close_all(struct httpd *h)
+{
+    while (h->servers != NULL) {
+        struct server *s = h->servers;
+
+        h->servers = s->next;
+        server_free(s);
+    }
+    server_free(h->next_server);
+    h->next_server = NULL;
+    while (h->leaving_count > 0)
+        (void)close(h->leaving[--h->leaving_count].fd);
+    if (h->listen_fd >= 0)
+        (void)close(h->listen_fd);
+    h->listen_fd = -1;
+}
+
+void httpd_join(struct httpd *h)
+{
+    if (!h->started || h->joined)
+        return;
+    (void)pthread_join(h->thread, NULL);
+    h->joined = true;
+    close_all(h);
+}
+
+void httpd_free(struct httpd *h)
+{
+    if (h == NULL)
+        return;
+    if (h->started && !h->joined) {
+        httpd_stop(h);
+        httpd_join(h);
+    }
+    close_all(h);
+    if (h->wake_fd >= 0)
+        (void)close(h->wake_fd);
+    mem_free(h->polled);
+    (void)pthread_cond_destroy(&h->adopted);
+    (void)pthread_mutex_destroy(&h->mutex);
+    mem_free(h);
+}
+
+unsigned httpd_port(const struct httpd *h)
+{
+    return h->port;
+}
+
+unsigned httpd_connections(const struct httpd *h)
+{
+    return atomic_load(&h->connections);
+}
+
+int httpd_reload_tls(struct httpd *h, const char *certificate_pem, const char *key_pem, struct errmsg *err)
+{
+    struct server *s = NULL;
+    struct server *superseded;
+    bool stopping;
+    int fd = -1;
+    int st;
+
+    if (!h->tls)
+        return err_set(err, ST_INVALID, "cannot change from plain HTTP to TLS while running; restart the daemon");
+    (void)pthread_mutex_lock(&h->mutex);
+    stopping = h->listen_fd < 0 || atomic_load(&h->quiesce_asked);
+    if (!stopping)
+        fd = fcntl(h->listen_fd, F_DUPFD_CLOEXEC, 0);
+    (void)pthread_mutex_unlock(&h->mutex);
+    if (stopping)
+        return err_set(err, ST_UNAVAILABLE, "the certificate was not changed: the server is being stopped");
+    st = server_new(h, fd, certificate_pem, key_pem, &s, err);
+    if (st != ST_OK)
+        return st;
+    (void)pthread_mutex_lock(&h->mutex);
+    superseded = h->next_server;
+    h->next_server = s;
+    httpd_wake(h);
+    while (h->started && !h->ended && h->next_server == s)
+        (void)pthread_cond_wait(&h->adopted, &h->mutex);
+    (void)pthread_mutex_unlock(&h->mutex);
+    server_free(superseded);
+    return ST_OK;
+}

@@ -1,0 +1,941 @@
+#include "lib/json.h"
+
+#include <math.h>
+#include <cjson/cJSON.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+
+/*
+ * In memory: a cJSON tree, with two conventions that cJSON's own types have no room for.
+ *   strings  modified UTF-8: U+0000 is C0 80, a lone surrogate its three-byte form ED A0..BF xx. Neither can come from
+ *            outside as bytes, because the text is checked to be UTF-8 first.
+ *   numbers  that a double cannot hold exactly are strings whose first byte is FF (never UTF-8), then the digits.
+ */
+#define EXACT_MARK '\xff'
+static const char WRAP_MARK[] = "\xf4\x8f\xbf\xbf"; /* U+10FFFF, a noncharacter */
+enum { WRAP_MARK_LEN = 4, EXACT_DIGITS = 15 };
+
+static const cJSON *in(const struct json *j)
+{
+    return (const cJSON *)(const void *)j;
+}
+
+static cJSON *inout(struct json *j)
+{
+    return (cJSON *)(void *)j;
+}
+
+static struct json *out_of(cJSON *c)
+{
+    return (struct json *)(void *)c;
+}
+
+static const struct json *view_of(const cJSON *c)
+{
+    return (const struct json *)(const void *)c;
+}
+
+static cJSON *must(cJSON *c)
+{
+    if (!c) {
+        fputs("atsyncd: out of memory\n", stderr);
+        abort();
+    }
+    return c;
+}
+
+static bool is_exact(const cJSON *c)
+{
+    return cJSON_IsString(c) && c->valuestring[0] == EXACT_MARK;
+}
+
+/* ---- the scan before cJSON: strict tokens, and the rewriting of what cJSON would lose ------------------------------ */
+
+static bool hex4(const char *p, const char *end, unsigned *ret)
+{
+    unsigned value = 0;
+
+    if (end - p < 4) {
+        return false;
+    }
+    for (int i = 0; i < 4; i++) {
+        unsigned char c = (unsigned char)p[i];
+
+        value <<= 4;
+        if (c >= '0' && c <= '9') {
+            value |= (unsigned)(c - '0');
+        } else if (c >= 'a' && c <= 'f') {
+            value |= (unsigned)(c - 'a' + 10);
+        } else if (c >= 'A' && c <= 'F') {
+            value |= (unsigned)(c - 'A' + 10);
+        } else {
+            return false;
+        }
+    }
+    *ret = value;
+    return true;
+}
+
+static void add_three_bytes(struct buf *b, unsigned code)
+{
+    char bytes[3] = {(char)(0xe0 | (code >> 12)), (char)(0x80 | ((code >> 6) & 0x3f)), (char)(0x80 | (code & 0x3f))};
+
+    buf_add(b, bytes, sizeof bytes);
+}
+
+/* p stands behind the opening quote. Returns the place behind the closing one, NULL if the string is not well-formed. */
+static const char *scan_string(const char *p, const char *end, struct buf *out, bool *rewritten)
+{
+    const char *from = p;
+
+    while (p < end) {
+        unsigned char c = (unsigned char)*p;
+
+        if (c == '"') {
+            buf_add(out, from, (size_t)(p + 1 - from));
+            return p + 1;
+        }
+        if (c < 0x20) {
+            return NULL;
+        }
+        if (c != '\\') {
+            p++;
+            continue;
+        }
+        if (end - p < 2) {
+            return NULL;
+        }
+        if (p[1] != 'u') {
+            if (!strchr("\"\\/bfnrt", p[1]) || p[1] == '\0') {
+                return NULL;
+            }
+            p += 2;
+            continue;
+        }
+        unsigned code;
+        unsigned low;
+
+        if (!hex4(p + 2, end, &code)) {
+            return NULL;
+        }
+        if (code >= 0xd800 && code < 0xdc00 && end - p >= 12 && p[6] == '\\' && p[7] == 'u' && hex4(p + 8, end, &low) &&
+            low >= 0xdc00 && low < 0xe000) {
+            p += 12;
+            continue;
+        }
+        if (code == 0 || (code >= 0xd800 && code < 0xe000)) {
+            buf_add(out, from, (size_t)(p - from));
+            if (code == 0) {
+                buf_add(out, "\xc0\x80", 2);
+            } else {
+                add_three_bytes(out, code);
+            }
+            *rewritten = true;
+            from = p + 6;
+        }
+        p += 6;
+    }
+    return NULL;
+}
+
+/* Reads one number by RFC 8259's grammar; tells whether a double holds it exactly enough to print the same value again. */
+static const char *scan_number(const char *p, const char *end, bool *ret_exact_needed)
+{
+    size_t digits = 0;
+    long exponent = 0;
+    bool significant = false;
+
+    if (p < end && *p == '-') {
+        p++;
+    }
+    if (p >= end || *p < '0' || *p > '9') {
+        return NULL;
+    }
+    if (*p == '0' && p + 1 < end && p[1] >= '0' && p[1] <= '9') {
+        return NULL;
+    }
+    for (; p < end && *p >= '0' && *p <= '9'; p++) {
+        significant = significant || *p != '0';
+        digits += significant;
+    }
+    if (p < end && *p == '.') {
+        p++;
+        if (p >= end || *p < '0' || *p > '9') {
+            return NULL;
+        }
+        for (; p < end && *p >= '0' && *p <= '9'; p++) {
+            significant = significant || *p != '0';
+            digits += significant;
+        }
+    }
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        p++;
+        if (p < end && (*p == '+' || *p == '-')) {
+            p++;
+        }
+        if (p >= end || *p < '0' || *p > '9') {
+            return NULL;
+        }
+        for (; p < end && *p >= '0' && *p <= '9'; p++) {
+            exponent = exponent > 100000 ? exponent : exponent * 10 + (*p - '0');
+        }
+    }
+    *ret_exact_needed = digits > EXACT_DIGITS || exponent > 250;
+    return p;
+}
+
+/* Copies text to out, rewritten where needed; NULL if all is well, else the place of the first bad token. */
+static const char *scan_text(const char *text, size_t len, struct buf *out, bool *rewritten)
+{
+    const char *p = text;
+    const char *end = text + len;
+
+    while (p < end) {
+        const char *next;
+        bool exact = false;
+
+        switch (*p) {
+        case '"':
+            buf_putc(out, '"');
+            next = scan_string(p + 1, end, out, rewritten);
+            if (!next) {
+                return p;
+            }
+            p = next;
+            break;
+        case '-': case '0': case '1': case '2': case '3': case '4':
+        case '5': case '6': case '7': case '8': case '9':
+            next = scan_number(p, end, &exact);
+            if (!next) {
+                return p;
+            }
+            if (exact) {
+                buf_add(out, "\"\xff", 2);
+                buf_add(out, p, (size_t)(next - p));
+                buf_putc(out, '"');
+                *rewritten = true;
+            } else {
+                buf_add(out, p, (size_t)(next - p));
+            }
+            p = next;
+            break;
+        case ' ': case '\t': case '\n': case '\r':
+        case '{': case '}': case '[': case ']': case ':': case ',':
+        case 't': case 'r': case 'u': case 'e': case 'f': case 'a': case 'l': case 's': case 'n':
+            buf_putc(out, *p);
+            p++;
+            break;
+        default:
+            return p;
+        }
+    }
+    return NULL;
+}
+
+int json_parse(const char *text, size_t len, struct json **ret, struct errmsg *err)
+{
+    struct buf copy;
+    bool rewritten = false;
+    const char *bad;
+    const char *parse_end = NULL;
+    cJSON *tree = NULL;
+    int st = ST_OK;
+
+    buf_init(&copy, len * 3 + 16);
+    if (!text_is_utf8(text, len)) {
+        st = err_set(err, ST_INVALID, "not valid JSON: the text is not UTF-8");
+        goto out;
+    }
+    bad = scan_text(text, len, &copy, &rewritten);
+    if (bad) {
+        st = err_set(err, ST_INVALID, "not valid JSON near byte %zu", (size_t)(bad - text));
+        goto out;
+    }
+    tree = cJSON_ParseWithLengthOpts(buf_text(&copy), copy.len + 1, &parse_end, 1);
+    if (!tree) {
+        /* places in the rewritten copy are only places in the text when nothing was rewritten */
+        if (rewritten || !parse_end || len == 0) {
+            st = err_set(err, ST_INVALID, "not valid JSON");
+        } else {
+            st = err_set(err, ST_INVALID, "not valid JSON near byte %zu", (size_t)(parse_end - copy.data));
+        }
+        goto out;
+    }
+    *ret = out_of(tree);
+out:
+    buf_free(&copy);
+    return st;
+}
+
+void json_free(struct json *j)
+{
+    cJSON_Delete(inout(j));
+}
+
+struct json *json_copy(const struct json *j)
+{
+    return j ? out_of(must(cJSON_Duplicate(in(j), 1))) : NULL;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------ */
+
+enum json_type json_type(const struct json *j)
+{
+    const cJSON *c = in(j);
+
+    if (!c || cJSON_IsNull(c)) {
+        return JSON_NULL;
+    }
+    if (cJSON_IsFalse(c)) {
+        return JSON_FALSE;
+    }
+    if (cJSON_IsTrue(c)) {
+        return JSON_TRUE;
+    }
+    if (cJSON_IsNumber(c) || is_exact(c)) {
+        return JSON_NUMBER;
+    }
+    if (cJSON_IsString(c)) {
+        return JSON_STRING;
+    }
+    return cJSON_IsArray(c) ? JSON_ARRAY : JSON_OBJECT;
+}
+
+const struct json *json_get(const struct json *obj, const char *key)
+{
+    const cJSON *found = NULL;
+
+    if (!obj || !cJSON_IsObject(in(obj))) {
+        return NULL;
+    }
+    for (const cJSON *c = in(obj)->child; c; c = c->next) {
+        if (strcmp(c->string, key) == 0) {
+            found = c;
+        }
+    }
+    return view_of(found);
+}
+
+const struct json *json_first(const struct json *container)
+{
+    const cJSON *c = in(container);
+
+    return c && (cJSON_IsArray(c) || cJSON_IsObject(c)) ? view_of(c->child) : NULL;
+}
+
+const struct json *json_next(const struct json *element)
+{
+    return element ? view_of(in(element)->next) : NULL;
+}
+
+size_t json_count(const struct json *container)
+{
+    size_t count = 0;
+
+    for (const struct json *e = json_first(container); e; e = json_next(e)) {
+        count++;
+    }
+    return count;
+}
+
+const char *json_key(const struct json *member)
+{
+    return member ? in(member)->string : NULL;
+}
+
+const char *json_str(const struct json *j)
+{
+    return json_type(j) == JSON_STRING ? in(j)->valuestring : NULL;
+}
+
+const char *json_get_str(const struct json *obj, const char *key)
+{
+    const char *s = json_str(json_get(obj, key));
+
+    return s && s[0] != '\0' ? s : NULL;
+}
+
+bool json_get_bool(const struct json *obj, const char *key)
+{
+    return json_type(json_get(obj, key)) == JSON_TRUE;
+}
+
+bool json_num(const struct json *j, double *ret)
+{
+    const cJSON *c = in(j);
+    double value;
+
+    if (json_type(j) != JSON_NUMBER) {
+        return false;
+    }
+    value = is_exact(c) ? strtod(c->valuestring + 1, NULL) : c->valuedouble;
+    if (!isfinite(value)) {
+        return false;
+    }
+    *ret = value;
+    return true;
+}
+
+bool json_get_i64(const struct json *obj, const char *key, int64_t *ret)
+{
+    const cJSON *c = in(json_get(obj, key));
+
+    if (!c) {
+        return false;
+    }
+    if (is_exact(c)) {
+        return text_to_i64(c->valuestring + 1, INT64_MIN, INT64_MAX, ret);
+    }
+    if (!cJSON_IsNumber(c) || floor(c->valuedouble) < c->valuedouble || fabs(c->valuedouble) > 9007199254740992.0) {
+        return false;
+    }
+    *ret = (int64_t)c->valuedouble;
+    return true;
+}
+
+static bool number_equal(const cJSON *a, const cJSON *b)
+{
+    double x = 0;
+    double y = 0;
+
+    if (is_exact(a) && is_exact(b)) {
+        return strcmp(a->valuestring, b->valuestring) == 0;
+    }
+    if (is_exact(a) || is_exact(b)) {
+        return false; /* one needs more digits than the other has */
+    }
+    x = a->valuedouble;
+    y = b->valuedouble;
+    return !(x < y) && !(x > y);
+}
+
+bool json_equal(const struct json *a, const struct json *b)
+{
+    enum json_type type = json_type(a);
+
+    if (type != json_type(b)) {
+        return false;
+    }
+    switch (type) {
+    case JSON_NULL:
+    case JSON_FALSE:
+    case JSON_TRUE:
+        return true;
+    case JSON_NUMBER:
+        return number_equal(in(a), in(b));
+    case JSON_STRING:
+        return strcmp(json_str(a), json_str(b)) == 0;
+    case JSON_ARRAY: {
+        const struct json *x = json_first(a);
+        const struct json *y = json_first(b);
+
+        for (; x && y; x = json_next(x), y = json_next(y)) {
+            if (!json_equal(x, y)) {
+                return false;
+            }
+        }
+        return !x && !y;
+    }
+    case JSON_OBJECT:
+        if (json_count(a) != json_count(b)) {
+            return false;
+        }
+        for (const struct json *x = json_first(a); x; x = json_next(x)) {
+            const struct json *y = json_get(b, json_key(x));
+
+            if (!y || !json_equal(x, y)) {
+                return false;
+            }
+        }
+        return true;
+    }
+    return false;
+}
+
+/* ---- building ----------------------------------------------------------------------------------------------------- */
+
+struct json *json_object(void)
+{
+    return out_of(must(cJSON_CreateObject()));
+}
+
+struct json *json_array(void)
+{
+    return out_of(must(cJSON_CreateArray()));
+}
+
+struct json *json_string(const char *s)
+{
+    return s ? out_of(must(cJSON_CreateString(s))) : json_null();
+}
+
+struct json *json_number(double n)
+{
+    return isfinite(n) ? out_of(must(cJSON_CreateNumber(n))) : json_null();
+}
+
+struct json *json_integer(int64_t n)
+{
+    return json_number_text(num_text(n).s);
+}
+
+struct json *json_number_text(const char *digits)
+{
+    size_t len = digits ? strlen(digits) : 0;
+    bool exact = false;
+    const char *end = len ? scan_number(digits, digits + len, &exact) : NULL;
+
+    if (!end || *end != '\0') {
+        return NULL;
+    }
+    if (!exact) {
+        return json_number(strtod(digits, NULL));
+    }
+    char *marked = mem_printf("%c%s", EXACT_MARK, digits);
+    struct json *j = json_string(marked);
+
+    mem_free(marked);
+    return j;
+}
+
+struct json *json_bool(bool b)
+{
+    return out_of(must(cJSON_CreateBool(b)));
+}
+
+struct json *json_null(void)
+{
+    return out_of(must(cJSON_CreateNull()));
+}
+
+void json_set(struct json *obj, const char *key, struct json *value)
+{
+    cJSON_DeleteItemFromObjectCaseSensitive(inout(obj), key);
+    if (value && !cJSON_AddItemToObject(inout(obj), key, inout(value))) {
+        must(NULL);
+    }
+}
+
+void json_set_str(struct json *obj, const char *key, const char *s)
+{
+    json_set(obj, key, json_string(s));
+}
+
+void json_set_int(struct json *obj, const char *key, int64_t n)
+{
+    json_set(obj, key, json_integer(n));
+}
+
+void json_set_bool(struct json *obj, const char *key, bool b)
+{
+    json_set(obj, key, json_bool(b));
+}
+
+void json_push(struct json *arr, struct json *value)
+{
+    if (!cJSON_AddItemToArray(inout(arr), inout(value))) {
+        must(NULL);
+    }
+}
+
+/* ---- printing ----------------------------------------------------------------------------------------------------- */
+
+enum print_mode { PRINT_AS_RECEIVED, PRINT_PLAIN, PRINT_WRAPPED };
+
+struct printer {
+    struct buf *out;
+    enum print_mode mode;
+    bool sorted;
+    int indent; /* -1: one line */
+};
+
+/* The code of a place that is not proper UTF-8 by our convention (U+0000, a lone surrogate), with its length; 0 otherwise. */
+static size_t odd_char(const char *s, unsigned *ret_code)
+{
+    unsigned char a = (unsigned char)s[0];
+    unsigned char b = a ? (unsigned char)s[1] : 0;
+
+    if (a == 0xc0 && b == 0x80) {
+        *ret_code = 0;
+        return 2;
+    }
+    if (a == 0xed && b >= 0xa0) {
+        *ret_code = 0xd000U | ((unsigned)(b & 0x3f) << 6) | ((unsigned char)s[2] & 0x3fU);
+        return 3;
+    }
+    return 0;
+}
+
+static void print_odd(const struct printer *p, unsigned code)
+{
+    switch (p->mode) {
+    case PRINT_AS_RECEIVED:
+        buf_printf(p->out, "\\u%04x", code);
+        break;
+    case PRINT_PLAIN:
+        buf_puts(p->out, "\xef\xbf\xbd");
+        break;
+    case PRINT_WRAPPED:
+        buf_printf(p->out, "%su%04x", WRAP_MARK, code);
+        break;
+    }
+}
+
+static void print_string(const struct printer *p, const char *s)
+{
+    const char *from = s;
+
+    buf_putc(p->out, '"');
+    while (*s) {
+        unsigned char c = (unsigned char)*s;
+        unsigned code = 0;
+        size_t odd = 0;
+
+        if (c >= 0x20 && c != '"' && c != '\\' && c < 0xc0) {
+            s++;
+            continue;
+        }
+        if (c >= 0xc0) {
+            odd = odd_char(s, &code);
+            bool mark = p->mode == PRINT_WRAPPED && c == 0xf4 && strncmp(s, WRAP_MARK, WRAP_MARK_LEN) == 0;
+
+            if (!odd && !mark) {
+                s++;
+                continue;
+            }
+            buf_add(p->out, from, (size_t)(s - from));
+            if (odd) {
+                print_odd(p, code);
+                s += odd;
+            } else {
+                buf_printf(p->out, "%sx", WRAP_MARK);
+                s += WRAP_MARK_LEN;
+            }
+            from = s;
+            continue;
+        }
+        buf_add(p->out, from, (size_t)(s - from));
+        switch (c) {
+        case '"':
+            buf_puts(p->out, "\\\"");
+            break;
+        case '\\':
+            buf_puts(p->out, "\\\\");
+            break;
+        case '\n':
+            buf_puts(p->out, "\\n");
+            break;
+        case '\r':
+            buf_puts(p->out, "\\r");
+            break;
+        case '\t':
+            buf_puts(p->out, "\\t");
+            break;
+        default:
+            buf_printf(p->out, "\\u%04x", (unsigned)c);
+            break;
+        }
+        s++;
+        from = s;
+    }
+    buf_add(p->out, from, (size_t)(s - from));
+    buf_putc(p->out, '"');
+}
+
+static void print_double(struct buf *out, double n)
+{
+    char text[40];
+    double back;
+
+    if (n >= -1e15 && n <= 1e15 && !(floor(n) < n)) {
+        buf_printf(out, "%.0f", n);
+        return;
+    }
+    snprintf(text, sizeof text, "%.15g", n);
+    back = strtod(text, NULL);
+    if (back < n || back > n) {
+        snprintf(text, sizeof text, "%.17g", n);
+    }
+    buf_puts(out, text);
+}
+
+/* PostgreSQL's numeric ends at 131072 digits before and 16383 after the point. */
+static bool beyond_numeric(const char *digits)
+{
+    const char *e = strpbrk(digits, "eE");
+    int64_t exponent = 0;
+
+    if (strlen(digits) > 4000) {
+        return true;
+    }
+    if (!e) {
+        return false;
+    }
+    if (!text_to_i64(e[1] == '+' ? e + 2 : e + 1, -1000000, 1000000, &exponent)) {
+        return true;
+    }
+    return exponent > 100000 || exponent < -10000;
+}
+
+static void print_number(const struct printer *p, const cJSON *c)
+{
+    if (!is_exact(c)) {
+        print_double(p->out, c->valuedouble);
+        return;
+    }
+    const char *digits = c->valuestring + 1;
+
+    if (p->mode == PRINT_WRAPPED) {
+        buf_printf(p->out, "\"%sn%s\"", WRAP_MARK, digits);
+    } else if (p->mode == PRINT_PLAIN && beyond_numeric(digits)) {
+        buf_printf(p->out, "\"%s\"", digits);
+    } else {
+        buf_puts(p->out, digits);
+    }
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const cJSON *const *x = a;
+    const cJSON *const *y = b;
+
+    return strcmp((*x)->string, (*y)->string);
+}
+
+static void print_break(const struct printer *p, int depth)
+{
+    if (p->indent >= 0) {
+        buf_putc(p->out, '\n');
+        for (int i = 0; i < depth * p->indent; i++) {
+            buf_putc(p->out, ' ');
+        }
+    }
+}
+
+static void print_value(const struct printer *p, const cJSON *c, int depth);
+
+static void print_members(const struct printer *p, const cJSON *container, int depth)
+{
+    bool object = cJSON_IsObject(container);
+    size_t count = json_count(view_of(container));
+    const cJSON **sorted = NULL;
+    const cJSON *c = container->child;
+
+    if (p->sorted && object && count > 1) {
+        size_t i = 0;
+
+        sorted = mem_array(count, sizeof *sorted);
+        for (const cJSON *m = container->child; m; m = m->next) {
+            sorted[i++] = m;
+        }
+        qsort(sorted, count, sizeof *sorted, by_key);
+    }
+    buf_putc(p->out, object ? '{' : '[');
+    for (size_t i = 0; i < count; i++) {
+        const cJSON *m = sorted ? sorted[i] : c;
+
+        if (i > 0) {
+            buf_putc(p->out, ',');
+        }
+        print_break(p, depth + 1);
+        if (object) {
+            print_string(p, m->string);
+            buf_puts(p->out, p->indent >= 0 ? ": " : ":");
+        }
+        print_value(p, m, depth + 1);
+        c = sorted ? c : c->next;
+    }
+    if (count > 0) {
+        print_break(p, depth);
+    }
+    buf_putc(p->out, object ? '}' : ']');
+    mem_free(sorted);
+}
+
+static void print_value(const struct printer *p, const cJSON *c, int depth)
+{
+    switch (json_type(view_of(c))) {
+    case JSON_NULL:
+        buf_puts(p->out, "null");
+        break;
+    case JSON_FALSE:
+        buf_puts(p->out, "false");
+        break;
+    case JSON_TRUE:
+        buf_puts(p->out, "true");
+        break;
+    case JSON_NUMBER:
+        print_number(p, c);
+        break;
+    case JSON_STRING:
+        print_string(p, c->valuestring);
+        break;
+    case JSON_ARRAY:
+    case JSON_OBJECT:
+        print_members(p, c, depth);
+        break;
+    }
+}
+
+static void print_with(const struct json *j, struct buf *out, enum print_mode mode, bool sorted, int indent)
+{
+    struct printer p = {.out = out, .mode = mode, .sorted = sorted, .indent = indent};
+
+    print_value(&p, in(j), 0);
+}
+
+void json_print(const struct json *j, struct buf *out)
+{
+    print_with(j, out, PRINT_AS_RECEIVED, false, -1);
+}
+
+void json_print_canonical(const struct json *j, struct buf *out)
+{
+    print_with(j, out, PRINT_AS_RECEIVED, true, -1);
+}
+
+void json_print_plain(const struct json *j, struct buf *out)
+{
+    print_with(j, out, PRINT_PLAIN, false, -1);
+}
+
+void json_print_pretty(const struct json *j, struct buf *out)
+{
+    print_with(j, out, PRINT_AS_RECEIVED, false, 2);
+}
+
+char *json_text(const struct json *j)
+{
+    struct buf b;
+
+    buf_init(&b, SIZE_MAX / 4);
+    json_print(j, &b);
+    return buf_take(&b);
+}
+
+/* ---- for a processor with doubles and proper strings only ------------------------------------------------------------ */
+
+void json_print_wrapped(const struct json *j, struct buf *out)
+{
+    print_with(j, out, PRINT_WRAPPED, false, -1);
+}
+
+/* One marked place of a string; returns the bytes consumed. A mark that we did not make stays as it is. */
+static size_t unwrap_mark(const char *s, struct buf *out)
+{
+    const char *p = s + WRAP_MARK_LEN;
+    unsigned code;
+
+    if (*p == 'x') {
+        buf_add(out, WRAP_MARK, WRAP_MARK_LEN);
+        return WRAP_MARK_LEN + 1;
+    }
+    if (*p == 'n') { /* a number that was put into the middle of a text: just its digits */
+        return WRAP_MARK_LEN + 1;
+    }
+    if (*p == 'u' && hex4(p + 1, p + strlen(p), &code) && (code == 0 || (code >= 0xd800 && code < 0xe000))) {
+        if (code == 0) {
+            buf_add(out, "\xc0\x80", 2);
+        } else {
+            add_three_bytes(out, code);
+        }
+        return WRAP_MARK_LEN + 5;
+    }
+    buf_add(out, WRAP_MARK, WRAP_MARK_LEN);
+    return WRAP_MARK_LEN;
+}
+
+/* Returns the unwrapped text (caller: mem_free), or NULL if the text holds no mark. */
+static char *unwrap_text(const char *s)
+{
+    const char *mark = strstr(s, WRAP_MARK);
+    struct buf out;
+
+    if (!mark) {
+        return NULL;
+    }
+    buf_init(&out, strlen(s) + 1);
+    if (mark == s && s[WRAP_MARK_LEN] == 'n') {
+        const char *digits = s + WRAP_MARK_LEN + 1;
+        bool exact = false;
+        const char *end = scan_number(digits, digits + strlen(digits), &exact);
+
+        if (end && *end == '\0') {
+            buf_putc(&out, EXACT_MARK);
+            buf_puts(&out, digits);
+            return buf_take(&out);
+        }
+    }
+    while (mark) {
+        buf_add(&out, s, (size_t)(mark - s));
+        s = mark + unwrap_mark(mark, &out);
+        mark = strstr(s, WRAP_MARK);
+    }
+    buf_puts(&out, s);
+    return buf_take(&out);
+}
+
+/* The string belongs to cJSON's allocator, so it is exchanged with one that cJSON made. */
+static void unwrap_in_place(char **text)
+{
+    char *plain = unwrap_text(*text);
+
+    if (plain) {
+        cJSON *fresh = must(cJSON_CreateString(plain));
+        char *old = *text;
+
+        *text = fresh->valuestring;
+        fresh->valuestring = old;
+        cJSON_Delete(fresh);
+        mem_free(plain);
+    }
+}
+
+static void unwrap_tree(cJSON *c)
+{
+    for (; c; c = c->next) {
+        if (c->string) {
+            unwrap_in_place(&c->string);
+        }
+        if (cJSON_IsString(c)) {
+            unwrap_in_place(&c->valuestring);
+        }
+        unwrap_tree(c->child);
+    }
+}
+
+int json_parse_unwrap(const char *text, size_t len, struct json **ret, struct errmsg *err)
+{
+    struct json *j = NULL;
+    int st = json_parse(text, len, &j, err);
+
+    if (st == ST_OK) {
+        unwrap_tree(inout(j));
+        *ret = j;
+    }
+    return st;
+}
+
+void json_plain(const char *s, struct buf *out)
+{
+    const char *from = s;
+
+    if (!s) {
+        return;
+    }
+    while (*s) {
+        unsigned code;
+        size_t odd = (unsigned char)*s >= 0xc0 ? odd_char(s, &code) : 0;
+
+        if (!odd) {
+            s++;
+            continue;
+        }
+        buf_add(out, from, (size_t)(s - from));
+        buf_puts(out, "\xef\xbf\xbd");
+        s += odd;
+        from = s;
+    }
+    buf_add(out, from, (size_t)(s - from));
+}
