@@ -1,0 +1,79 @@
+/*
+ * ledger - diff: what is wanted against what was done, and so what is to be sent now.
+ *
+ * The ledger holds revisions: a row is one value that was wanted under a key, the newest row of a key is its live one. Set writes: a
+ * value that is there already is not sent, a value that was not sent yet is superseded by a newer one. Append writes (notes): exactly one
+ * per key, whatever happens to the text afterwards.
+ *
+ * Pure. What is returned lives in the arena and points to the given rows and wishes.
+ */
+#ifndef ATSYNC_DOMAIN_LEDGER_H
+#define ATSYNC_DOMAIN_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/mem.h"
+#include "domain/plan.h"
+
+enum write_state {
+    WRITE_PENDING,    /* wanted, not done; tried before or not */
+    WRITE_SENDING,    /* its call was about to be made: after a crash, perhaps done */
+    WRITE_APPLIED,    /* the ATS has it */
+    WRITE_SKIPPED,    /* decided not to do it (only_from, an operator): not tried again for this value */
+    WRITE_DEAD,       /* cannot be done; somebody has to look */
+    WRITE_SUPERSEDED, /* no longer wanted before it was done */
+};
+enum { WRITE_STATE_COUNT = 6 };
+const char *write_state_name(enum write_state s); /* pending sending applied skipped dead superseded */
+bool write_state_parse(const char *name, enum write_state *ret);
+
+struct ledger_row { /* the live row of a key, as stored */
+    const char *key;
+    int64_t rev;
+    enum write_kind kind;
+    const char *hash;      /* of the value of this row */
+    const char *base_hash; /* of what the ATS is known to hold: the last applied value of the key; NULL: nothing of ours */
+    enum write_state state;
+    bool uncertain;        /* a call was made whose outcome is not known */
+    int64_t attempts;
+    int64_t first_tried_us;  /* INT64_MIN: never */
+    int64_t next_attempt_us; /* INT64_MIN: at once */
+};
+
+enum ledger_step {
+    LEDGER_KEEP,   /* nothing to do: there already, dead, skipped, or not due yet */
+    LEDGER_SEND,   /* make the call */
+    LEDGER_RECORD, /* no call, but a new row says that the value is there (it never left) */
+};
+
+struct ledger_item { /* what to do about one wish */
+    const struct desired *wish;
+    const struct ledger_row *row; /* the live row, or NULL */
+    enum ledger_step step;
+    int64_t rev;         /* of the row that is to hold the wish: row->rev, or the next one */
+    bool fresh;          /* a new revision has to be inserted (and row, if any, stops being live) */
+    bool supersedes;     /* row was wanted and not done: it becomes superseded */
+    bool look_first;     /* append write with an uncertain past: look for the marker before repeating */
+    int64_t attempts;    /* made before, for this revision */
+    int64_t first_tried_us;
+    int64_t due_us;      /* LEDGER_KEEP of a pending row: when it is due; else INT64_MAX */
+    const char *base_hash;
+};
+
+struct ledger_diff {
+    struct ledger_item *items; /* one per wish, in the order in which calls are made: fields, tags, assessment, disposition, note */
+    size_t count;
+    const struct ledger_row **obsolete; /* live rows, not done, that nobody wants any more: to be superseded */
+    size_t obsolete_count;
+    size_t to_send;
+    int64_t next_due_us; /* the earliest due_us; INT64_MAX if nothing waits */
+};
+
+/* rows: all live rows of the candidate at this connector, by key. now_us: the database's clock. */
+void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t row_count, int64_t now_us, struct arena *arena,
+                 struct ledger_diff *ret);
+
+#endif

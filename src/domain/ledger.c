@@ -1,0 +1,185 @@
+#include "domain/ledger.h"
+
+#include "base/text.h"
+
+static const char *const state_names[WRITE_STATE_COUNT] = {"pending", "sending", "applied", "skipped", "dead", "superseded"};
+
+const char *write_state_name(enum write_state s)
+{
+    return state_names[s];
+}
+
+bool write_state_parse(const char *name, enum write_state *ret)
+{
+    for (int s = 0; s < WRITE_STATE_COUNT; s++) {
+        if (strcmp(state_names[s], name) == 0) {
+            *ret = (enum write_state)s;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int row_key_compare(const void *key, const void *row)
+{
+    return strcmp(key, ((const struct ledger_row *)row)->key);
+}
+
+static const struct ledger_row *find_row(const struct ledger_row *rows, size_t count, const char *key)
+{
+    return count > 0 ? bsearch(key, rows, count, sizeof *rows, row_key_compare) : NULL;
+}
+
+static bool is_open(const struct ledger_row *row)
+{
+    return row->state == WRITE_PENDING || row->state == WRITE_SENDING;
+}
+
+/* What the ATS holds under this key as far as we know: a row that may have been executed leaves that unknown. */
+static const char *known_base(const struct ledger_row *row)
+{
+    if (row->state == WRITE_APPLIED) {
+        return row->hash;
+    }
+    return row->uncertain || row->state == WRITE_SENDING || row->attempts > 0 ? NULL : row->base_hash;
+}
+
+/* Tries the row's own value again, when it is due. */
+static void repeat(struct ledger_item *item, int64_t now_us)
+{
+    const struct ledger_row *row = item->row;
+    bool crashed = row->state == WRITE_SENDING;
+
+    item->attempts = row->attempts;
+    item->first_tried_us = row->first_tried_us;
+    item->look_first = write_is_append(row->kind) && (crashed || row->uncertain);
+    if (!crashed && row->next_attempt_us > now_us) {
+        item->due_us = row->next_attempt_us;
+        return;
+    }
+    item->step = LEDGER_SEND;
+}
+
+static void next_revision(struct ledger_item *item)
+{
+    item->fresh = true;
+    item->rev = item->row->rev + 1;
+    item->supersedes = is_open(item->row) || item->row->state == WRITE_DEAD;
+    item->base_hash = known_base(item->row);
+    item->step = item->base_hash && strcmp(item->base_hash, item->wish->hash) == 0 ? LEDGER_RECORD : LEDGER_SEND;
+}
+
+static void diff_set(struct ledger_item *item, int64_t now_us)
+{
+    const struct ledger_row *row = item->row;
+    bool same = row->kind == item->wish->kind && strcmp(row->hash, item->wish->hash) == 0;
+
+    if (!same || row->state == WRITE_SUPERSEDED) {
+        next_revision(item);
+        return;
+    }
+    item->base_hash = row->base_hash;
+    if (is_open(row)) {
+        repeat(item, now_us);
+    }
+}
+
+static void diff_append(struct ledger_item *item, int64_t now_us)
+{
+    if (item->row->state == WRITE_SUPERSEDED) {
+        next_revision(item);
+        item->look_first = item->row->uncertain;
+        item->step = LEDGER_SEND;
+    } else if (is_open(item->row)) {
+        repeat(item, now_us);
+    }
+}
+
+/* Calls are made in this order: what the record says before where it stands, and the note that tells of it last. */
+static int rank(enum write_kind k)
+{
+    switch (k) {
+    case WRITE_FIELD:
+        return 0;
+    case WRITE_TAG:
+        return 1;
+    case WRITE_ASSESSMENT:
+        return 2;
+    case WRITE_STAGE:
+    case WRITE_REJECT:
+        return 3;
+    case WRITE_NOTE:
+        return 4;
+    }
+    return 5;
+}
+
+static int by_rank(const void *a, const void *b)
+{
+    const struct ledger_item *x = a;
+    const struct ledger_item *y = b;
+    int rx = rank(x->wish->kind);
+    int ry = rank(y->wish->kind);
+
+    if (rx != ry) {
+        return rx - ry;
+    }
+    int by_time = stamp_compare(&x->wish->stamp, &y->wish->stamp); /* notes appear in the order in which things happened */
+
+    return by_time ? by_time : strcmp(x->wish->key, y->wish->key);
+}
+
+static bool is_wanted(const struct plan *plan, const char *key)
+{
+    size_t low = 0;
+    size_t high = plan->count;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        int order = strcmp(key, plan->items[mid].key);
+
+        if (order == 0) {
+            return true;
+        }
+        if (order < 0) {
+            high = mid;
+        } else {
+            low = mid + 1;
+        }
+    }
+    return false;
+}
+
+void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t row_count, int64_t now_us, struct arena *arena,
+                 struct ledger_diff *ret)
+{
+    struct ledger_diff d = {.next_due_us = INT64_MAX};
+
+    d.items = arena_alloc(arena, (plan->count + 1) * sizeof *d.items);
+    d.obsolete = arena_alloc(arena, (row_count + 1) * sizeof *d.obsolete);
+    for (size_t i = 0; i < plan->count; i++) {
+        struct ledger_item *item = &d.items[d.count++];
+
+        *item = (struct ledger_item){.wish = &plan->items[i], .step = LEDGER_KEEP, .first_tried_us = INT64_MIN, .due_us = INT64_MAX};
+        item->row = find_row(rows, row_count, item->wish->key);
+        if (!item->row) {
+            item->fresh = true;
+            item->rev = 1;
+            item->step = LEDGER_SEND;
+        } else {
+            item->rev = item->row->rev;
+            (write_is_append(item->wish->kind) ? diff_append : diff_set)(item, now_us);
+        }
+        d.to_send += item->step == LEDGER_SEND;
+        d.next_due_us = item->due_us < d.next_due_us ? item->due_us : d.next_due_us;
+    }
+    if (d.count > 1) {
+        qsort(d.items, d.count, sizeof *d.items, by_rank);
+    }
+    for (size_t i = 0; i < row_count; i++) {
+        if ((is_open(&rows[i]) || rows[i].state == WRITE_DEAD) && !is_wanted(plan, rows[i].key)) {
+            d.obsolete[d.obsolete_count++] = &rows[i];
+        }
+    }
+    *ret = d;
+}

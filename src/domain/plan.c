@@ -1,0 +1,630 @@
+#include "domain/plan.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "domain/note.h"
+#include "lib/crypto.h"
+
+/* ---- names -------------------------------------------------------------------------------------------------------- */
+
+static const char *const kind_names[WRITE_KIND_COUNT] = {"field", "tag", "assessment", "stage", "reject", "note"};
+
+const char *write_kind_name(enum write_kind k)
+{
+    return kind_names[k];
+}
+
+bool write_kind_parse(const char *name, enum write_kind *ret)
+{
+    for (int k = 0; k < WRITE_KIND_COUNT; k++) {
+        if (strcmp(kind_names[k], name) == 0) {
+            *ret = (enum write_kind)k;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool write_is_append(enum write_kind k)
+{
+    return k == WRITE_NOTE;
+}
+
+const char *run_workflow_external_id(const struct run *r, const struct workflow_names *names)
+{
+    if (r->workflow_external_id) {
+        return r->workflow_external_id;
+    }
+    return r->workflow_id && names ? names->external_id_of(names->ctx, names->source, r->workflow_id) : NULL;
+}
+
+/* ---- moments: what has happened in a run, in order --------------------------------------------------------------------- */
+
+struct happened {
+    enum moment moment;
+    const char *name;    /* unique within the run: names the note */
+    const char *node_id; /* MOMENT_NODE */
+    const char *status;  /* of the node; result of a completed run; code of a failed one */
+    const char *class;   /* of a failed run */
+    struct stamp stamp;
+};
+
+static enum moment contact_moment(enum event_type type)
+{
+    if (type == EVENT_CONTACT_FAILED) {
+        return MOMENT_CONTACT_FAILED;
+    }
+    return type == EVENT_CONTACT_SKIPPED ? MOMENT_CONTACT_SKIPPED : MOMENT_CONTACT_RESOLVED;
+}
+
+static const char *contact_name(enum moment m)
+{
+    if (m == MOMENT_CONTACT_FAILED) {
+        return "contact_failed";
+    }
+    return m == MOMENT_CONTACT_SKIPPED ? "contact_skipped" : "contact_resolved";
+}
+
+static const struct {
+    const char *outcome;
+    enum moment moment;
+} outcomes[] = {
+    {"completed", MOMENT_COMPLETED},           {"opted_out", MOMENT_OPTED_OUT},
+    {"delivery_failed", MOMENT_DELIVERY_FAILED}, {"cancelled", MOMENT_CANCELLED},
+    {"failed", MOMENT_FAILED},
+};
+
+/* An outcome that we do not know is still an end of the run. */
+static enum moment terminal_moment(const char *outcome)
+{
+    for (size_t i = 0; i < ATS_COUNT(outcomes); i++) {
+        if (strcmp(outcomes[i].outcome, outcome) == 0) {
+            return outcomes[i].moment;
+        }
+    }
+    return MOMENT_FINISHED;
+}
+
+static size_t list_moments(const struct run *r, struct arena *arena, struct happened **ret)
+{
+    struct happened *list = arena_alloc(arena, (r->contact_count + r->node_count + 2) * sizeof *list);
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->contact_count; i++) {
+        enum moment m = contact_moment(r->contacts[i].type);
+
+        list[n++] = (struct happened){.moment = m, .name = contact_name(m), .stamp = r->contacts[i].stamp};
+    }
+    if (r->has_started) {
+        list[n++] = (struct happened){.moment = MOMENT_STARTED, .name = "started", .stamp = r->started};
+    }
+    for (size_t i = 0; i < r->node_count; i++) {
+        const struct run_node *node = &r->nodes[i];
+        struct stamp stamp = node->stamp;
+
+        if (node->completed_us != EVENT_TIME_NONE) {
+            stamp.time_us = node->completed_us; /* the same whether a node event or the terminal one told it */
+        }
+        list[n++] = (struct happened){.moment = MOMENT_NODE,
+                                      .name = arena_printf(arena, "node/%s", node->node_id),
+                                      .node_id = node->node_id,
+                                      .status = node->status,
+                                      .stamp = stamp};
+    }
+    if (r->outcome) {
+        enum moment m = terminal_moment(r->outcome);
+
+        list[n++] = (struct happened){.moment = m,
+                                      .name = r->outcome,
+                                      .status = m == MOMENT_FAILED ? r->error_code : r->result,
+                                      .class = r->error_class,
+                                      .stamp = r->terminal};
+    }
+    *ret = list;
+    return n;
+}
+
+void run_moments(const struct run *r, struct arena *arena, const char ***ret_names, size_t *ret_count)
+{
+    struct happened *list;
+    size_t count = list_moments(r, arena, &list);
+    const char **names = arena_alloc(arena, (count + 1) * sizeof *names);
+
+    for (size_t i = 0; i < count; i++) {
+        names[i] = list[i].status ? arena_printf(arena, "%s/%s", list[i].name, list[i].status) : list[i].name;
+    }
+    *ret_names = names;
+    *ret_count = count;
+}
+
+/* 0: the condition does not name this moment; otherwise how specific it is. */
+static int match(const struct condition *c, const struct happened *h)
+{
+    bool terminal = h->moment >= MOMENT_COMPLETED;
+
+    if (c->moment == MOMENT_FINISHED) {
+        return terminal ? 1 : 0;
+    }
+    if (c->moment != h->moment) {
+        return 0;
+    }
+    if (c->node_id && strcmp(c->node_id, h->node_id) != 0) {
+        return 0;
+    }
+    if (!c->qualifier) {
+        return 2;
+    }
+    if (h->status && strcmp(c->qualifier, h->status) == 0) {
+        return 4;
+    }
+    /* of a failed run, the code says more than its class */
+    return h->class && strcmp(c->qualifier, h->class) == 0 ? 3 : 0;
+}
+
+/* ---- collecting --------------------------------------------------------------------------------------------------- */
+
+struct planner {
+    struct arena *arena;
+    struct desired *items;
+    size_t count;
+    size_t room;
+    const struct run *run;
+    const struct workflow_map *workflow;
+    const char *workflow_external_id;
+};
+
+static const char *hash_of(struct planner *p, enum write_kind kind, const struct json *value)
+{
+    struct buf b;
+    uint8_t digest[CRYPTO_SHA256_BYTES];
+    enum { USED_BYTES = 16 }; /* against accidents, not adversaries */
+    char *hex = arena_alloc(p->arena, 2 * USED_BYTES + 1);
+
+    buf_init(&b, SIZE_MAX / 4);
+    buf_puts(&b, kind_names[kind]);
+    buf_putc(&b, '\n');
+    json_print_canonical(value, &b);
+    crypto_sha256(b.data, b.len, digest);
+    crypto_hex(digest, USED_BYTES, hex);
+    buf_free(&b);
+    return hex;
+}
+
+/* A key is part of an index: a long one keeps its beginning and ends in a digest. */
+static const char *short_key(struct planner *p, const char *key)
+{
+    enum { KEY_MAX_BYTES = 300, KEPT_BYTES = 60 };
+    uint8_t digest[CRYPTO_SHA256_BYTES];
+    char hex[2 * CRYPTO_SHA256_BYTES + 1];
+    size_t len = strlen(key);
+
+    if (len <= KEY_MAX_BYTES) {
+        return key;
+    }
+    crypto_sha256(key, len, digest);
+    crypto_hex(digest, sizeof digest, hex);
+    return arena_printf(p->arena, "%.*s#%s", (int)text_utf8_cut(key, len, KEPT_BYTES), key, hex);
+}
+
+/* Adds a wish, or lets it decide over an earlier one of the same key: within a workflow the later call wins (callers go
+ * from the oldest run and moment to the newest), between workflows the later stamp. Takes value. */
+static void want(struct planner *p, struct desired wish, struct json *value)
+{
+    size_t i = 0;
+
+    wish.key = short_key(p, wish.key);
+    wish.run = p->run;
+    wish.workflow = p->workflow;
+    wish.workflow_external_id = p->workflow_external_id;
+    wish.job = p->workflow->job;
+    wish.value = value;
+    wish.hash = hash_of(p, wish.kind, value);
+    while (i < p->count && strcmp(p->items[i].key, wish.key) != 0) {
+        i++;
+    }
+    if (i == p->count) {
+        if (p->count == p->room) {
+            size_t room = p->room ? 2 * p->room : 16;
+            struct desired *grown = arena_alloc(p->arena, room * sizeof *grown);
+
+            if (p->count > 0) {
+                memcpy(grown, p->items, p->count * sizeof *grown);
+            }
+            p->items = grown;
+            p->room = room;
+        }
+        p->items[p->count++] = wish;
+        return;
+    }
+    bool same_workflow = p->items[i].workflow == p->workflow &&
+                         text_eq(p->items[i].workflow_external_id, p->workflow_external_id);
+
+    if (!same_workflow && stamp_compare(&wish.stamp, &p->items[i].stamp) < 0) {
+        json_free(value);
+        return;
+    }
+    json_free(p->items[i].value);
+    p->items[i] = wish;
+}
+
+/* The rule that decides this kind of action at this moment: the most specific one that says something about it. */
+static const struct rule *deciding_rule(const struct workflow_map *w, const struct happened *h,
+                                        bool (*says)(const struct rule *))
+{
+    const struct rule *best = NULL;
+    int best_match = 0;
+
+    for (size_t i = 0; i < w->rule_count; i++) {
+        int m = match(&w->rules[i].condition, h);
+
+        if (m > best_match && says(&w->rules[i])) {
+            best = &w->rules[i];
+            best_match = m;
+        }
+    }
+    return best;
+}
+
+static bool says_disposition(const struct rule *r)
+{
+    return r->stage || r->reject;
+}
+
+static bool says_fields(const struct rule *r)
+{
+    return r->field_count > 0;
+}
+
+static bool says_tags(const struct rule *r)
+{
+    return r->tag_count > 0;
+}
+
+static bool says_note(const struct rule *r)
+{
+    return r->note != NULL;
+}
+
+static bool says_assessment(const struct rule *r)
+{
+    return r->assessment != NULL;
+}
+
+static struct json *scalar(const char *text)
+{
+    struct json *j = NULL;
+
+    return json_parse(text, strlen(text), &j, NULL) == ST_OK ? j : json_string(text);
+}
+
+static void plan_disposition(struct planner *p, const struct happened *h)
+{
+    const struct rule *r = deciding_rule(p->workflow, h, says_disposition);
+    const char *job = p->workflow->job ? p->workflow->job : "";
+
+    if (!r) {
+        return;
+    }
+    struct desired wish = {
+        .key = arena_printf(p->arena, "disposition/%s", job),
+        .kind = r->stage ? WRITE_STAGE : WRITE_REJECT,
+        .target = job,
+        .only_from = (const char *const *)r->only_from,
+        .only_from_count = r->only_from_count,
+        .reason = r->condition_text,
+        .line = r->line,
+        .stamp = h->stamp,
+    };
+    want(p, wish, json_string(r->stage ? r->stage : r->reject));
+}
+
+static void plan_constants(struct planner *p, const struct happened *h)
+{
+    const struct rule *r = deciding_rule(p->workflow, h, says_fields);
+
+    for (size_t i = 0; r && i < r->field_count; i++) {
+        struct desired wish = {
+            .key = arena_printf(p->arena, "field/%s", r->fields[i].field),
+            .kind = WRITE_FIELD,
+            .target = r->fields[i].field,
+            .reason = r->condition_text,
+            .line = r->fields[i].line,
+            .stamp = h->stamp,
+        };
+        want(p, wish, scalar(r->fields[i].value_json));
+    }
+}
+
+static void plan_tags(struct planner *p, const struct happened *h)
+{
+    const struct rule *r = deciding_rule(p->workflow, h, says_tags);
+
+    for (size_t i = 0; r && i < r->tag_count; i++) {
+        struct desired wish = {
+            .key = arena_printf(p->arena, "tag/%s", r->tags[i]),
+            .kind = WRITE_TAG,
+            .target = r->tags[i],
+            .reason = r->condition_text,
+            .line = r->line,
+            .stamp = h->stamp,
+        };
+        want(p, wish, json_string(r->tags[i]));
+    }
+}
+
+static void plan_note(struct planner *p, const struct happened *h)
+{
+    const struct rule *r = deciding_rule(p->workflow, h, says_note);
+    char *text;
+
+    if (!r) {
+        return;
+    }
+    text = strcmp(r->note, "summary") == 0 ? note_summary(p->run, h->name, p->workflow_external_id, p->arena)
+                                           : note_render(r->note, p->run, h->name, p->workflow_external_id, p->arena);
+    struct desired wish = {
+        .key = arena_printf(p->arena, "note/%s/%s", p->run->run_id, h->name),
+        .kind = WRITE_NOTE,
+        .target = arena_printf(p->arena, "%s/%s", p->run->run_id, h->name),
+        .reason = r->condition_text,
+        .line = r->line,
+        .stamp = h->stamp,
+    };
+    want(p, wish, json_string(text));
+}
+
+/* The mean of all scores, or one answer's; false if there is none. */
+static bool score_of(const struct run *r, const char *from, double *ret)
+{
+    double sum = 0;
+    unsigned n = 0;
+    double score;
+
+    if (strcmp(from, "mean") != 0) {
+        const char *slash = strchr(from, '/');
+        char *node = slash ? mem_strndup(from, (size_t)(slash - from)) : NULL;
+        const struct run_answer *a = run_find_answer(r, node, slash ? slash + 1 : from);
+
+        mem_free(node);
+        return a && json_num(json_get(a->json, "score"), ret);
+    }
+    for (size_t i = 0; i < r->answer_count; i++) {
+        /* a slug that was answered in several nodes counts once, with its last answer */
+        if (run_find_answer(r, NULL, r->answers[i].slug) == &r->answers[i] &&
+            json_num(json_get(r->answers[i].json, "score"), &score)) {
+            sum += score;
+            n++;
+        }
+    }
+    if (n == 0) {
+        return false;
+    }
+    *ret = (double)(int64_t)(sum / n * 10 + 0.5) / 10;
+    return true;
+}
+
+static void plan_assessment(struct planner *p, const struct happened *h)
+{
+    const struct rule *r = deciding_rule(p->workflow, h, says_assessment);
+    const char *job = p->workflow->job ? p->workflow->job : "";
+    struct json *value;
+    double score;
+
+    if (!r) {
+        return;
+    }
+    value = json_object();
+    json_set(value, "score", score_of(p->run, r->assessment->score_from, &score) ? json_number(score) : json_null());
+    json_set_str(value, "status", p->run->result ? p->run->result : p->run->outcome);
+    json_set_str(value, "summary", note_summary(p->run, h->name, p->workflow_external_id, p->arena));
+    struct desired wish = {
+        .key = arena_printf(p->arena, "assessment/%s", job),
+        .kind = WRITE_ASSESSMENT,
+        .target = job,
+        .reason = r->condition_text,
+        .line = r->line,
+        .stamp = h->stamp,
+    };
+    want(p, wish, value);
+}
+
+/* ---- fields from answers -------------------------------------------------------------------------------------------- */
+
+static const struct json *option_for(const struct field_map *f, const struct json *value, struct json **ret_owned)
+{
+    char *text = json_str(value) ? mem_strdup(json_str(value)) : json_text(value);
+
+    *ret_owned = NULL;
+    for (size_t i = 0; i < f->option_count; i++) {
+        if (strcmp(f->options[i].from, text) == 0) {
+            *ret_owned = scalar(f->options[i].to_json);
+            break;
+        }
+    }
+    mem_free(text);
+    return *ret_owned;
+}
+
+/* IS_YES and IS_NO are the sender's booleans; in an answer's text only plain words count. NULL: neither. */
+static struct json *as_boolean(const struct json *value)
+{
+    static const char *const yes[] = {"IS_YES", "yes", "true", "PASSED", "GREEN", "DOCUMENT_UPLOADED", "INCLUDES"};
+    static const char *const no[] = {"IS_NO", "no", "false", "FAILED", "RED", "DOCUMENT_NOT_UPLOADED", "DOES_NOT_INCLUDE"};
+    const char *text = json_str(value);
+
+    if (json_type(value) == JSON_TRUE || json_type(value) == JSON_FALSE) {
+        return json_copy(value);
+    }
+    for (size_t i = 0; text && i < ATS_COUNT(yes); i++) {
+        if (text_ieq(text, yes[i])) {
+            return json_bool(true);
+        }
+        if (text_ieq(text, no[i])) {
+            return json_bool(false);
+        }
+    }
+    return NULL;
+}
+
+/* 2026-01-31, 31/01/2026 or 31.01.2026 (day first), or a full ISO time -> 2026-01-31. NULL: not a date. */
+static struct json *as_date(const struct json *value)
+{
+    const char *text = json_str(value);
+    int64_t us;
+    unsigned d;
+    unsigned m;
+    unsigned y;
+    int used = 0;
+    char iso[32];
+
+    if (!text) {
+        return NULL;
+    }
+    if (time_parse_iso8601(text, &us)) {
+        snprintf(iso, sizeof iso, "%.10s", time_iso8601(us).s);
+        return json_string(iso);
+    }
+    if (!((sscanf(text, "%4u-%2u-%2u%n", &y, &m, &d, &used) == 3 && text[used] == '\0') ||
+          (used = 0, sscanf(text, "%2u%*1[/.]%2u%*1[/.]%4u%n", &d, &m, &y, &used) == 3 && used > 0 && text[used] == '\0'))) {
+        return NULL;
+    }
+    snprintf(iso, sizeof iso, "%04u-%02u-%02uT00:00:00Z", y % 10000, m % 100, d % 100);
+    if (!time_parse_iso8601(iso, &us)) {
+        return NULL;
+    }
+    iso[10] = '\0';
+    return json_string(iso);
+}
+
+static struct json *as_number(const struct json *value)
+{
+    const char *text = json_str(value);
+
+    if (json_type(value) == JSON_NUMBER) {
+        return json_copy(value);
+    }
+    if (!text) {
+        return NULL;
+    }
+    while (*text == ' ') {
+        text++;
+    }
+    size_t len = strlen(text);
+
+    while (len > 0 && text[len - 1] == ' ') {
+        len--;
+    }
+    char *trimmed = mem_strndup(text, len);
+    struct json *number = json_number_text(trimmed);
+
+    mem_free(trimmed);
+    return number;
+}
+
+static struct json *typed(const struct field_map *f, const struct json *value)
+{
+    struct json *owned;
+
+    if (f->option_count > 0) {
+        option_for(f, value, &owned);
+        return owned;
+    }
+    switch (f->type) {
+    case VALUE_AS_IS:
+        return json_copy(value);
+    case VALUE_TEXT: {
+        char *text = json_str(value) ? NULL : json_text(value);
+
+        owned = json_string(text ? text : json_str(value));
+        mem_free(text);
+        return owned;
+    }
+    case VALUE_NUMBER:
+        return as_number(value);
+    case VALUE_BOOLEAN:
+        return as_boolean(value);
+    case VALUE_DATE:
+        return as_date(value);
+    }
+    return NULL;
+}
+
+static void plan_answers(struct planner *p, const struct stamp *terminal)
+{
+    for (size_t i = 0; i < p->workflow->field_count; i++) {
+        const struct field_map *f = &p->workflow->fields[i];
+        const struct run_answer *a = run_find_answer(p->run, f->node_id, f->slug);
+        const struct json *raw = a ? json_get(a->json, answer_member_name(f->member)) : NULL;
+        struct json *value = json_type(raw) == JSON_NULL ? NULL : typed(f, raw);
+        struct stamp stamp = terminal ? *terminal : p->run->last_event;
+
+        if (!value && !(f->clear && terminal && json_type(raw) == JSON_NULL)) {
+            continue; /* absent does not erase; an answer that has no place in the options or type writes nothing */
+        }
+        struct desired wish = {
+            .key = arena_printf(p->arena, "field/%s", f->field),
+            .kind = WRITE_FIELD,
+            .target = f->field,
+            .reason = arena_printf(p->arena, "fields: %s", f->key_text),
+            .line = f->line,
+            .stamp = stamp,
+        };
+        want(p, wish, value ? value : json_null());
+    }
+}
+
+/* ---- a run, all runs ---------------------------------------------------------------------------------------------------- */
+
+static void plan_run(struct planner *p)
+{
+    struct happened *moments;
+    size_t count = list_moments(p->run, p->arena, &moments);
+
+    if (p->run->outcome || p->workflow->live) {
+        plan_answers(p, p->run->outcome ? &p->run->terminal : NULL);
+    }
+    for (size_t i = 0; i < count; i++) {
+        plan_constants(p, &moments[i]);
+        plan_tags(p, &moments[i]);
+        plan_assessment(p, &moments[i]);
+        plan_disposition(p, &moments[i]);
+        plan_note(p, &moments[i]);
+    }
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct desired *x = a;
+    const struct desired *y = b;
+
+    return strcmp(x->key, y->key);
+}
+
+void plan_make(const struct run_set *runs, const struct mapping *mapping, const char *connector,
+               const struct workflow_names *names, struct arena *arena, struct plan *ret)
+{
+    struct planner p = {.arena = arena};
+
+    for (size_t i = 0; i < runs->count; i++) {
+        p.run = &runs->runs[i];
+        p.workflow_external_id = arena_strdup(arena, run_workflow_external_id(p.run, names));
+        p.workflow = mapping_find(mapping, p.workflow_external_id);
+        if (p.workflow && (!connector || strcmp(p.workflow->connector, connector) == 0)) {
+            plan_run(&p);
+        }
+    }
+    if (p.count > 1) {
+        qsort(p.items, p.count, sizeof *p.items, by_key);
+    }
+    ret->items = p.items;
+    ret->count = p.count;
+}
+
+void plan_clear(struct plan *p)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        json_free(p->items[i].value);
+    }
+    p->count = 0;
+}
