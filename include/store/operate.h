@@ -1,0 +1,37 @@
+/*
+ * operate - what an operator does with candidates, dead writes, identities and connectors (atsyncctl).
+ *
+ * Same rules as store.h: one transaction each, one thread at a time. A filter's NULL members mean "any".
+ */
+#ifndef ATSYNC_STORE_OPERATE_H
+#define ATSYNC_STORE_OPERATE_H
+
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/status.h"
+#include "store/store.h"
+
+struct filter {
+    const char *candidate;   /* external id */
+    const char *connector;
+    const char *workflow;    /* external id */
+    int64_t since_us;        /* INT64_MIN: any time. Of candidates: their last event; of writes: their last attempt */
+    const char *error_class; /* dead writes only */
+};
+
+/* Candidates with an external id, in key order, `limit` of them after (after_source, after_ref) (NULL: from the beginning); connector of the items is NULL,
+ * nothing is leased. For a dry run: give the items connectors, then store_load. */
+int store_peek(struct store *s, const struct filter *f, const char *after_source, const char *after_ref, size_t limit, struct claim_batch *ret,
+               struct errmsg *err) ATS_MUSTCHECK;
+int store_resync(struct store *s, const struct filter *f, struct errmsg *err) ATS_MUSTCHECK;
+int store_count_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
+int store_retry_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
+int store_skip_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
+/* alias: subject_key('p', profile), ('r', run) or ('c', contact). *ret: how many candidates waited under it. */
+int store_link(struct store *s, const char *source, const char *alias, const char *external_id, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_hold(struct store *s, const char *connector, const char *reason, struct errmsg *err) ATS_MUSTCHECK;
+/* *ret: 0 if it was not paused, throttled or open. */
+int store_connector_resume(struct store *s, const char *connector, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
+
+#endif

@@ -1,0 +1,178 @@
+/*
+ * store - the only place with SQL: events, the queue, the ledger, and the views' tables.
+ *
+ * A struct store is one database connection with the statements of this program; one thread at a time. Functions are single
+ * transactions: they have happened as a whole, or not at all, or (ST_UNCERTAIN) nobody knows, and then it is safe to call them again. Statuses are
+ * those of lib/db.h. Time that decides is the database's.
+ */
+#ifndef ATSYNC_STORE_STORE_H
+#define ATSYNC_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "config/config.h"
+#include "domain/event.h"
+#include "domain/ledger.h"
+#include "domain/outcome.h"
+#include "domain/plan.h"
+#include "domain/run.h"
+
+struct store;
+
+struct store *store_new(const struct config *c, const char *role); /* role: for application_name, "receiver"; does not connect */
+void store_free(struct store *s);                                  /* NULL is harmless */
+void store_disconnect(struct store *s);
+int store_connect(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
+
+/* ---- schema */
+enum { SCHEMA_NAME_MAX = 64 };
+struct schema_status {
+    int version;        /* in the database; 0: none */
+    int newest_known;   /* of this program */
+    bool newer_breaking; /* the database holds a breaking migration that this program does not know */
+    bool migration_missing; /* the program needs one that is not there */
+};
+int store_schema_status(struct store *s, struct schema_status *ret, struct errmsg *err) ATS_MUSTCHECK;
+/* ST_OK if this program may work on this schema; else ST_CONFLICT with what to do. */
+int store_schema_check(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
+/* Applies what is missing, each migration in a transaction of its own that begins with its version row. told is called with
+ * one line for each step; with dry_run nothing is changed. Two programs at once: one waits for the other. */
+int store_migrate(struct store *s, bool dry_run, void (*told)(void *ctx, const char *line), void *ctx, struct errmsg *err) ATS_MUSTCHECK;
+
+/* ---- ingest */
+struct ingest_event { /* borrowed texts, plain UTF-8 */
+    const char *source;
+    const char *event_id;
+    const char *type;
+    const char *subject;
+    const char *connector; /* '' when none can be told yet; NULL: concerns no candidate and needs no work */
+    const char *external_id, *profile_id, *run_id, *workflow_id, *workflow_external_id;
+    int64_t time_us; /* EVENT_TIME_NONE: the time of receipt */
+    const void *body;
+    size_t body_len;
+    bool stored; /* out: true if new, false if the id was there before */
+};
+/* All or nothing, one commit. Event ids may repeat within the batch: only the first is stored. */
+int store_ingest(struct store *s, struct ingest_event *events, size_t count, struct errmsg *err) ATS_MUSTCHECK;
+int store_notify(struct store *s, struct errmsg *err) ATS_MUSTCHECK; /* wakes the dispatchers of other processes */
+
+/* ---- queue */
+struct claimed {
+    const char *source, *connector, *ref, *external_id;
+    int64_t version, lease_no, attempts;
+    int64_t due_us; /* when it was due: how long it waited */
+    size_t index;   /* in the batch */
+};
+struct claim_batch {
+    struct claimed *items;
+    size_t count;
+    int64_t now_us; /* the database's clock */
+    struct arena *arena;
+};
+/* Leases up to limit due candidates of one connector ('' for those without one), the longest due first. */
+int store_claim(struct store *s, const char *connector, const char *owner, int64_t lease_ms, size_t limit, struct claim_batch *ret,
+                struct errmsg *err) ATS_MUSTCHECK;
+void claim_batch_clear(struct claim_batch *b);
+/*
+ * Who holds a lease: "<instance>@<host>:<pid>:<start of the process>", so that a restarted daemon can tell its own dead predecessor from a living
+ * twin that was given the same name by mistake. Caller: mem_free.
+ */
+char *store_owner_name(const char *instance);
+/* Makes due at once what this owner and its dead predecessors of the same instance hold. Only while this owner has nothing in work. */
+int store_take_back(struct store *s, const char *owner, struct errmsg *err) ATS_MUSTCHECK;
+/* Prolongs the leases of candidates in work that would end within half a lease. */
+int store_renew(struct store *s, const char *owner, int64_t lease_ms, struct errmsg *err) ATS_MUSTCHECK;
+/* Candidates without a connector become due again, e.g. when the mapping changed. */
+int store_wake_unrouted(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
+
+/* ---- what is known of the claimed candidates */
+struct loaded {
+    struct event *events; /* parsed; a body that cannot be parsed any more is left out */
+    size_t event_count;
+    struct ledger_row *rows; /* by key */
+    size_t row_count;
+    /* the aliases of this candidate's identity; for a ref without external id: what it stands for */
+    const char *resolved_ref, *resolved_external_id;
+    bool identity_conflict;
+};
+/* One entry per claimed candidate, in the batch's arena; free the events' trees with loaded_clear. */
+int store_load(struct store *s, const struct claim_batch *b, struct loaded **ret, struct errmsg *err) ATS_MUSTCHECK;
+void loaded_clear(struct loaded *l, size_t count);
+
+/* Workflow ids and the external ids that events told of them. */
+struct workflow_name_row {
+    const char *source, *workflow_id, *external_id;
+};
+int store_workflow_names(struct store *s, struct arena *arena, struct workflow_name_row **ret, size_t *ret_count, struct errmsg *err) ATS_MUSTCHECK;
+
+/* ---- recording: one transaction for a whole batch of candidates, each guarded by its lease number */
+struct record_write { /* a row of the ledger to insert or to set to "sending" */
+    const struct ledger_item *item;
+    enum write_state state; /* WRITE_SENDING; WRITE_APPLIED for LEDGER_RECORD */
+};
+struct record_result { /* what became of a row that was sent */
+    const struct ledger_item *item;
+    struct verdict verdict;
+    long http_status;
+    const char *error; /* "" if none */
+    bool not_attempted; /* recorded as "sending", but the call was not made: it does not count as an attempt */
+};
+struct record_call {
+    const char *verb, *method, *path, *outcome, *error;
+    long http_status;
+    int64_t duration_us;
+    int64_t ago_ms; /* how long ago it ended */
+};
+struct route { /* a candidate at another connector (or another ref) that has to be looked at */
+    const char *connector, *ref, *external_id;
+};
+struct record {
+    const struct claimed *who;
+    /* plan phase */
+    const struct run_set *runs; /* NULL: do not touch the run table */
+    const struct mapping *mapping; /* for job and connector of the runs */
+    const struct workflow_names *names;
+    const struct event *events; /* contact events and published versions go to their tables */
+    size_t event_count;
+    const struct record_write *writes;
+    size_t write_count;
+    const struct ledger_row *const *superseded;
+    size_t superseded_count;
+    const struct route *routes;
+    size_t route_count;
+    /* result phase */
+    const struct record_result *results;
+    size_t result_count;
+    const struct record_call *calls;
+    size_t call_count;
+    /* release */
+    bool release;
+    const char *state;       /* pending, retrying, synced, … */
+    int64_t next_due_ms;     /* from now; INT64_MAX: nothing to do before something happens */
+    bool failed;             /* something has to be tried again: counts as an attempt of the candidate */
+    bool synced;             /* everything up to who->version is done: last_synced_at is set */
+    const char *error_class; /* NULL: none */
+    const char *error;
+    bool forget;             /* the row has served (resolved into another): delete it */
+    bool lost;               /* out: the lease was not ours any more, nothing was recorded for it */
+};
+int store_record(struct store *s, struct record *records, size_t count, struct errmsg *err) ATS_MUSTCHECK;
+
+/* ---- connectors */
+int store_connector_register(struct store *s, const struct config *c, struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_throttle(struct store *s, const char *connector, int64_t ms, const char *reason, struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_pause(struct store *s, const char *connector, const char *reason, const char *config_hash, struct errmsg *err) ATS_MUSTCHECK;
+struct connector_status_row {
+    const char *connector, *state, *config_hash;
+    int64_t until_ms; /* from now; 0 or less: over */
+    bool paused_by_operator;
+};
+int store_connector_states(struct store *s, struct arena *arena, struct connector_status_row **ret, size_t *ret_count, struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_ok(struct store *s, const char *connector, struct errmsg *err) ATS_MUSTCHECK; /* ends an automatic pause or throttle */
+
+#endif

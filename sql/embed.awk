@@ -1,0 +1,31 @@
+# Turns SQL files into C. mode=header: declarations of one struct sql_stmt per file; mode=statements: their definitions;
+# mode=migrations: the table of migrations. The symbol is sql_ + the file name without its ending.
+function base(path,   n, parts) { n = split(path, parts, "/"); sub(/\.sql$/, "", parts[n]); return parts[n] }
+function quote(line) { gsub(/\\/, "\\\\", line); gsub(/"/, "\\\"", line); gsub(/\t/, "\\t", line); return "    \"" line "\\n\"" }
+BEGIN {
+    print "/* Generated from sql/ by sql/embed.awk: do not edit. */"
+    if (mode == "header") {
+        print "#ifndef ATSYNC_GEN_SQL_H\n#define ATSYNC_GEN_SQL_H\n#include \"lib/db.h\""
+        for (i = 1; i < ARGC; i++) printf "extern const struct sql_stmt sql_%s;\n", base(ARGV[i])
+        print "#endif"
+        exit
+    }
+    print (mode == "migrations") ? "#include \"store/migrations.h\"" : "#include \"sql.h\""
+    if (mode == "migrations") print "const struct migration migrations[] = {"
+}
+FNR == 1 {
+    if (open) print (mode == "migrations") ? "    }," : "};"
+    open = 1
+    if (mode == "migrations") {
+        # first line of the file: "-- breaking: yes|no. what it does"
+        breaking = ($0 ~ /breaking: yes/) ? "true" : "false"
+        name = base(FILENAME)
+        printf "    {.version = %d, .name = \"%s\", .breaking = %s, .text =\n", name + 0, name, breaking
+    } else printf "const struct sql_stmt sql_%s = {\"%s\",\n", base(FILENAME), base(FILENAME)
+}
+{ if (mode == "statements" && $0 ~ /^--/) next; print quote($0) }
+END {
+    if (mode == "header") exit
+    if (mode == "statements" && open) print "};"
+    if (mode == "migrations") { if (open) print "    },"; print "};\nconst unsigned migration_count = sizeof(migrations) / sizeof(migrations[0]);" }
+}

@@ -1,0 +1,231 @@
+-- breaking: yes. The first schema: events, the queue of candidates, the ledger of writes, and what people look at.
+
+-- What was received. Append-only; the body is kept as bytes, because it may hold what jsonb and text refuse (\u0000, lone surrogates).
+create table atsync.event (
+    source text not null,
+    event_id text not null,
+    type text not null,
+    subject text not null,
+    external_id text,
+    profile_id text,
+    run_id text,
+    workflow_id text,
+    workflow_external_id text,
+    event_time timestamptz not null,
+    received_at timestamptz not null default clock_timestamp(),
+    body bytea,
+    primary key (source, event_id)
+);
+create index event_subject on atsync.event (source, subject) where subject <> '';
+create index event_received on atsync.event using brin (received_at) with (pages_per_range = 32);
+
+-- lz4 stores a 2 KiB body 1.7 times as fast as the default; servers before 14 or built without it keep the default.
+do $$
+begin
+    if current_setting('server_version_num')::int >= 140000 then
+        execute 'alter table atsync.event alter column body set compression lz4';
+    end if;
+exception when feature_not_supported or invalid_parameter_value then
+    null;
+end
+$$;
+
+-- The queue: one row per candidate reference and connector ('' while no connector is known for it).
+create table atsync.candidate (
+    source text not null,
+    connector text not null,
+    ref text not null,
+    external_id text,
+    workflow_external_id text,
+    state text not null default 'pending',
+    due_at timestamptz,
+    version bigint not null default 1,
+    synced_version bigint not null default 0,
+    attempts integer not null default 0,
+    lease_no bigint not null default 0,
+    lease_owner text,
+    last_event_at timestamptz not null,
+    last_synced_at timestamptz,
+    blocked_since timestamptz,
+    last_error text,
+    error_class text,
+    primary key (source, connector, ref)
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+create index candidate_due on atsync.candidate (connector, due_at) where due_at is not null;
+create index candidate_external on atsync.candidate (external_id);
+
+-- Who is who: another name of a candidate (p:<profile id>, r:<run id>, c:<contact>) and the reference that it stands for.
+create table atsync.identity (
+    source text not null,
+    alias text not null,
+    ref text not null,
+    external_id text not null,
+    origin text not null check (origin in ('event', 'operator')),
+    conflict boolean not null default false,
+    learned_at timestamptz not null default now(),
+    primary key (source, alias, ref)
+);
+create index identity_ref on atsync.identity (source, ref);
+
+-- Which external id a workflow has, as told by any event that carried both.
+create table atsync.workflow_name (
+    source text not null,
+    workflow_id text not null,
+    external_id text not null,
+    learned_at timestamptz not null default now(),
+    primary key (source, workflow_id)
+);
+
+-- A run as folded from its events: derived, for people; can be rebuilt.
+create table atsync.run (
+    source text not null,
+    run_id text not null,
+    ref text not null,
+    connector text not null,
+    is_contact boolean not null,
+    is_latest boolean not null,
+    workflow_id text,
+    workflow_version_id text,
+    workflow_external_id text,
+    job text,
+    profile_id text,
+    external_id text,
+    state text not null,
+    outcome text,
+    result text,
+    error_code text,
+    error_class text,
+    last_failed_node_id text,
+    cancellation_reason text,
+    final_node_id text,
+    truncated boolean not null,
+    complete boolean not null,
+    conflict boolean not null,
+    started_at timestamptz,
+    completed_at timestamptz,
+    last_event_at timestamptz not null,
+    nodes jsonb not null,
+    primary key (source, run_id)
+) with (fillfactor = 90);
+create index run_ref on atsync.run (source, ref);
+create index run_external on atsync.run (external_id);
+create index run_latest on atsync.run (last_event_at desc) where is_latest;
+
+-- The ledger: every value wanted at the ATS under its key, revision by revision; the newest of a key is live.
+create table atsync.ats_write (
+    source text not null,
+    connector text not null,
+    ref text not null,
+    key text not null,
+    rev bigint not null,
+    live boolean not null default true,
+    kind text not null check (kind in ('field', 'tag', 'assessment', 'stage', 'reject', 'note')),
+    target text not null,
+    value text not null,
+    hash text not null,
+    base_hash text,
+    job text,
+    run_id text,
+    workflow_external_id text,
+    event_id text,
+    event_time timestamptz,
+    reason text not null,
+    config_line integer,
+    state text not null check (state in ('pending', 'sending', 'applied', 'skipped', 'dead', 'superseded')),
+    uncertain boolean not null default false,
+    attempts integer not null default 0,
+    lease_no bigint not null,
+    created_at timestamptz not null default now(),
+    first_tried_at timestamptz,
+    last_tried_at timestamptz,
+    next_attempt_at timestamptz,
+    applied_at timestamptz,
+    http_status integer,
+    error_class text,
+    error text,
+    primary key (source, connector, ref, key, rev)
+) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02);
+create index ats_write_open on atsync.ats_write (connector, state) where live and state in ('pending', 'sending', 'dead');
+
+-- One HTTP call that was made.
+create table atsync.ats_call (
+    source text not null,
+    connector text not null,
+    ref text not null,
+    at timestamptz not null,
+    verb text not null,
+    method text not null,
+    path text not null,
+    http_status integer,
+    outcome text not null,
+    duration_ms double precision not null,
+    error text
+);
+create index ats_call_ref on atsync.ats_call (source, ref);
+create index ats_call_at on atsync.ats_call using brin (at) with (pages_per_range = 32);
+
+create table atsync.workflow_version (
+    source text not null,
+    workflow_id text not null,
+    workflow_version_id text not null,
+    workflow_external_id text,
+    organization_id text,
+    version_number bigint,
+    published_by_user_id text,
+    published_at timestamptz,
+    event_id text not null,
+    event_time timestamptz not null,
+    primary key (source, workflow_id, workflow_version_id)
+);
+
+create table atsync.contact_resolution (
+    source text not null,
+    event_id text not null,
+    kind text not null check (kind in ('resolved', 'skipped', 'failed')),
+    ref text not null,
+    record_id text not null,
+    organization_id text,
+    workflow_id text,
+    workflow_external_id text,
+    workflow_version_id text,
+    version_number bigint,
+    profile_id text,
+    external_id text,
+    email text,
+    phone_number text,
+    is_new_profile boolean,
+    existing_run_status text,
+    contact_index bigint,
+    event_time timestamptz not null,
+    primary key (source, event_id)
+);
+create index contact_resolution_ref on atsync.contact_resolution (source, ref);
+
+-- What all daemons share about a connector.
+create table atsync.connector_state (
+    connector text primary key,
+    state text not null default 'ok' check (state in ('ok', 'throttled', 'open', 'paused')),
+    reason text,
+    since timestamptz not null default now(),
+    until timestamptz,
+    paused_by_operator boolean not null default false,
+    config_hash text
+);
+
+create table atsync.issue (
+    id bigint generated always as identity primary key,
+    class text not null,
+    scope text not null,
+    severity text not null check (severity in ('info', 'warning', 'error')),
+    source text,
+    connector text,
+    workflow_external_id text,
+    message text not null,
+    hint text not null,
+    affected_candidates bigint not null default 0,
+    first_seen timestamptz not null default now(),
+    last_seen timestamptz not null default now(),
+    closed_at timestamptz
+);
+create unique index issue_open on atsync.issue (class, scope) where closed_at is null;
+create index issue_seen on atsync.issue (last_seen desc);

@@ -1,0 +1,211 @@
+-- breaking: no. What people and dashboards read (atsyncd-views(7)); tables may change, these stay.
+
+create or replace view atsync.runs as
+select r.source, r.run_id, r.workflow_id, r.workflow_external_id, r.external_id as candidate_external_id, r.state, r.outcome, r.result, r.error_code,
+       r.error_class, r.cancellation_reason, r.truncated, r.complete, r.started_at, r.completed_at, r.workflow_version_id, r.profile_id,
+       r.last_failed_node_id, r.final_node_id, r.conflict, nullif(r.connector, '') as connector, r.job, r.last_event_at
+from atsync.run r
+where not r.is_contact;
+comment on view atsync.runs is 'Workflow runs as folded from their events. By candidate_external_id: index run_external; by run: the primary key.';
+comment on column atsync.runs.state is 'contact (matched, not started), running, completed, failed, cancelled: what the last events say';
+comment on column atsync.runs.result is 'of a completed run: how its deciding conversation ended (PASSED_CRITERIA, FAILED_CRITERIA, …)';
+comment on column atsync.runs.complete is 'false while the run goes on, and while nodes are missing that a truncated event left out';
+comment on column atsync.runs.conflict is 'two events ended the run differently; the later one counts';
+
+create or replace view atsync.answers as
+select r.source, r.external_id as candidate_external_id, r.workflow_external_id, r.run_id, n.node ->> 'nodeId' as node_id, a.answer ->> 'slug' as slug,
+       a.answer ->> 'answer' as answer, a.answer ->> 'answerState' as answer_state, a.answer ->> 'trafficLight' as traffic_light,
+       a.answer ->> 'outcome' as outcome, case when jsonb_typeof(a.answer -> 'score') = 'number' then (a.answer ->> 'score')::numeric end as score,
+       a.answer ->> 'classifiedDocumentType' as classified_document_type, (n.node ->> 'completedAt')::timestamptz as answered_at,
+       a.answer ->> 'documentS3Key' as document_s3_key, a.answer ->> 'documentTwilioMediaSid' as document_twilio_media_sid
+from atsync.run r
+cross join lateral jsonb_path_query(r.nodes, '$[*]') as n (node)
+cross join lateral jsonb_path_query(n.node, '$.outcome.answers[*]') as a (answer)
+where jsonb_typeof(a.answer) = 'object';
+comment on view atsync.answers is 'Every answer that a run holds. By candidate_external_id: index run_external; by run: the primary key of run.';
+
+create or replace view atsync.pending_writes as
+select w.source, c.external_id as candidate_external_id, w.workflow_external_id, w.connector, w.kind, w.target, w.value, w.attempts, w.http_status,
+       w.error_class, w.error, w.first_tried_at, coalesce(w.next_attempt_at, c.due_at) as next_attempt_at, w.job, w.run_id, w.state, w.uncertain, w.reason,
+       w.key
+from atsync.ats_write w
+left join atsync.candidate c on c.source = w.source and c.connector = w.connector and c.ref = w.ref
+where w.live and w.state in ('pending', 'sending');
+comment on view atsync.pending_writes is 'Writes that are wanted and not done yet. Index ats_write_open.';
+comment on column atsync.pending_writes.uncertain is 'a call was made whose outcome is not known: a note is looked for before it is written again';
+
+create or replace view atsync.dead_writes as
+select w.source, c.external_id as candidate_external_id, w.workflow_external_id, w.connector, w.kind, w.target, w.value, w.attempts, w.http_status,
+       w.error_class, w.error, w.first_tried_at, w.next_attempt_at, w.job, w.run_id, w.state, w.uncertain, w.reason, w.key
+from atsync.ats_write w
+left join atsync.candidate c on c.source = w.source and c.connector = w.connector and c.ref = w.ref
+where w.live and w.state = 'dead';
+comment on view atsync.dead_writes is 'Writes that cannot be done before somebody acts (atsyncctl retry, skip). Index ats_write_open.';
+
+-- How a candidate and workflow stand; the one place where sync_state is decided.
+create or replace function atsync.sync_state(queue_state text, connector text, leased boolean, waiting boolean, tried boolean, dead boolean, has_writes boolean,
+                                             connector_state text, throttled boolean)
+returns text language sql immutable as $$
+    select case
+        when connector = '' and queue_state in ('waiting_for_identity', 'unmapped') then queue_state
+        when leased then 'in_progress'
+        when waiting and connector_state = 'paused' then 'paused'
+        when waiting and throttled then 'throttled'
+        when waiting and tried then 'retrying'
+        when waiting then 'pending'
+        when dead then 'dead'
+        when has_writes then 'synced'
+        else 'nothing_to_do'
+    end
+$$;
+
+create or replace view atsync.sync_status as
+select r.source, coalesce(r.external_id, c.external_id) as candidate_external_id, r.workflow_external_id, nullif(r.connector, '') as connector, r.job,
+       case when not r.is_contact then r.run_id end as run_id, r.state as run_state, r.outcome, r.result,
+       atsync.sync_state(c.state, c.connector, c.lease_owner is not null and c.due_at > now(), c.version > c.synced_version or w.pending > 0,
+                         w.tried > 0 or c.attempts > 0, w.dead > 0, w.writes > 0, s.state, coalesce(s.state = 'throttled' and s.until > now(), false))
+           as sync_state,
+       coalesce(w.pending, 0) as pending_writes, coalesce(w.dead, 0) as dead_writes, r.last_event_at, c.last_synced_at, c.blocked_since,
+       case when w.pending > 0 then coalesce(w.next_attempt_at, c.due_at) end as next_attempt_at,
+       coalesce(w.error, c.last_error) as last_error, r.ref
+from atsync.run r
+left join atsync.candidate c on c.source = r.source and c.connector = r.connector and c.ref = r.ref
+left join atsync.connector_state s on s.connector = r.connector
+left join lateral (
+    select count(*) as writes,
+           count(*) filter (where q.state in ('pending', 'sending')) as pending,
+           count(*) filter (where q.state in ('pending', 'sending') and q.attempts > 0 and q.error_class is not null) as tried,
+           count(*) filter (where q.state = 'dead') as dead,
+           min(q.next_attempt_at) filter (where q.state = 'pending') as next_attempt_at,
+           (array_agg(q.error order by q.last_tried_at desc) filter (where q.state in ('pending', 'sending', 'dead') and q.error is not null))[1] as error
+    from atsync.ats_write q
+    where q.source = r.source and q.connector = r.connector and q.ref = r.ref and q.live and q.state <> 'superseded'
+          and q.workflow_external_id is not distinct from r.workflow_external_id
+) w on true
+where r.is_latest
+union all
+select c.source, c.external_id, c.workflow_external_id, nullif(c.connector, ''), null, null, null, null, null,
+       atsync.sync_state(c.state, c.connector, c.lease_owner is not null and c.due_at > now(), true, c.attempts > 0, false, false, s.state,
+                         coalesce(s.state = 'throttled' and s.until > now(), false)),
+       0, 0, c.last_event_at, null, c.blocked_since, null, c.last_error, c.ref
+from atsync.candidate c
+left join atsync.connector_state s on s.connector = c.connector
+where c.due_at is not null and c.synced_version = 0 and c.ref !~ '^w:'
+      and not exists (select from atsync.run r where r.source = c.source and r.ref = c.ref);
+comment on view atsync.sync_status is
+    'How each candidate and workflow stands: the newest run, and whether the ATS holds what follows from it. By candidate: indexes run_external and candidate_external; the newest: index run_latest (order by last_event_at desc).';
+comment on column atsync.sync_status.sync_state is
+    'synced, pending, in_progress, retrying, throttled, paused, dead, unmapped, waiting_for_identity, nothing_to_do';
+comment on column atsync.sync_status.blocked_since is 'since when nothing has gone through for this candidate; null when all is well';
+
+create or replace view atsync.workflow_versions as
+select source, workflow_id, workflow_external_id, workflow_version_id, version_number, published_by_user_id, published_at, organization_id, event_id,
+       event_time
+from atsync.workflow_version;
+comment on view atsync.workflow_versions is 'Published workflow versions, as told by WORKFLOW_PUBLISHED.';
+
+create or replace view atsync.contact_resolutions as
+select source, event_id, kind, record_id, case when kind <> 'failed' then record_id end as run_id, organization_id, workflow_id, workflow_external_id,
+       workflow_version_id, version_number, profile_id as candidate_profile_id, external_id, email, phone_number, is_new_profile, existing_run_status,
+       contact_index, event_time
+from atsync.contact_resolution;
+comment on view atsync.contact_resolutions is 'Contacts that were resolved, skipped, or failed, with all that the events said.';
+
+create or replace view atsync.connector_status as
+select s.connector,
+       case when s.state = 'throttled' and s.until <= now() then 'ok' else s.state end as state,
+       s.reason, s.since, s.until, coalesce(q.waiting, 0) as waiting_candidates, coalesce(q.oldest_seconds, 0) as oldest_waiting_seconds,
+       coalesce(k.calls, 0) as calls_last_hour, coalesce(k.errors, 0) as errors_last_hour, k.p95_ms
+from atsync.connector_state s
+left join lateral (
+    select count(*) as waiting, extract(epoch from now() - min(c.last_event_at))::bigint as oldest_seconds
+    from atsync.candidate c where c.connector = s.connector and c.due_at is not null
+) q on true
+left join lateral (
+    select count(*) as calls, count(*) filter (where a.outcome not in ('ok', 'already', 'skip', 'lookup')) as errors,
+           percentile_cont(0.95) within group (order by a.duration_ms) as p95_ms
+    from atsync.ats_call a where a.at > now() - interval '1 hour' and a.connector = s.connector
+) k on true;
+comment on view atsync.connector_status is 'Each connector: whether it works, who waits for it, and how its calls went in the last hour (index ats_call_at).';
+
+create or replace view atsync.queue_health as
+select q.waiting, q.due_now, q.leased, q.retrying, q.oldest_due_seconds,
+       (select count(*) from atsync.event e where e.received_at > now() - interval '1 minute') as ingest_per_minute,
+       (select count(distinct (a.source, a.connector, a.ref)) from atsync.ats_call a
+        where a.at > now() - interval '1 minute' and a.outcome in ('ok', 'already')) as synced_per_minute
+from (
+    select count(*) filter (where c.lease_owner is null) as waiting,
+           count(*) filter (where c.lease_owner is null and c.due_at <= now()) as due_now,
+           count(*) filter (where c.lease_owner is not null and c.due_at > now()) as leased,
+           count(*) filter (where c.lease_owner is null and c.attempts > 0) as retrying,
+           coalesce(extract(epoch from now() - min(c.due_at) filter (where c.due_at <= now())), 0)::bigint as oldest_due_seconds
+    from atsync.candidate c
+    where c.due_at is not null
+) q;
+comment on view atsync.queue_health is 'The queue in one row. Index candidate_due; the rates come from event_received and ats_call_at.';
+
+create or replace view atsync.issues as
+select i.id, i.class, i.severity, i.connector, i.workflow_external_id, i.message, i.hint, i.affected_candidates, i.first_seen, i.last_seen, i.closed_at, i.source
+from atsync.issue i;
+comment on view atsync.issues is 'What is wrong or was, in words: opened and closed by the daemon. Open ones have no closed_at.';
+
+create or replace view atsync.candidate_timeline as
+select who.source, who.external_id as candidate_external_id, t.at, t.kind, t.summary, t.detail
+from (select distinct c.source, c.ref, c.external_id from atsync.candidate c where c.external_id is not null) who
+cross join lateral (
+    select e.event_time as at, 'event' as kind, e.type as summary,
+           concat_ws(', ', 'run ' || e.run_id, 'workflow ' || e.workflow_external_id, 'received ' || to_char(e.received_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')) as detail
+    from (select who.ref as subject
+          union select i.alias from atsync.identity i where i.source = who.source and i.ref = who.ref and not i.conflict) s
+    join atsync.event e on e.source = who.source and e.subject = s.subject and s.subject <> ''
+    union all
+    select coalesce(w.applied_at, w.last_tried_at, w.created_at), 'write', concat_ws(' ', w.kind, nullif(w.target, ''), w.state),
+           concat_ws(', ', 'because of ' || w.reason, 'connector ' || w.connector, w.attempts || ' attempts', w.error)
+    from atsync.ats_write w where w.source = who.source and w.ref = who.ref
+    union all
+    select a.at, 'call', a.method || ' ' || a.path || coalesce(' -> ' || a.http_status, ''),
+           concat_ws(', ', a.verb, a.outcome, round(a.duration_ms) || ' ms', a.error)
+    from atsync.ats_call a where a.source = who.source and a.ref = who.ref
+    union all
+    select i.first_seen, 'issue', i.class, i.message
+    from atsync.issue i where i.source = who.source and i.scope = who.ref
+) t;
+comment on view atsync.candidate_timeline is
+    'The story of a candidate: events, writes, calls, issues; order by at. By candidate_external_id: index candidate_external, then event_subject, ats_write_pkey, ats_call_ref.';
+
+comment on schema atsync is 'atsyncd: webhooks received, runs, the ledger of ATS writes, and the views that tell about them.';
+comment on table atsync.event is 'Events as received; append-only.';
+comment on table atsync.candidate is 'The queue: candidates of a connector, when they are due and who works on them.';
+comment on table atsync.identity is 'Other names of candidates (p: profile, r: run, c: contact) and whose they are.';
+comment on table atsync.workflow_name is 'External ids of workflows, as told by events.';
+comment on table atsync.run is 'Runs folded from events; derived. Read the view runs.';
+comment on table atsync.ats_write is 'The ledger: what was wanted at the ATS and what became of it.';
+comment on table atsync.ats_call is 'HTTP calls made.';
+comment on table atsync.workflow_version is 'Read the view workflow_versions.';
+comment on table atsync.contact_resolution is 'Read the view contact_resolutions.';
+comment on table atsync.connector_state is 'What all daemons share about a connector.';
+comment on table atsync.issue is 'Read the view issues.';
+comment on table atsync.schema_version is 'Migrations applied.';
+
+-- The reader may look at the views and at nothing else. Creating the role takes a privilege that a plain owner may not have: atsyncctl setup does it then.
+do $$
+begin
+    if not exists (select from pg_roles where rolname = 'atsync_reader') then
+        create role atsync_reader nologin;
+    end if;
+exception when insufficient_privilege or duplicate_object or unique_violation then
+    null;
+end
+$$;
+do $$
+declare
+    v text;
+begin
+    if exists (select from pg_roles where rolname = 'atsync_reader') then
+        execute 'grant usage on schema atsync to atsync_reader';
+        for v in select format('atsync.%I', viewname) from pg_views where schemaname = 'atsync' loop
+            execute 'grant select on ' || v || ' to atsync_reader';
+        end loop;
+    end if;
+end
+$$;

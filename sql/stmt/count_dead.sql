@@ -1,0 +1,7 @@
+-- How many dead writes a retry or skip would touch.
+select count(*)
+from atsync.ats_write w
+join atsync.candidate c on c.source = w.source and c.connector = w.connector and c.ref = w.ref
+where w.live and w.state = 'dead'
+  and ($1::text is null or c.external_id = $1) and ($2::text is null or w.connector = $2) and ($3::text is null or w.workflow_external_id = $3)
+  and ($4::timestamptz is null or w.last_tried_at >= $4) and ($5::text is null or w.error_class = $5)

@@ -1,0 +1,31 @@
+-- Stores a batch of events and makes their candidates due: one statement, one commit. Rows go in key order, so that two daemons cannot deadlock.
+with input as (
+    select *
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+                $11::timestamptz[], $12::bytea[])
+         as i (source, event_id, type, subject, connector, external_id, profile_id, run_id, workflow_id, workflow_external_id, event_time, body)
+), stored as (
+    insert into atsync.event (source, event_id, type, subject, external_id, profile_id, run_id, workflow_id, workflow_external_id, event_time, body)
+    select source, event_id, type, subject, external_id, profile_id, run_id, workflow_id, workflow_external_id, coalesce(event_time, now()), body
+    from input
+    order by source, event_id
+    on conflict (source, event_id) do nothing
+    returning source, event_id
+), queued as (
+    insert into atsync.candidate as c (source, connector, ref, external_id, workflow_external_id, due_at, version, last_event_at)
+    select i.source, i.connector, i.subject, max(i.external_id), max(i.workflow_external_id), now(), count(*), max(coalesce(i.event_time, now()))
+    from input i
+    join stored s on s.source = i.source and s.event_id = i.event_id
+    where i.connector is not null
+    group by i.source, i.connector, i.subject
+    order by i.source, i.connector, i.subject
+    on conflict (source, connector, ref) do update
+    set version = c.version + excluded.version,
+        external_id = coalesce(excluded.external_id, c.external_id),
+        workflow_external_id = coalesce(excluded.workflow_external_id, c.workflow_external_id),
+        last_event_at = greatest(c.last_event_at, excluded.last_event_at),
+        -- a candidate in work is looked at again when it is released; one that waits for its next attempt keeps collecting
+        due_at = case when c.lease_owner is not null or c.attempts > 0 then coalesce(c.due_at, excluded.due_at)
+                      else least(c.due_at, excluded.due_at) end
+)
+select source, event_id from stored

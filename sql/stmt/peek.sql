@@ -1,0 +1,12 @@
+-- Candidates by what an operator asks for, page by page in key order, without leasing them.
+select c.source, c.ref, max(c.external_id), max(c.version)
+from atsync.candidate c
+where ($1::text is null or c.external_id = $1)
+  and ($2::text is null or c.connector = $2)
+  and ($3::text is null or exists (select from atsync.run r where r.source = c.source and r.ref = c.ref and r.workflow_external_id = $3))
+  and ($4::timestamptz is null or c.last_event_at >= $4)
+  and ($5::text is null or (c.source, c.ref) > ($5, $6))
+  and c.ref ~ '^x:'
+group by c.source, c.ref
+order by c.source, c.ref
+limit $7

@@ -1,0 +1,28 @@
+-- The folded runs, for the views; a run that did not change is not written.
+insert into atsync.run as r
+    (source, run_id, ref, connector, is_contact, is_latest, workflow_id, workflow_version_id, workflow_external_id, job, profile_id, external_id, state,
+     outcome, result, error_code, error_class, last_failed_node_id, cancellation_reason, final_node_id, truncated, complete, conflict, started_at,
+     completed_at, last_event_at, nodes)
+select i.source, i.run_id, i.ref, i.connector, i.is_contact, i.is_latest, i.workflow_id, i.workflow_version_id, i.workflow_external_id, i.job,
+       i.profile_id, i.external_id, i.state, i.outcome, i.result, i.error_code, i.error_class, i.last_failed_node_id, i.cancellation_reason,
+       i.final_node_id, i.truncated, i.complete, i.conflict, i.started_at, i.completed_at, i.last_event_at, i.nodes::jsonb
+from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::boolean[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
+            $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::boolean[],
+            $22::boolean[], $23::boolean[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[], $27::text[])
+     as i (source, run_id, ref, connector, is_contact, is_latest, workflow_id, workflow_version_id, workflow_external_id, job, profile_id, external_id,
+           state, outcome, result, error_code, error_class, last_failed_node_id, cancellation_reason, final_node_id, truncated, complete, conflict,
+           started_at, completed_at, last_event_at, nodes)
+order by i.source, i.run_id
+on conflict (source, run_id) do update
+set ref = excluded.ref, connector = excluded.connector, is_latest = excluded.is_latest, workflow_id = excluded.workflow_id,
+    workflow_version_id = excluded.workflow_version_id, workflow_external_id = excluded.workflow_external_id, job = excluded.job,
+    profile_id = excluded.profile_id, external_id = excluded.external_id, state = excluded.state, outcome = excluded.outcome, result = excluded.result,
+    error_code = excluded.error_code, error_class = excluded.error_class, last_failed_node_id = excluded.last_failed_node_id,
+    cancellation_reason = excluded.cancellation_reason, final_node_id = excluded.final_node_id, truncated = excluded.truncated,
+    complete = excluded.complete, conflict = excluded.conflict, started_at = excluded.started_at, completed_at = excluded.completed_at,
+    last_event_at = excluded.last_event_at, nodes = excluded.nodes
+where (r.ref, r.connector, r.is_latest, r.workflow_external_id, r.job, r.external_id, r.state, r.outcome, r.result, r.complete, r.conflict,
+       r.last_event_at, r.nodes)
+      is distinct from
+      (excluded.ref, excluded.connector, excluded.is_latest, excluded.workflow_external_id, excluded.job, excluded.external_id, excluded.state,
+       excluded.outcome, excluded.result, excluded.complete, excluded.conflict, excluded.last_event_at, excluded.nodes)

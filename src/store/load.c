@@ -1,0 +1,169 @@
+#include "store/internal.h"
+#include "store/store.h"
+#include "sql.h"
+
+static void keys_of(const struct claim_batch *b, struct db_array *sources, struct db_array *connectors, struct db_array *refs)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        db_array_text(sources, b->items[i].source);
+        db_array_text(refs, b->items[i].ref);
+        if (connectors) {
+            db_array_text(connectors, b->items[i].connector);
+        }
+    }
+}
+
+/* Rows come ordered by idx (from 1): how many belong to this candidate, beginning at row. */
+static size_t rows_of(const struct db_result *r, size_t row, size_t index)
+{
+    size_t n = 0;
+
+    while (row + n < db_rows(r) && db_i64(r, row + n, 0) == (int64_t)index + 1) {
+        n++;
+    }
+    return n;
+}
+
+static void take_events(const struct db_result *r, size_t row, size_t count, struct arena *arena, struct loaded *l)
+{
+    l->events = arena_alloc(arena, (count + 1) * sizeof *l->events);
+    for (size_t i = 0; i < count; i++) {
+        size_t len = 0;
+        const char *body = db_bytes(r, row + i, 3, &len);
+        struct event *e = &l->events[l->event_count];
+
+        if (event_parse(body, len, arena, e, NULL) != ST_OK) {
+            continue;
+        }
+        e->id = arena_strdup(arena, db_text(r, row + i, 1)); /* as stored: what ties are broken by */
+        e->time_us = db_time(r, row + i, 2);
+        l->event_count++;
+    }
+}
+
+static void take_rows(const struct db_result *r, size_t row, size_t count, struct arena *arena, struct loaded *l)
+{
+    l->rows = arena_alloc(arena, (count + 1) * sizeof *l->rows);
+    for (size_t i = 0; i < count; i++) {
+        struct ledger_row w = {
+            .key = arena_strdup(arena, db_text(r, row + i, 1)),
+            .rev = db_i64(r, row + i, 2),
+            .hash = arena_strdup(arena, db_text(r, row + i, 4)),
+            .base_hash = arena_strdup(arena, db_text(r, row + i, 5)),
+            .uncertain = db_bool(r, row + i, 7),
+            .attempts = db_i64(r, row + i, 8),
+            .first_tried_us = db_time(r, row + i, 9),
+            .next_attempt_us = db_time(r, row + i, 10),
+        };
+        if (write_kind_parse(db_text(r, row + i, 3), &w.kind) && write_state_parse(db_text(r, row + i, 6), &w.state)) {
+            l->rows[l->row_count++] = w;
+        }
+    }
+}
+
+static void take_identity(const struct db_result *r, size_t row, size_t count, struct arena *arena, struct loaded *l)
+{
+    if (count == 1) {
+        l->resolved_ref = arena_strdup(arena, db_text(r, row, 1));
+        l->resolved_external_id = arena_strdup(arena, db_text(r, row, 2));
+    }
+    l->identity_conflict = count > 1;
+}
+
+typedef void (*take_fn)(const struct db_result *r, size_t row, size_t count, struct arena *arena, struct loaded *l);
+
+static void spread(const struct db_result *r, const struct claim_batch *b, take_fn take, struct loaded *all)
+{
+    size_t row = 0;
+
+    for (size_t i = 0; i < b->count; i++) {
+        size_t n = rows_of(r, row, i);
+
+        take(r, row, n, b->arena, &all[i]);
+        row += n;
+    }
+}
+
+static bool any_unresolved(const struct claim_batch *b)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        if (b->items[i].ref[0] != 'x') {
+            return true;
+        }
+    }
+    return false;
+}
+
+int store_load(struct store *s, const struct claim_batch *b, struct loaded **ret, struct errmsg *err)
+{
+    struct loaded *all = arena_alloc(b->arena, (b->count + 1) * sizeof *all);
+    struct db_array *sources = db_array_new(DB_TEXT_ARRAY);
+    struct db_array *connectors = db_array_new(DB_TEXT_ARRAY);
+    struct db_array *refs = db_array_new(DB_TEXT_ARRAY);
+    struct db_result *events = NULL;
+    struct db_result *rows = NULL;
+    struct db_result *identities = NULL;
+    struct db_params by_ref;
+    struct db_params by_connector;
+    int st;
+
+    keys_of(b, sources, connectors, refs);
+    db_params_init(&by_ref);
+    db_add_array(&by_ref, sources);
+    db_add_array(&by_ref, refs);
+    db_params_init(&by_connector);
+    db_add_array(&by_connector, sources);
+    db_add_array(&by_connector, connectors);
+    db_add_array(&by_connector, refs);
+    if ((st = db_exec(s->db, &sql_load_events, &by_ref, DB_ROWS, &events, err)) != ST_OK ||
+        (st = db_exec(s->db, &sql_load_ledger, &by_connector, DB_ROWS, &rows, err)) != ST_OK ||
+        (any_unresolved(b) && (st = db_exec(s->db, &sql_resolve, &by_ref, DB_ROWS, &identities, err)) != ST_OK)) {
+        goto out;
+    }
+    spread(events, b, take_events, all);
+    spread(rows, b, take_rows, all);
+    if (identities) {
+        spread(identities, b, take_identity, all);
+    }
+    *ret = all;
+out:
+    db_result_free(events);
+    db_result_free(rows);
+    db_result_free(identities);
+    db_array_free(sources);
+    db_array_free(connectors);
+    db_array_free(refs);
+    return st;
+}
+
+void loaded_clear(struct loaded *l, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t e = 0; e < l[i].event_count; e++) {
+            event_clear(&l[i].events[e]);
+        }
+        l[i].event_count = 0;
+    }
+}
+
+int store_workflow_names(struct store *s, struct arena *arena, struct workflow_name_row **ret, size_t *ret_count, struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    int st = db_exec(s->db, &sql_workflow_names, NULL, DB_ROWS, &r, err);
+
+    if (st != ST_OK) {
+        return st;
+    }
+    size_t count = db_rows(r);
+    struct workflow_name_row *rows = arena_alloc(arena, (count + 1) * sizeof *rows);
+
+    for (size_t i = 0; i < count; i++) {
+        rows[i] = (struct workflow_name_row){.source = arena_strdup(arena, db_text(r, i, 0)),
+                                             .workflow_id = arena_strdup(arena, db_text(r, i, 1)),
+                                             .external_id = arena_strdup(arena, db_text(r, i, 2))};
+    }
+    db_result_free(r);
+    *ret = rows;
+    *ret_count = count;
+    return ST_OK;
+}

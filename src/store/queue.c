@@ -1,0 +1,162 @@
+#include <unistd.h>
+
+#include "base/text.h"
+#include "store/internal.h"
+#include "store/store.h"
+#include "sql.h"
+
+int store_claim(struct store *s, const char *connector, const char *owner, int64_t lease_ms, size_t limit, struct claim_batch *ret,
+                struct errmsg *err)
+{
+    struct claim_batch b = {0};
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    db_params_init(&p);
+    db_add_text(&p, connector);
+    db_add_text(&p, owner);
+    db_add_i64(&p, lease_ms);
+    db_add_i64(&p, (int64_t)limit);
+    st = db_exec(s->db, &sql_claim, &p, DB_ROWS, &r, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    b.arena = arena_new();
+    b.count = db_rows(r);
+    b.items = arena_alloc(b.arena, (b.count + 1) * sizeof *b.items);
+    for (size_t i = 0; i < b.count; i++) {
+        b.items[i] = (struct claimed){
+            .source = arena_strdup(b.arena, db_text(r, i, 0)),
+            .connector = arena_strdup(b.arena, db_text(r, i, 1)),
+            .ref = arena_strdup(b.arena, db_text(r, i, 2)),
+            .external_id = arena_strdup(b.arena, db_text(r, i, 3)),
+            .version = db_i64(r, i, 4),
+            .lease_no = db_i64(r, i, 5),
+            .attempts = db_i64(r, i, 6),
+            .due_us = db_time(r, i, 7),
+            .index = i,
+        };
+        b.now_us = db_time(r, i, 8);
+    }
+    db_result_free(r);
+    *ret = b;
+    return ST_OK;
+}
+
+void claim_batch_clear(struct claim_batch *b)
+{
+    arena_free(b->arena);
+    b->arena = NULL;
+    b->count = 0;
+}
+
+/* ---- leases ------------------------------------------------------------------------------------------------------- */
+
+/* When the process began, in clock ticks since boot: field 22 of /proc/<pid>/stat (proc(5)); 0 if there is no such process. */
+static int64_t process_start(int64_t pid)
+{
+    char path[64];
+    char line[1024];
+    FILE *f;
+    char *field = NULL;
+    int64_t ticks = 0;
+
+    snprintf(path, sizeof path, "/proc/%s/stat", num_text(pid).s);
+    f = fopen(path, "re");
+    if (!f) {
+        return 0;
+    }
+    if (fgets(line, sizeof line, f)) {
+        field = strrchr(line, ')'); /* the name before it may hold anything */
+    }
+    fclose(f);
+    for (int i = 0; field && i < 20; i++) {
+        field = strchr(field + 1, ' ');
+    }
+    if (field) {
+        field[1 + strcspn(field + 1, " ")] = '\0';
+        if (!text_to_i64(field + 1, 0, INT64_MAX, &ticks)) {
+            return 0;
+        }
+    }
+    return ticks;
+}
+
+char *store_owner_name(const char *instance)
+{
+    char host[256] = "localhost";
+
+    if (gethostname(host, sizeof host - 1) != 0) {
+        snprintf(host, sizeof host, "localhost");
+    }
+    return mem_printf("%s@%s:%s:%s", instance, host, num_text(getpid()).s, num_text(process_start(getpid())).s);
+}
+
+/* Is this owner a process of this host that is not there any more? One of another host under our name counts as gone: it was moved here. */
+static bool is_gone(const char *mine, const char *other)
+{
+    size_t host_len = strcspn(mine, ":");
+    char *copy;
+    char *start_text;
+    int64_t pid = 0;
+    int64_t start = 0;
+    bool alive;
+
+    if (strncmp(mine, other, host_len + 1) != 0) {
+        return true;
+    }
+    copy = mem_strdup(other + host_len + 1);
+    start_text = strchr(copy, ':');
+    if (start_text) {
+        *start_text++ = '\0';
+    }
+    alive = start_text && text_to_i64(copy, 1, INT32_MAX, &pid) && text_to_i64(start_text, 0, INT64_MAX, &start) &&
+            process_start(pid) == start;
+    mem_free(copy);
+    return !alive;
+}
+
+static int owner_command(struct store *s, const struct sql_stmt *stmt, const char *owner, int64_t lease_ms, struct errmsg *err)
+{
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_text(&p, owner);
+    if (lease_ms >= 0) {
+        db_add_i64(&p, lease_ms);
+    }
+    return db_exec(s->db, stmt, &p, DB_COMMAND, NULL, err);
+}
+
+int store_take_back(struct store *s, const char *owner, struct errmsg *err)
+{
+    char *instance = mem_strndup(owner, strcspn(owner, "@"));
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    db_params_init(&p);
+    db_add_text(&p, instance);
+    st = db_exec(s->db, &sql_lease_owners, &p, DB_ROWS, &r, err);
+    for (size_t i = 0; st == ST_OK && i < db_rows(r); i++) {
+        const char *other = db_text(r, i, 0);
+
+        if (strcmp(other, owner) == 0 || is_gone(owner, other)) {
+            st = owner_command(s, &sql_take_back, other, -1, err);
+        }
+    }
+    db_result_free(r);
+    mem_free(instance);
+    return st;
+}
+
+int store_renew(struct store *s, const char *owner, int64_t lease_ms, struct errmsg *err)
+{
+    return owner_command(s, &sql_renew, owner, lease_ms, err);
+}
+
+int store_wake_unrouted(struct store *s, struct errmsg *err)
+{
+    return db_exec(s->db, &sql_wake_unrouted, NULL, DB_COMMAND, NULL, err);
+}

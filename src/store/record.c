@@ -1,0 +1,546 @@
+/*
+ * One transaction for everything that is to be remembered of a batch of candidates. The order of the statements is
+ * the order of locks: first the candidates that are still ours, by key, then their rows.
+ */
+#include "base/buf.h"
+#include "base/clock.h"
+#include "lib/json.h"
+#include "store/internal.h"
+#include "store/store.h"
+#include "sql.h"
+
+enum { TRIES = 3 };
+
+struct recording {
+    struct db *db;
+    struct record *records;
+    size_t count;
+    struct arena *arena;
+    struct errmsg *err;
+};
+
+static const char *plain(const struct recording *rec, const char *s)
+{
+    return store_plain(s, rec->arena);
+}
+
+static const char *key(const struct recording *rec, const char *s)
+{
+    return store_key(s, rec->arena);
+}
+
+static void add_who(struct batch *b, const struct claimed *who)
+{
+    db_array_text(b->column[0], who->source);
+    db_array_text(b->column[1], who->connector);
+    db_array_text(b->column[2], who->ref);
+    b->rows++;
+}
+
+static int run_batch(const struct recording *rec, struct batch *b, const struct sql_stmt *stmt)
+{
+    int st = batch_exec(b, rec->db, stmt, DB_COMMAND, NULL, rec->err);
+
+    batch_clear(b);
+    return st;
+}
+
+/* ---- leases ------------------------------------------------------------------------------------------------------- */
+
+static int lock_leases(const struct recording *rec)
+{
+    struct batch b;
+    struct db_result *r = NULL;
+    int st;
+
+    batch_init(&b, "tttl");
+    for (size_t i = 0; i < rec->count; i++) {
+        rec->records[i].lost = true;
+        add_who(&b, rec->records[i].who);
+        db_array_i64(b.column[3], rec->records[i].who->lease_no);
+    }
+    st = batch_exec(&b, rec->db, &sql_record_lock, DB_ROWS, &r, rec->err);
+    for (size_t row = 0; st == ST_OK && row < db_rows(r); row++) {
+        rec->records[db_i64(r, row, 0) - 1].lost = false;
+    }
+    db_result_free(r);
+    batch_clear(&b);
+    return st;
+}
+
+/* ---- ledger ------------------------------------------------------------------------------------------------------- */
+
+static void add_superseded(struct batch *b, const struct claimed *who, const struct ledger_row *row, bool replaced)
+{
+    add_who(b, who);
+    db_array_text(b->column[3], row->key);
+    db_array_i64(b->column[4], row->rev);
+    db_array_i64(b->column[5], replaced);
+}
+
+static int supersede(const struct recording *rec)
+{
+    struct batch b;
+
+    batch_init(&b, "ttttlb");
+    for (size_t i = 0; i < rec->count; i++) {
+        const struct record *r = &rec->records[i];
+
+        for (size_t k = 0; !r->lost && k < r->write_count; k++) {
+            if (r->writes[k].item->fresh && r->writes[k].item->row) {
+                add_superseded(&b, r->who, r->writes[k].item->row, true);
+            }
+        }
+        for (size_t k = 0; !r->lost && k < r->superseded_count; k++) {
+            add_superseded(&b, r->who, r->superseded[k], false);
+        }
+    }
+    return run_batch(rec, &b, &sql_record_supersede);
+}
+
+/* What people read in the views: the text itself, or JSON for everything else. */
+static const char *value_text(const struct recording *rec, const struct json *value)
+{
+    struct buf b;
+    const char *text;
+
+    if (json_str(value)) {
+        return plain(rec, json_str(value));
+    }
+    buf_init(&b, SIZE_MAX / 4);
+    json_print_plain(value, &b);
+    text = arena_strdup(rec->arena, buf_text(&b));
+    buf_free(&b);
+    return text;
+}
+
+static int insert_writes(const struct recording *rec)
+{
+    struct batch b;
+
+    batch_init(&b, "ttttltttttttttztitl");
+    for (size_t i = 0; i < rec->count; i++) {
+        const struct record *r = &rec->records[i];
+
+        for (size_t k = 0; !r->lost && k < r->write_count; k++) {
+            const struct ledger_item *item = r->writes[k].item;
+            const struct desired *wish = item->wish;
+
+            add_who(&b, r->who);
+            db_array_text(b.column[3], plain(rec, wish->key));
+            db_array_i64(b.column[4], item->rev);
+            db_array_text(b.column[5], write_kind_name(wish->kind));
+            db_array_text(b.column[6], plain(rec, wish->target));
+            db_array_text(b.column[7], value_text(rec, wish->value));
+            db_array_text(b.column[8], wish->hash);
+            db_array_text(b.column[9], item->base_hash);
+            db_array_text(b.column[10], wish->job);
+            db_array_text(b.column[11], key(rec, wish->run->run_id));
+            db_array_text(b.column[12], key(rec, wish->workflow_external_id));
+            db_array_text(b.column[13], wish->stamp.event_id);
+            db_array_i64(b.column[14], wish->stamp.time_us);
+            db_array_text(b.column[15], plain(rec, wish->reason));
+            db_array_i64(b.column[16], wish->line);
+            db_array_text(b.column[17], write_state_name(r->writes[k].state));
+            db_array_i64(b.column[18], r->who->lease_no);
+        }
+    }
+    return run_batch(rec, &b, &sql_record_write);
+}
+
+static int update_results(const struct recording *rec)
+{
+    struct batch b;
+
+    batch_init(&b, "ttttltblitti");
+    for (size_t i = 0; i < rec->count; i++) {
+        const struct record *r = &rec->records[i];
+
+        for (size_t k = 0; !r->lost && k < r->result_count; k++) {
+            const struct record_result *res = &r->results[k];
+            bool pending = res->verdict.state == WRITE_PENDING;
+
+            add_who(&b, r->who);
+            db_array_text(b.column[3], plain(rec, res->item->wish->key));
+            db_array_i64(b.column[4], res->item->rev);
+            db_array_text(b.column[5], write_state_name(res->verdict.state));
+            db_array_i64(b.column[6], res->verdict.uncertain);
+            db_array_i64(b.column[7], pending ? res->verdict.delay_ms : DB_NULL_I64);
+            db_array_i64(b.column[8], res->http_status ? res->http_status : DB_NULL_I64);
+            db_array_text(b.column[9], res->verdict.error_class && res->verdict.error_class[0] ? res->verdict.error_class : NULL);
+            db_array_text(b.column[10], res->error && res->error[0] ? plain(rec, res->error) : NULL);
+            db_array_i64(b.column[11], res->not_attempted ? 1 : 0);
+        }
+    }
+    return run_batch(rec, &b, &sql_record_result);
+}
+
+/* ---- runs and what else events tell ----------------------------------------------------------------------------------- */
+
+static bool is_latest(const struct record *r, size_t index)
+{
+    const char *own = run_workflow_external_id(&r->runs->runs[index], r->names);
+
+    for (size_t i = index + 1; i < r->runs->count; i++) {
+        const char *other = run_workflow_external_id(&r->runs->runs[i], r->names);
+
+        if ((!own && !other) || (own && other && strcmp(own, other) == 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const char *nodes_text(const struct recording *rec, const struct run *run)
+{
+    struct json *nodes = run_nodes_json(run);
+    struct buf b;
+    const char *text;
+
+    buf_init(&b, SIZE_MAX / 4);
+    json_print_plain(nodes, &b);
+    text = arena_strdup(rec->arena, buf_text(&b));
+    buf_free(&b);
+    json_free(nodes);
+    return text;
+}
+
+static void add_run(const struct recording *rec, struct batch *b, const struct record *r, size_t index)
+{
+    const struct run *run = &r->runs->runs[index];
+    const char *workflow = run_workflow_external_id(run, r->names);
+    const struct workflow_map *map = r->who->ref[0] == 'x' ? mapping_find(r->mapping, workflow) : NULL;
+    const char *const texts[] = {key(rec, workflow),
+                                 map ? map->job : NULL,
+                                 key(rec, run->profile_id),
+                                 key(rec, run->external_id ? run->external_id : r->who->external_id),
+                                 run_state_name(run->state),
+                                 plain(rec, run->outcome),
+                                 plain(rec, run->result),
+                                 plain(rec, run->error_code),
+                                 plain(rec, run->error_class),
+                                 plain(rec, run->last_failed_node_id),
+                                 plain(rec, run->cancellation_reason),
+                                 plain(rec, run->final_node_id)};
+    unsigned c = 0;
+
+    db_array_text(b->column[c++], r->who->source);
+    db_array_text(b->column[c++], key(rec, run->run_id));
+    db_array_text(b->column[c++], r->who->ref);
+    db_array_text(b->column[c++], map ? map->connector : "");
+    db_array_i64(b->column[c++], run->is_contact_only);
+    db_array_i64(b->column[c++], is_latest(r, index));
+    db_array_text(b->column[c++], key(rec, run->workflow_id));
+    db_array_text(b->column[c++], key(rec, run->workflow_version_id));
+    for (size_t i = 0; i < ATS_COUNT(texts); i++) {
+        db_array_text(b->column[c++], texts[i]);
+    }
+    db_array_i64(b->column[c++], run->truncated);
+    db_array_i64(b->column[c++], run->complete);
+    db_array_i64(b->column[c++], run->conflict);
+    db_array_i64(b->column[c++], run->started_us);
+    db_array_i64(b->column[c++], run->completed_us);
+    db_array_i64(b->column[c++], run->last_event.time_us);
+    db_array_text(b->column[c++], nodes_text(rec, run));
+    b->rows++;
+}
+
+static int upsert_runs(const struct recording *rec)
+{
+    struct batch b;
+
+    batch_init(&b, "ttttbbttttttttttttttbbbzzzt");
+    for (size_t i = 0; i < rec->count; i++) {
+        const struct record *r = &rec->records[i];
+
+        for (size_t k = 0; !r->lost && r->runs && k < r->runs->count; k++) {
+            add_run(rec, &b, r, k);
+        }
+    }
+    return run_batch(rec, &b, &sql_record_run);
+}
+
+/* The sender's own names of a candidate whose external id is known. */
+static int learn_identities(const struct recording *rec)
+{
+    struct batch learned;
+    struct batch waiting;
+    struct db_result *r = NULL;
+    int st;
+
+    batch_init(&learned, "tttt");
+    batch_init(&waiting, "tt");
+    for (size_t i = 0; i < rec->count; i++) {
+        const struct record *one = &rec->records[i];
+
+        for (size_t k = 0; !one->lost && one->runs && one->who->ref[0] == 'x' && k < one->runs->count; k++) {
+            const struct run *run = &one->runs->runs[k];
+
+            if (!run->external_id) {
+                continue; /* told by an alias itself: nothing new */
+            }
+            db_array_text(waiting.column[0], one->who->source);
+            db_array_text(waiting.column[1], subject_key('r', run->run_id, rec->arena));
+            waiting.rows++;
+            if (run->profile_id) {
+                db_array_text(learned.column[0], one->who->source);
+                db_array_text(learned.column[1], subject_key('p', run->profile_id, rec->arena));
+                db_array_text(learned.column[2], one->who->ref);
+                db_array_text(learned.column[3], plain(rec, run->external_id));
+                learned.rows++;
+            }
+        }
+    }
+    st = batch_exec(&learned, rec->db, &sql_record_identity, DB_ROW, &r, rec->err);
+    if (st == ST_OK && r && db_i64(r, 0, 0) > 0) {
+        struct db_params p;
+
+        db_params_init(&p);
+        db_add_array(&p, learned.column[0]);
+        db_add_array(&p, learned.column[1]);
+        st = db_exec(rec->db, &sql_record_identity_conflict, &p, DB_COMMAND, NULL, rec->err);
+    }
+    if (st == ST_OK) {
+        st = batch_exec(&waiting, rec->db, &sql_record_wake_runs, DB_COMMAND, NULL, rec->err);
+    }
+    db_result_free(r);
+    batch_clear(&learned);
+    batch_clear(&waiting);
+    return st;
+}
+
+static int learn_workflow_names(const struct recording *rec)
+{
+    struct batch b;
+
+    batch_init(&b, "ttt");
+    for (size_t i = 0; i < rec->count; i++) {
+        const struct record *r = &rec->records[i];
+
+        for (size_t k = 0; !r->lost && k < r->event_count; k++) {
+            const struct event *e = &r->events[k];
+            const char *known = e->workflow_id && r->names ? r->names->external_id_of(r->names->ctx, r->names->source, e->workflow_id) : NULL;
+
+            if (e->workflow_id && e->workflow_external_id && (!known || strcmp(known, e->workflow_external_id) != 0)) {
+                db_array_text(b.column[0], r->who->source);
+                db_array_text(b.column[1], key(rec, e->workflow_id));
+                db_array_text(b.column[2], key(rec, e->workflow_external_id));
+                b.rows++;
+            }
+        }
+    }
+    return run_batch(rec, &b, &sql_record_workflow_name);
+}
+
+static int64_t number_or_null(const struct json *data, const char *name)
+{
+    int64_t n;
+
+    return json_get_i64(data, name, &n) ? n : DB_NULL_I64;
+}
+
+static void add_version(const struct recording *rec, struct batch *b, const struct claimed *who, const struct event *e)
+{
+    const char *at = json_get_str(e->data, "publishedAt");
+    int64_t published_us = DB_NULL_I64;
+
+    if (at && !time_parse_iso8601(at, &published_us)) {
+        published_us = DB_NULL_I64;
+    }
+    db_array_text(b->column[0], who->source);
+    db_array_text(b->column[1], key(rec, e->workflow_id));
+    db_array_text(b->column[2], e->workflow_version_id ? key(rec, e->workflow_version_id) : "");
+    db_array_text(b->column[3], key(rec, e->workflow_external_id));
+    db_array_text(b->column[4], plain(rec, e->organization_id));
+    db_array_i64(b->column[5], number_or_null(e->data, "versionNumber"));
+    db_array_text(b->column[6], plain(rec, json_get_str(e->data, "publishedByUserId")));
+    db_array_i64(b->column[7], published_us);
+    db_array_text(b->column[8], e->id);
+    db_array_i64(b->column[9], e->time_us);
+    b->rows++;
+}
+
+static const char *contact_kind(enum event_type type)
+{
+    if (type == EVENT_CONTACT_FAILED) {
+        return "failed";
+    }
+    return type == EVENT_CONTACT_SKIPPED ? "skipped" : "resolved";
+}
+
+static void add_contact(const struct recording *rec, struct batch *b, const struct claimed *who, const struct event *e)
+{
+    const struct json *is_new = json_get(e->data, "isNewProfile");
+    const char *const texts[] = {who->source,
+                                 e->id,
+                                 contact_kind(e->type),
+                                 who->ref,
+                                 key(rec, e->record_id),
+                                 plain(rec, e->organization_id),
+                                 key(rec, e->workflow_id),
+                                 key(rec, e->workflow_external_id),
+                                 key(rec, e->workflow_version_id)};
+
+    for (unsigned i = 0; i < ATS_COUNT(texts); i++) {
+        db_array_text(b->column[i], texts[i]);
+    }
+    db_array_i64(b->column[9], number_or_null(e->data, "versionNumber"));
+    db_array_text(b->column[10], key(rec, e->profile_id));
+    db_array_text(b->column[11], plain(rec, e->external_id));
+    db_array_text(b->column[12], plain(rec, json_get_str(e->data, "email")));
+    db_array_text(b->column[13], plain(rec, json_get_str(e->data, "phoneNumber")));
+    db_array_i64(b->column[14], json_type(is_new) == JSON_NULL ? DB_NULL_I64 : json_type(is_new) == JSON_TRUE);
+    db_array_text(b->column[15], plain(rec, json_get_str(e->data, "existingRunStatus")));
+    db_array_i64(b->column[16], number_or_null(e->data, "contactIndex"));
+    db_array_i64(b->column[17], e->time_us);
+    b->rows++;
+}
+
+static int insert_audit(const struct recording *rec)
+{
+    struct batch versions;
+    struct batch contacts;
+    int st;
+
+    batch_init(&versions, "tttttltztz");
+    batch_init(&contacts, "tttttttttlttttbtlz");
+    for (size_t i = 0; i < rec->count; i++) {
+        const struct record *r = &rec->records[i];
+
+        for (size_t k = 0; !r->lost && k < r->event_count; k++) {
+            enum event_type type = r->events[k].type;
+
+            if (type == EVENT_PUBLISHED) {
+                add_version(rec, &versions, r->who, &r->events[k]);
+            } else if (type == EVENT_CONTACT_RESOLVED || type == EVENT_CONTACT_SKIPPED || type == EVENT_CONTACT_FAILED) {
+                add_contact(rec, &contacts, r->who, &r->events[k]);
+            }
+        }
+    }
+    st = batch_exec(&versions, rec->db, &sql_record_version, DB_COMMAND, NULL, rec->err);
+    if (st == ST_OK) {
+        st = batch_exec(&contacts, rec->db, &sql_record_contact, DB_COMMAND, NULL, rec->err);
+    }
+    batch_clear(&versions);
+    batch_clear(&contacts);
+    return st;
+}
+
+/* ---- calls, routes, release --------------------------------------------------------------------------------------------- */
+
+static int insert_calls(const struct recording *rec)
+{
+    struct batch b;
+
+    batch_init(&b, "tttltttitlt");
+    for (size_t i = 0; i < rec->count; i++) {
+        const struct record *r = &rec->records[i];
+
+        for (size_t k = 0; k < r->call_count; k++) { /* also of a lost lease: the calls were made */
+            const struct record_call *c = &r->calls[k];
+
+            add_who(&b, r->who);
+            db_array_i64(b.column[3], c->ago_ms);
+            db_array_text(b.column[4], c->verb);
+            db_array_text(b.column[5], c->method);
+            db_array_text(b.column[6], plain(rec, c->path));
+            db_array_i64(b.column[7], c->http_status ? c->http_status : DB_NULL_I64);
+            db_array_text(b.column[8], c->outcome);
+            db_array_i64(b.column[9], c->duration_us);
+            db_array_text(b.column[10], c->error && c->error[0] ? plain(rec, c->error) : NULL);
+        }
+    }
+    return run_batch(rec, &b, &sql_record_call);
+}
+
+static int insert_routes(const struct recording *rec)
+{
+    struct batch b;
+
+    batch_init(&b, "tttttt");
+    for (size_t i = 0; i < rec->count; i++) {
+        const struct record *r = &rec->records[i];
+
+        for (size_t k = 0; !r->lost && k < r->route_count; k++) {
+            db_array_text(b.column[0], r->who->source);
+            db_array_text(b.column[1], r->routes[k].connector);
+            db_array_text(b.column[2], r->routes[k].ref);
+            db_array_text(b.column[3], plain(rec, r->routes[k].external_id));
+            db_array_text(b.column[4], r->who->connector);
+            db_array_text(b.column[5], r->who->ref);
+            b.rows++;
+        }
+    }
+    return run_batch(rec, &b, &sql_record_route);
+}
+
+static int release(const struct recording *rec)
+{
+    struct batch kept;
+    struct batch gone;
+    int st;
+
+    batch_init(&kept, "tttltbbttl");
+    batch_init(&gone, "tttl");
+    for (size_t i = 0; i < rec->count; i++) {
+        const struct record *r = &rec->records[i];
+        struct batch *b = r->forget ? &gone : &kept;
+
+        if (r->lost || !r->release) {
+            continue;
+        }
+        add_who(b, r->who);
+        db_array_i64(b->column[3], r->who->version);
+        if (r->forget) {
+            continue;
+        }
+        db_array_text(b->column[4], r->state);
+        db_array_i64(b->column[5], r->synced);
+        db_array_i64(b->column[6], r->failed);
+        db_array_text(b->column[7], r->error_class);
+        db_array_text(b->column[8], plain(rec, r->error));
+        db_array_i64(b->column[9], r->next_due_ms == INT64_MAX ? DB_NULL_I64 : r->next_due_ms);
+    }
+    st = run_batch(rec, &gone, &sql_record_forget);
+    if (st != ST_OK) {
+        batch_clear(&kept);
+        return st;
+    }
+    return run_batch(rec, &kept, &sql_record_release);
+}
+
+static int record_once(struct recording *rec)
+{
+    int st = db_begin(rec->db, rec->err);
+
+    if (st != ST_OK) {
+        return st;
+    }
+    if ((st = lock_leases(rec)) != ST_OK || (st = supersede(rec)) != ST_OK || (st = insert_writes(rec)) != ST_OK ||
+        (st = update_results(rec)) != ST_OK || (st = upsert_runs(rec)) != ST_OK || (st = learn_identities(rec)) != ST_OK ||
+        (st = learn_workflow_names(rec)) != ST_OK || (st = insert_audit(rec)) != ST_OK || (st = insert_calls(rec)) != ST_OK ||
+        (st = insert_routes(rec)) != ST_OK || (st = release(rec)) != ST_OK) {
+        db_rollback(rec->db);
+        return st;
+    }
+    return db_commit(rec->db, rec->err);
+}
+
+int store_record(struct store *s, struct record *records, size_t count, struct errmsg *err)
+{
+    struct recording rec = {.db = s->db, .records = records, .count = count, .err = err};
+    int st = ST_OK;
+
+    if (count == 0) {
+        return ST_OK;
+    }
+    for (int i = 0; i < TRIES; i++) {
+        rec.arena = arena_new();
+        st = record_once(&rec);
+        arena_free(rec.arena);
+        if (st != ST_CONFLICT) { /* a deadlock or a serialization failure: PostgreSQL undid it, try again */
+            break;
+        }
+    }
+    return st;
+}

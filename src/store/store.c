@@ -1,0 +1,196 @@
+#include "store/store.h"
+
+#include "base/buf.h"
+#include "base/text.h"
+#include "lib/crypto.h"
+#include "lib/json.h"
+#include "store/internal.h"
+#include "sql.h"
+
+enum { KEY_MAX_BYTES = 400 };
+
+struct store *store_new(const struct config *c, const char *role)
+{
+    struct store *s = mem_zalloc(sizeof *s);
+    char *name = mem_printf("atsyncd %s %s", c->instance, role);
+
+    s->db = db_new(c->database.conninfo, name);
+    db_set_timeout(s->db, (int)c->database.statement_timeout_ms);
+    mem_free(name);
+    return s;
+}
+
+void store_free(struct store *s)
+{
+    if (s) {
+        db_free(s->db);
+        mem_free(s);
+    }
+}
+
+void store_disconnect(struct store *s)
+{
+    db_disconnect(s->db);
+}
+
+int store_connect(struct store *s, struct errmsg *err)
+{
+    return db_connect(s->db, err);
+}
+
+const char *store_plain(const char *s, struct arena *arena)
+{
+    struct buf b;
+    const char *copy;
+
+    if (!s || text_is_utf8(s, strlen(s))) {
+        return s;
+    }
+    buf_init(&b, 3 * strlen(s));
+    json_plain(s, &b);
+    copy = arena_strdup(arena, buf_text(&b));
+    buf_free(&b);
+    return copy;
+}
+
+const char *store_key(const char *s, struct arena *arena)
+{
+    uint8_t digest[CRYPTO_SHA256_BYTES];
+    char hex[2 * CRYPTO_SHA256_BYTES + 1];
+
+    if (!s || strlen(s) <= KEY_MAX_BYTES) {
+        return store_plain(s, arena);
+    }
+    crypto_sha256(s, strlen(s), digest);
+    crypto_hex(digest, sizeof digest, hex);
+    return arena_printf(arena, "#%s", hex);
+}
+
+/* ---- batches ------------------------------------------------------------------------------------------------------ */
+
+static enum db_elem element_of(char letter)
+{
+    switch (letter) {
+    case 'y':
+        return DB_BYTES_ARRAY;
+    case 'l':
+        return DB_I64_ARRAY;
+    case 'i':
+        return DB_I32_ARRAY;
+    case 'b':
+        return DB_BOOL_ARRAY;
+    case 'z':
+        return DB_TIME_ARRAY;
+    default:
+        return DB_TEXT_ARRAY;
+    }
+}
+
+void batch_init(struct batch *b, const char *spec)
+{
+    b->rows = 0;
+    b->columns = (unsigned)strlen(spec);
+    for (unsigned i = 0; i < b->columns; i++) {
+        b->column[i] = db_array_new(element_of(spec[i]));
+    }
+}
+
+void batch_clear(struct batch *b)
+{
+    for (unsigned i = 0; i < b->columns; i++) {
+        db_array_free(b->column[i]);
+    }
+    b->columns = 0;
+}
+
+int batch_exec(struct batch *b, struct db *db, const struct sql_stmt *stmt, enum db_shape shape, struct db_result **ret, struct errmsg *err)
+{
+    struct db_params p;
+
+    if (b->rows == 0) {
+        return ST_OK;
+    }
+    db_params_init(&p);
+    for (unsigned i = 0; i < b->columns; i++) {
+        db_add_array(&p, b->column[i]);
+    }
+    return db_exec(db, stmt, &p, shape, ret, err);
+}
+
+/* ---- connectors --------------------------------------------------------------------------------------------------- */
+
+int store_connector_throttle(struct store *s, const char *connector, int64_t ms, const char *reason, struct errmsg *err)
+{
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_text(&p, connector);
+    db_add_i64(&p, ms);
+    db_add_text(&p, reason);
+    return db_exec(s->db, &sql_connector_throttle, &p, DB_COMMAND, NULL, err);
+}
+
+int store_connector_pause(struct store *s, const char *connector, const char *reason, const char *config_hash, struct errmsg *err)
+{
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_text(&p, connector);
+    db_add_text(&p, reason);
+    db_add_text(&p, config_hash);
+    return db_exec(s->db, &sql_connector_pause, &p, DB_COMMAND, NULL, err);
+}
+
+int store_connector_ok(struct store *s, const char *connector, struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    db_params_init(&p);
+    db_add_text(&p, connector);
+    st = db_exec(s->db, &sql_connector_ok, &p, DB_ROW, &r, err);
+    db_result_free(r);
+    return st;
+}
+
+int store_connector_register(struct store *s, const struct config *c, struct errmsg *err)
+{
+    struct batch b;
+    int st;
+
+    batch_init(&b, "t");
+    for (size_t i = 0; i < c->connector_count; i++) {
+        db_array_text(b.column[0], c->connectors[i].name);
+        b.rows++;
+    }
+    st = batch_exec(&b, s->db, &sql_connector_register, DB_COMMAND, NULL, err);
+    batch_clear(&b);
+    return st;
+}
+
+int store_connector_states(struct store *s, struct arena *arena, struct connector_status_row **ret, size_t *ret_count, struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    int st = db_exec(s->db, &sql_connector_states, NULL, DB_ROWS, &r, err);
+
+    if (st != ST_OK) {
+        return st;
+    }
+    size_t count = db_rows(r);
+    struct connector_status_row *rows = arena_alloc(arena, (count + 1) * sizeof *rows);
+
+    for (size_t i = 0; i < count; i++) {
+        rows[i] = (struct connector_status_row){
+            .connector = arena_strdup(arena, db_text(r, i, 0)),
+            .state = arena_strdup(arena, db_text(r, i, 1)),
+            .config_hash = arena_strdup(arena, db_text(r, i, 2)),
+            .until_ms = db_i64(r, i, 3),
+            .paused_by_operator = db_bool(r, i, 4),
+        };
+    }
+    db_result_free(r);
+    *ret = rows;
+    *ret_count = count;
+    return ST_OK;
+}
