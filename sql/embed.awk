@@ -1,7 +1,7 @@
 # Turns SQL files into C. mode=header: declarations of one struct sql_stmt per file; mode=statements: their definitions;
 # mode=migrations: the table of migrations. The symbol is sql_ + the file name without its ending.
 function base(path,   n, parts) { n = split(path, parts, "/"); sub(/\.sql$/, "", parts[n]); return parts[n] }
-function quote(line) { gsub(/\\/, "\\\\", line); gsub(/"/, "\\\"", line); gsub(/\t/, "\\t", line); return "    \"" line "\\n\"" }
+function quote(line) { gsub(/\\/, "&&", line); gsub(/"/, "\\\"", line); gsub(/\t/, "\\t", line); return "    \"" line "\\n\"" }
 BEGIN {
     print "/* Generated from sql/ by sql/embed.awk: do not edit. */"
     if (mode == "header") {

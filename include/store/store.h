@@ -90,6 +90,10 @@ int store_renew(struct store *s, const char *owner, int64_t lease_ms, struct err
 /* Candidates without a connector become due again, e.g. when the mapping changed. */
 int store_wake_unrouted(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 
+/* How many candidates wait or are in work, by connector ('' for those without) and state. */
+int store_queue_counts(struct store *s, void (*fn)(void *ctx, const char *connector, const char *state, int64_t count), void *ctx,
+                       struct errmsg *err) ATS_MUSTCHECK;
+
 /* ---- what is known of the claimed candidates */
 struct loaded {
     struct event *events; /* parsed; a body that cannot be parsed any more is left out */
@@ -128,7 +132,7 @@ struct record_call {
     int64_t duration_us;
     int64_t ago_ms; /* how long ago it ended */
 };
-struct route { /* a candidate at another connector (or another ref) that has to be looked at */
+struct record_route { /* a candidate at another connector (or another ref) that has to be looked at */
     const char *connector, *ref, *external_id;
 };
 struct record {
@@ -143,7 +147,7 @@ struct record {
     size_t write_count;
     const struct ledger_row *const *superseded;
     size_t superseded_count;
-    const struct route *routes;
+    const struct record_route *routes;
     size_t route_count;
     /* result phase */
     const struct record_result *results;

@@ -109,6 +109,8 @@ create table atsync.run (
 ) with (fillfactor = 90);
 create index run_ref on atsync.run (source, ref);
 create index run_external on atsync.run (external_id);
+create index run_workflow on atsync.run (source, workflow_external_id, last_event_at desc);
+create index run_incomplete on atsync.run (source, workflow_external_id) where (truncated and not complete and outcome is not null) or conflict;
 create index run_latest on atsync.run (last_event_at desc) where is_latest;
 
 -- The ledger: every value wanted at the ATS under its key, revision by revision; the newest of a key is live.

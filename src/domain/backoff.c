@@ -27,8 +27,9 @@ bool retry_after_ms(const char *header, int64_t now_us, int64_t *ret_ms)
     if (!header) {
         return false;
     }
-    if (text_to_i64(header, 0, INT64_MAX / 1000, &seconds)) {
-        ms = seconds * 1000;
+    if (header[0] && header[strspn(header, "0123456789")] == '\0') {
+        /* a number of any length is allowed; one that does not fit is very long anyway */
+        ms = text_to_i64(header, 0, INT64_MAX / 1000, &seconds) ? seconds * 1000 : INT64_MAX;
     } else if (time_parse_http_date(header, &at_us)) {
         ms = at_us > now_us ? (at_us - now_us) / 1000 : 0;
     } else {

@@ -88,7 +88,7 @@ static void diff_append(struct ledger_item *item, int64_t now_us)
 {
     if (item->row->state == WRITE_SUPERSEDED) {
         next_revision(item);
-        item->look_first = item->row->uncertain;
+        item->look_first = item->row->uncertain || item->row->attempts > 0; /* it may have been given up in the middle of a call */
         item->step = LEDGER_SEND;
     } else if (is_open(item->row)) {
         repeat(item, now_us);

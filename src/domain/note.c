@@ -60,9 +60,9 @@ static const struct words error_words[] = {
 static const struct words state_words[] = {
     {"IS_YES", "yes"},
     {"IS_NO", "no"},
-    {"IS_ANY", "any"},
-    {"INCLUDES", "included"},
-    {"DOES_NOT_INCLUDE", "not included"},
+    {"IS_ANY", ""}, /* any answer will do: says nothing to a reader */
+    {"INCLUDES", "as hoped"},
+    {"DOES_NOT_INCLUDE", "not as hoped"},
     {"DOCUMENT_UPLOADED", "document uploaded"},
     {"DOCUMENT_NOT_UPLOADED", "document not uploaded"},
     {"NEEDS_CLARIFICATION", "needs clarification"},
@@ -110,12 +110,17 @@ static const char *minute(int64_t us, struct arena *arena)
     return arena_printf(arena, "%.10s %.5s UTC", t.s, t.s + 11);
 }
 
-/* A candidate's text on one line: line breaks and other control characters become blanks. */
+/* A candidate's text on one line: line breaks and other control characters become blanks, what is not Unicode U+FFFD. */
 static void add_flat(struct buf *b, const char *s)
 {
-    for (; s && *s; s++) {
-        buf_putc(b, (unsigned char)*s < 0x20 || *s == 0x7f ? ' ' : *s);
+    struct buf clean;
+
+    buf_init(&clean, NOTE_MAX_BYTES);
+    json_plain(s, &clean);
+    for (const char *c = buf_text(&clean); *c; c++) {
+        buf_putc(b, (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c);
     }
+    buf_free(&clean);
 }
 
 static void add_part(struct buf *b, bool *first, const char *text)
@@ -143,12 +148,12 @@ static void add_answer(struct buf *b, const struct run_answer *a)
         buf_putc(b, '"');
         add_flat(b, json_str(answer));
         buf_putc(b, '"');
-        if (state) {
+        if (state && WORDS(state_words, state)[0]) {
             buf_printf(b, " (%s)", WORDS(state_words, state));
         }
     } else if (json_type(answer) != JSON_NULL && !json_str(answer)) {
         json_print(answer, b);
-    } else if (state) {
+    } else if (state && WORDS(state_words, state)[0]) {
         buf_puts(b, WORDS(state_words, state));
     } else {
         buf_puts(b, "no answer");

@@ -1,5 +1,7 @@
 #include "domain/plan.h"
 
+#include <math.h>
+
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/text.h"
@@ -86,6 +88,16 @@ static enum moment terminal_moment(const char *outcome)
     return MOMENT_FINISHED;
 }
 
+static struct stamp node_stamp(const struct run_node *node)
+{
+    struct stamp stamp = node->stamp;
+
+    if (node->completed_us != EVENT_TIME_NONE) {
+        stamp.time_us = node->completed_us; /* the same whether a node event or the terminal one told it */
+    }
+    return stamp;
+}
+
 static size_t list_moments(const struct run *r, struct arena *arena, struct happened **ret)
 {
     struct happened *list = arena_alloc(arena, (r->contact_count + r->node_count + 2) * sizeof *list);
@@ -101,16 +113,12 @@ static size_t list_moments(const struct run *r, struct arena *arena, struct happ
     }
     for (size_t i = 0; i < r->node_count; i++) {
         const struct run_node *node = &r->nodes[i];
-        struct stamp stamp = node->stamp;
 
-        if (node->completed_us != EVENT_TIME_NONE) {
-            stamp.time_us = node->completed_us; /* the same whether a node event or the terminal one told it */
-        }
         list[n++] = (struct happened){.moment = MOMENT_NODE,
                                       .name = arena_printf(arena, "node/%s", node->node_id),
                                       .node_id = node->node_id,
                                       .status = node->status,
-                                      .stamp = stamp};
+                                      .stamp = node_stamp(node)};
     }
     if (r->outcome) {
         enum moment m = terminal_moment(r->outcome);
@@ -191,27 +199,53 @@ static const char *hash_of(struct planner *p, enum write_kind kind, const struct
     return hex;
 }
 
-/* A key is part of an index: a long one keeps its beginning and ends in a digest. */
+/* A key is part of an index: one that is long, or not clean text, keeps its beginning and ends in a digest. */
 static const char *short_key(struct planner *p, const char *key)
 {
     enum { KEY_MAX_BYTES = 300, KEPT_BYTES = 60 };
     uint8_t digest[CRYPTO_SHA256_BYTES];
     char hex[2 * CRYPTO_SHA256_BYTES + 1];
     size_t len = strlen(key);
+    bool clean = text_is_utf8(key, len);
+    size_t kept = clean ? text_utf8_cut(key, len, KEPT_BYTES) : strcspn(key, "/") + 1;
 
-    if (len <= KEY_MAX_BYTES) {
+    if (len <= KEY_MAX_BYTES && clean) {
         return key;
     }
     crypto_sha256(key, len, digest);
     crypto_hex(digest, sizeof digest, hex);
-    return arena_printf(p->arena, "%.*s#%s", (int)text_utf8_cut(key, len, KEPT_BYTES), key, hex);
+    return arena_printf(p->arena, "%.*s#%s", (int)kept, key, hex);
 }
 
-/* Adds a wish, or lets it decide over an earlier one of the same key: within a workflow the later call wins (callers go
- * from the oldest run and moment to the newest), between workflows the later stamp. Takes value. */
+static struct desired *find_wish(const struct planner *p, const struct desired *wish)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (strcmp(p->items[i].key, wish->key) == 0 && strcmp(p->items[i].workflow->connector, wish->workflow->connector) == 0) {
+            return &p->items[i];
+        }
+    }
+    return NULL;
+}
+
+static void add_wish(struct planner *p, const struct desired *wish)
+{
+    if (p->count == p->room) {
+        size_t room = p->room ? 2 * p->room : 16;
+        struct desired *grown = arena_alloc(p->arena, room * sizeof *grown);
+
+        if (p->count > 0) {
+            memcpy(grown, p->items, p->count * sizeof *grown);
+        }
+        p->items = grown;
+        p->room = room;
+    }
+    p->items[p->count++] = *wish;
+}
+
+/* Within a workflow the later call decides: callers go from the oldest run and moment to the newest. Takes value. */
 static void want(struct planner *p, struct desired wish, struct json *value)
 {
-    size_t i = 0;
+    struct desired *have;
 
     wish.key = short_key(p, wish.key);
     wish.run = p->run;
@@ -220,32 +254,31 @@ static void want(struct planner *p, struct desired wish, struct json *value)
     wish.job = p->workflow->job;
     wish.value = value;
     wish.hash = hash_of(p, wish.kind, value);
-    while (i < p->count && strcmp(p->items[i].key, wish.key) != 0) {
-        i++;
+    have = find_wish(p, &wish);
+    if (have) {
+        json_free(have->value);
+        *have = wish;
+    } else {
+        add_wish(p, &wish);
     }
-    if (i == p->count) {
-        if (p->count == p->room) {
-            size_t room = p->room ? 2 * p->room : 16;
-            struct desired *grown = arena_alloc(p->arena, room * sizeof *grown);
+}
 
-            if (p->count > 0) {
-                memcpy(grown, p->items, p->count * sizeof *grown);
-            }
-            p->items = grown;
-            p->room = room;
+/* Between workflows the later event decides. Only what each of them wants in the end is compared. */
+static void merge_workflow(struct planner *all, const struct planner *one)
+{
+    for (size_t i = 0; i < one->count; i++) {
+        const struct desired *wish = &one->items[i];
+        struct desired *have = find_wish(all, wish);
+
+        if (!have) {
+            add_wish(all, wish);
+        } else if (stamp_compare(&wish->stamp, &have->stamp) < 0) {
+            json_free(wish->value);
+        } else {
+            json_free(have->value);
+            *have = *wish;
         }
-        p->items[p->count++] = wish;
-        return;
     }
-    bool same_workflow = p->items[i].workflow == p->workflow &&
-                         text_eq(p->items[i].workflow_external_id, p->workflow_external_id);
-
-    if (!same_workflow && stamp_compare(&wish.stamp, &p->items[i].stamp) < 0) {
-        json_free(value);
-        return;
-    }
-    json_free(p->items[i].value);
-    p->items[i] = wish;
 }
 
 /* The rule that decides this kind of action at this moment: the most specific one that says something about it. */
@@ -400,7 +433,7 @@ static bool score_of(const struct run *r, const char *from, double *ret)
     if (n == 0) {
         return false;
     }
-    *ret = (double)(int64_t)(sum / n * 10 + 0.5) / 10;
+    *ret = floor(sum / n * 10 + 0.5) / 10;
     return true;
 }
 
@@ -482,16 +515,19 @@ static struct json *as_date(const struct json *value)
         return NULL;
     }
     if (time_parse_iso8601(text, &us)) {
-        snprintf(iso, sizeof iso, "%.10s", time_iso8601(us).s);
+        snprintf(iso, sizeof iso, "%.10s", text); /* the day as it was said, in the time zone of who said it */
         return json_string(iso);
+    }
+    if (text[strspn(text, "0123456789-/.")] != '\0') {
+        return NULL; /* scanf would take signs and blanks */
     }
     if (!((sscanf(text, "%4u-%2u-%2u%n", &y, &m, &d, &used) == 3 && text[used] == '\0') ||
           (used = 0, sscanf(text, "%2u%*1[/.]%2u%*1[/.]%4u%n", &d, &m, &y, &used) == 3 && used > 0 && text[used] == '\0'))) {
         return NULL;
     }
     snprintf(iso, sizeof iso, "%04u-%02u-%02uT00:00:00Z", y % 10000, m % 100, d % 100);
-    if (!time_parse_iso8601(iso, &us)) {
-        return NULL;
+    if (y < 1000 || y > 9999 || !time_parse_iso8601(iso, &us)) {
+        return NULL; /* of which century a year of two digits is nobody knows */
     }
     iso[10] = '\0';
     return json_string(iso);
@@ -550,16 +586,34 @@ static struct json *typed(const struct field_map *f, const struct json *value)
     return NULL;
 }
 
+/* When an answer was given: the moment of its node. */
+static struct stamp answer_stamp(const struct run *r, const struct run_answer *a)
+{
+    for (size_t i = 0; i < r->node_count; i++) {
+        if (strcmp(r->nodes[i].node_id, a->node_id) == 0) {
+            return node_stamp(&r->nodes[i]);
+        }
+    }
+    return r->last_event;
+}
+
+/* Null, absent, and an empty text say nothing. */
+static bool says_nothing(const struct json *raw)
+{
+    return json_type(raw) == JSON_NULL || (json_str(raw) && json_str(raw)[0] == '\0');
+}
+
 static void plan_answers(struct planner *p, const struct stamp *terminal)
 {
     for (size_t i = 0; i < p->workflow->field_count; i++) {
         const struct field_map *f = &p->workflow->fields[i];
         const struct run_answer *a = run_find_answer(p->run, f->node_id, f->slug);
         const struct json *raw = a ? json_get(a->json, answer_member_name(f->member)) : NULL;
-        struct json *value = json_type(raw) == JSON_NULL ? NULL : typed(f, raw);
-        struct stamp stamp = terminal ? *terminal : p->run->last_event;
+        struct json *value = says_nothing(raw) ? NULL : typed(f, raw);
+        /* an answer that is not there may stand in the part of a truncated run that has not come yet */
+        bool erase = f->clear && terminal && says_nothing(raw) && (a || p->run->complete);
 
-        if (!value && !(f->clear && terminal && json_type(raw) == JSON_NULL)) {
+        if (!value && !erase) {
             continue; /* absent does not erase; an answer that has no place in the options or type writes nothing */
         }
         struct desired wish = {
@@ -568,7 +622,7 @@ static void plan_answers(struct planner *p, const struct stamp *terminal)
             .target = f->field,
             .reason = arena_printf(p->arena, "fields: %s", f->key_text),
             .line = f->line,
-            .stamp = stamp,
+            .stamp = terminal ? *terminal : answer_stamp(p->run, a),
         };
         want(p, wish, value ? value : json_null());
     }
@@ -581,15 +635,18 @@ static void plan_run(struct planner *p)
     struct happened *moments;
     size_t count = list_moments(p->run, p->arena, &moments);
 
-    if (p->run->outcome || p->workflow->live) {
-        plan_answers(p, p->run->outcome ? &p->run->terminal : NULL);
-    }
     for (size_t i = 0; i < count; i++) {
+        if (moments[i].moment >= MOMENT_COMPLETED) {
+            plan_answers(p, &p->run->terminal); /* before the end's own constants, after those of earlier moments */
+        }
         plan_constants(p, &moments[i]);
         plan_tags(p, &moments[i]);
         plan_assessment(p, &moments[i]);
         plan_disposition(p, &moments[i]);
         plan_note(p, &moments[i]);
+    }
+    if (p->workflow->live && !p->run->outcome) {
+        plan_answers(p, NULL);
     }
 }
 
@@ -597,28 +654,48 @@ static int by_key(const void *a, const void *b)
 {
     const struct desired *x = a;
     const struct desired *y = b;
+    int order = strcmp(x->key, y->key);
 
-    return strcmp(x->key, y->key);
+    return order ? order : strcmp(x->workflow->connector, y->workflow->connector);
+}
+
+/* Runs whose workflow has no external id are told apart by its own id. */
+static bool same_workflow(const struct run *a, const char *external_a, const struct run *b, const char *external_b)
+{
+    return text_eq(external_a, external_b) && (external_a || text_eq(a->workflow_id, b->workflow_id));
 }
 
 void plan_make(const struct run_set *runs, const struct mapping *mapping, const char *connector,
                const struct workflow_names *names, struct arena *arena, struct plan *ret)
 {
-    struct planner p = {.arena = arena};
+    struct planner all = {.arena = arena};
+    const char **external_ids = arena_alloc(arena, (runs->count + 1) * sizeof *external_ids);
+    bool *planned = arena_alloc(arena, runs->count + 1);
 
     for (size_t i = 0; i < runs->count; i++) {
-        p.run = &runs->runs[i];
-        p.workflow_external_id = arena_strdup(arena, run_workflow_external_id(p.run, names));
-        p.workflow = mapping_find(mapping, p.workflow_external_id);
-        if (p.workflow && (!connector || strcmp(p.workflow->connector, connector) == 0)) {
-            plan_run(&p);
+        external_ids[i] = arena_strdup(arena, run_workflow_external_id(&runs->runs[i], names));
+    }
+    for (size_t i = 0; i < runs->count; i++) {
+        struct planner one = {.arena = arena, .workflow_external_id = external_ids[i]};
+
+        one.workflow = mapping_find(mapping, external_ids[i]);
+        if (planned[i] || !one.workflow || (connector && strcmp(one.workflow->connector, connector) != 0)) {
+            continue;
         }
+        for (size_t k = i; k < runs->count; k++) {
+            if (same_workflow(&runs->runs[i], external_ids[i], &runs->runs[k], external_ids[k])) {
+                planned[k] = true;
+                one.run = &runs->runs[k];
+                plan_run(&one);
+            }
+        }
+        merge_workflow(&all, &one);
     }
-    if (p.count > 1) {
-        qsort(p.items, p.count, sizeof *p.items, by_key);
+    if (all.count > 1) {
+        qsort(all.items, all.count, sizeof *all.items, by_key);
     }
-    ret->items = p.items;
-    ret->count = p.count;
+    ret->items = all.items;
+    ret->count = all.count;
 }
 
 void plan_clear(struct plan *p)

@@ -36,15 +36,22 @@ static int64_t time_member(const struct json *obj, const char *key)
 
 /* ---- sorting the events: newest last, so that "the last one wins" is a plain loop ------------------------------------- */
 
+/* The dedup key of a contact that has no run is no run id, even if the texts are the same. */
+static int run_compare(const struct event *x, const struct event *y)
+{
+    if (!x->run_id != !y->run_id) {
+        return x->run_id ? 1 : -1;
+    }
+    return strcmp(x->run_id ? x->run_id : x->record_id, y->run_id ? y->run_id : y->record_id);
+}
+
 static int by_run_then_stamp(const void *a, const void *b)
 {
     const struct event *x = *(const struct event *const *)a;
     const struct event *y = *(const struct event *const *)b;
-    const char *run_x = x->run_id ? x->run_id : x->record_id;
-    const char *run_y = y->run_id ? y->run_id : y->record_id;
     struct stamp sx = stamp_of(x);
     struct stamp sy = stamp_of(y);
-    int order = strcmp(run_x, run_y);
+    int order = run_compare(x, y);
 
     return order ? order : stamp_compare(&sx, &sy);
 }
@@ -88,7 +95,10 @@ static struct run_node node_of(const struct json *json, bool from_terminal, stru
     };
 }
 
-/* Puts a node in, or over the one of the same id: the terminal event's word counts more, then the later event's. */
+/*
+ * Puts a node in, or over the one of the same id: the terminal event's word counts more, then the later event's. A node that
+ * a terminal event lists twice was passed twice; its last visit counts and has its place.
+ */
 static void merge_node(struct run *r, struct run_node node)
 {
     if (!node.node_id) {
@@ -100,7 +110,12 @@ static void merge_node(struct run *r, struct run_node node)
         if (strcmp(have->node_id, node.node_id) != 0) {
             continue;
         }
-        if (!have->from_terminal || node.from_terminal) {
+        if (have->from_terminal && node.from_terminal) {
+            r->node_count--;
+            memmove(have, have + 1, (r->node_count - i) * sizeof *have);
+            break;
+        }
+        if (!have->from_terminal) {
             *have = node;
         }
         return;
@@ -305,19 +320,20 @@ static void take_event(struct run *r, const struct event *e, const struct event 
     }
 }
 
-static int64_t earliest_known(const struct run *r)
+/* What is known of the start of the run; its events only where neither an event nor a node tells it. */
+static int64_t start_of(const struct run *r, const struct event *const *events, size_t count)
 {
     int64_t us = r->started_us;
 
+    if (us != EVENT_TIME_NONE) {
+        return us;
+    }
     for (size_t i = 0; i < r->node_count; i++) {
         earliest(&us, r->nodes[i].entered_us);
     }
-    if (us == EVENT_TIME_NONE) {
-        for (size_t i = 0; i < r->contact_count; i++) {
-            earliest(&us, r->contacts[i].stamp.time_us);
-        }
+    for (size_t i = 0; i < count && us == EVENT_TIME_NONE; i++) {
+        us = events[i]->time_us; /* these are sorted by it */
     }
-    earliest(&us, us == EVENT_TIME_NONE ? r->last_event.time_us : us);
     return us;
 }
 
@@ -346,7 +362,7 @@ static void fold_run(struct run *r, const struct event *const *events, size_t co
     if (said_start != EVENT_TIME_NONE) {
         r->started_us = said_start;
     }
-    r->order_us = earliest_known(r);
+    r->order_us = start_of(r, events, count);
     if (!r->started.event_id && r->has_started) { /* implied by a later event: its own moment, told by that event */
         r->started = (struct stamp){.time_us = r->order_us, .event_id = terminal ? terminal->id : r->last_event.event_id};
     }
@@ -388,10 +404,9 @@ void runs_fold(const struct event *events, size_t count, struct arena *arena, st
         qsort(sorted, n, sizeof *sorted, by_run_then_stamp);
     }
     for (size_t from = 0; from < n;) {
-        const char *run_id = sorted[from]->run_id ? sorted[from]->run_id : sorted[from]->record_id;
         size_t to = from;
 
-        while (to < n && strcmp(sorted[to]->run_id ? sorted[to]->run_id : sorted[to]->record_id, run_id) == 0) {
+        while (to < n && run_compare(sorted[to], sorted[from]) == 0) {
             to++;
         }
         fold_run(&set.runs[set.count++], sorted + from, to - from, arena);

@@ -615,8 +615,7 @@ static enum MHD_Result receive_body(struct httpd_request *req, const char *bytes
     return MHD_YES;
 }
 
-/* The whole request is there: the handler's turn. Called again when a kept request was answered and its connection
- * resumed. */
+/* The whole request is there. Called again when a kept request was answered and its connection resumed. */
 static enum MHD_Result finish_request(struct httpd_request *req)
 {
     struct httpd *h = req->h;
@@ -689,8 +688,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     conn_move(s->h, c, CONN_IDLE);
 }
 
-/* Paths and queries are C strings from here on: an address that would be cut at a NUL must not look like a shorter one.
- */
+/* Paths and queries are C strings from here on: one that would be cut at a NUL must not look like a shorter one. */
 static size_t on_unescape(void *cls, struct MHD_Connection *connection, char *text)
 {
     size_t len = MHD_http_unescape(text);
@@ -865,12 +863,10 @@ static void stop_listening(struct httpd *h)
     struct server *s = h->servers;
     struct pollfd waiting = {.fd = h->listen_fd, .events = POLLIN};
 
-    for (int turns = 0; turns < BACKLOG_TURNS_MAX && poll(&waiting, 1, 0) > 0; turns++) {
-        unsigned before = s->connections;
-
-        server_run(s);
-        if (s->connections == before)
+    for (int turns = 0; turns < BACKLOG_TURNS_MAX && s->connections < h->connections_max; turns++) {
+        if (poll(&waiting, 1, 0) <= 0)
             break;
+        server_run(s);
     }
     server_stop_accepting(s);
     (void)pthread_mutex_lock(&h->mutex);

@@ -143,6 +143,7 @@ static const char *scan_string(const char *p, const char *end, struct buf *out, 
 static const char *scan_number(const char *p, const char *end, bool *ret_exact_needed)
 {
     size_t digits = 0;
+    size_t places = 0; /* behind the point: many zeros there make a number too small for a double */
     long exponent = 0;
     bool significant = false;
 
@@ -167,6 +168,7 @@ static const char *scan_number(const char *p, const char *end, bool *ret_exact_n
         for (; p < end && *p >= '0' && *p <= '9'; p++) {
             significant = significant || *p != '0';
             digits += significant;
+            places++;
         }
     }
     if (p < end && (*p == 'e' || *p == 'E')) {
@@ -181,7 +183,7 @@ static const char *scan_number(const char *p, const char *end, bool *ret_exact_n
             exponent = exponent > 100000 ? exponent : exponent * 10 + (*p - '0');
         }
     }
-    *ret_exact_needed = digits > EXACT_DIGITS || exponent > 250;
+    *ret_exact_needed = digits > EXACT_DIGITS || exponent > 250 || places > 50;
     return p;
 }
 
@@ -438,13 +440,15 @@ bool json_equal(const struct json *a, const struct json *b)
         return !x && !y;
     }
     case JSON_OBJECT:
-        if (json_count(a) != json_count(b)) {
-            return false;
-        }
         for (const struct json *x = json_first(a); x; x = json_next(x)) {
             const struct json *y = json_get(b, json_key(x));
 
-            if (!y || !json_equal(x, y)) {
+            if (!y || (json_get(a, json_key(x)) == x && !json_equal(x, y))) {
+                return false;
+            }
+        }
+        for (const struct json *y = json_first(b); y; y = json_next(y)) {
+            if (!json_get(a, json_key(y))) {
                 return false;
             }
         }
@@ -511,7 +515,9 @@ struct json *json_null(void)
 
 void json_set(struct json *obj, const char *key, struct json *value)
 {
-    cJSON_DeleteItemFromObjectCaseSensitive(inout(obj), key);
+    while (cJSON_GetObjectItemCaseSensitive(inout(obj), key)) { /* a parsed object may hold it several times */
+        cJSON_DeleteItemFromObjectCaseSensitive(inout(obj), key);
+    }
     if (value && !cJSON_AddItemToObject(inout(obj), key, inout(value))) {
         must(NULL);
     }
@@ -695,12 +701,37 @@ static void print_number(const struct printer *p, const cJSON *c)
     }
 }
 
+struct member {
+    const cJSON *value;
+    size_t place;
+};
+
 static int by_key(const void *a, const void *b)
 {
-    const cJSON *const *x = a;
-    const cJSON *const *y = b;
+    const struct member *x = a;
+    const struct member *y = b;
+    int order = strcmp(x->value->string, y->value->string);
 
-    return strcmp((*x)->string, (*y)->string);
+    return order ? order : (x->place > y->place) - (x->place < y->place);
+}
+
+/* The members by key, of a repeated key only the last. Returns how many. */
+static size_t sort_members(const cJSON *object, struct member *ret)
+{
+    size_t count = 0;
+    size_t kept = 0;
+
+    for (const cJSON *m = object->child; m; m = m->next) {
+        ret[count] = (struct member){.value = m, .place = count};
+        count++;
+    }
+    qsort(ret, count, sizeof *ret, by_key);
+    for (size_t i = 0; i < count; i++) {
+        if (i + 1 == count || strcmp(ret[i].value->string, ret[i + 1].value->string) != 0) {
+            ret[kept++] = ret[i];
+        }
+    }
+    return kept;
 }
 
 static void print_break(const struct printer *p, int depth)
@@ -719,21 +750,16 @@ static void print_members(const struct printer *p, const cJSON *container, int d
 {
     bool object = cJSON_IsObject(container);
     size_t count = json_count(view_of(container));
-    const cJSON **sorted = NULL;
+    struct member *sorted = NULL;
     const cJSON *c = container->child;
 
     if (p->sorted && object && count > 1) {
-        size_t i = 0;
-
         sorted = mem_array(count, sizeof *sorted);
-        for (const cJSON *m = container->child; m; m = m->next) {
-            sorted[i++] = m;
-        }
-        qsort(sorted, count, sizeof *sorted, by_key);
+        count = sort_members(container, sorted);
     }
     buf_putc(p->out, object ? '{' : '[');
     for (size_t i = 0; i < count; i++) {
-        const cJSON *m = sorted ? sorted[i] : c;
+        const cJSON *m = sorted ? sorted[i].value : c;
 
         if (i > 0) {
             buf_putc(p->out, ',');
@@ -846,8 +872,8 @@ static size_t unwrap_mark(const char *s, struct buf *out)
     return WRAP_MARK_LEN;
 }
 
-/* Returns the unwrapped text (caller: mem_free), or NULL if the text holds no mark. */
-static char *unwrap_text(const char *s)
+/* Returns the unwrapped text (caller: mem_free), or NULL if the text holds no mark. A key is always text. */
+static char *unwrap_text(const char *s, bool is_key)
 {
     const char *mark = strstr(s, WRAP_MARK);
     struct buf out;
@@ -856,7 +882,7 @@ static char *unwrap_text(const char *s)
         return NULL;
     }
     buf_init(&out, strlen(s) + 1);
-    if (mark == s && s[WRAP_MARK_LEN] == 'n') {
+    if (!is_key && mark == s && s[WRAP_MARK_LEN] == 'n') {
         const char *digits = s + WRAP_MARK_LEN + 1;
         bool exact = false;
         const char *end = scan_number(digits, digits + strlen(digits), &exact);
@@ -877,9 +903,9 @@ static char *unwrap_text(const char *s)
 }
 
 /* The string belongs to cJSON's allocator, so it is exchanged with one that cJSON made. */
-static void unwrap_in_place(char **text)
+static void unwrap_in_place(char **text, bool is_key)
 {
-    char *plain = unwrap_text(*text);
+    char *plain = unwrap_text(*text, is_key);
 
     if (plain) {
         cJSON *fresh = must(cJSON_CreateString(plain));
@@ -896,10 +922,10 @@ static void unwrap_tree(cJSON *c)
 {
     for (; c; c = c->next) {
         if (c->string) {
-            unwrap_in_place(&c->string);
+            unwrap_in_place(&c->string, true);
         }
         if (cJSON_IsString(c)) {
-            unwrap_in_place(&c->valuestring);
+            unwrap_in_place(&c->valuestring, false);
         }
         unwrap_tree(c->child);
     }

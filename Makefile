@@ -1,0 +1,251 @@
+# atsyncd: build, try, test, install. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+VERSION := $(shell cat packaging/VERSION)
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+PKG_CONFIG ?= pkg-config
+
+# ---- where things go -------------------------------------------------------------------------------------------
+PREFIX ?= /usr/local
+SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+SBINDIR ?= $(PREFIX)/sbin
+BINDIR ?= $(PREFIX)/bin
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
+
+# ---- flavours: objects of different flavours never mix -----------------------------------------------------------
+SANITIZER ?=
+COVERAGE ?=
+FAULTS ?=
+ifeq ($(SANITIZER),)
+FLAVOUR :=
+else ifeq ($(SANITIZER),address)
+FLAVOUR := /asan
+FLAVOUR_FLAGS := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else ifeq ($(SANITIZER),thread)
+FLAVOUR := /tsan
+FLAVOUR_FLAGS := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+else
+$(error SANITIZER must be address or thread, not "$(SANITIZER)")
+endif
+ifneq ($(COVERAGE),)
+FLAVOUR := /coverage
+FLAVOUR_FLAGS := -O0 -g --coverage
+endif
+BUILD := build$(FLAVOUR)
+GEN := $(BUILD)/gen
+
+# ---- flags: every one is tried once per compiler, what it does not know is left out -----------------------------
+WARNINGS := -Wall -Wextra -Wpedantic -Wformat=2 -Wformat-signedness -Wconversion -Wsign-conversion -Wshadow -Wundef \
+	-Wstrict-prototypes -Wold-style-definition -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings \
+	-Wnull-dereference -Wduplicated-cond -Wduplicated-branches -Wlogical-op -Walloca -Wvla -Wimplicit-fallthrough \
+	-Wswitch-enum -Wdouble-promotion -Wtrampolines -Wbidi-chars=any -Wredundant-decls -Wjump-misses-init \
+	-Wno-overlength-strings -Werror=implicit -Werror=incompatible-pointer-types -Werror=int-conversion -Werror=format-security
+# OpenSSF Compiler Options Hardening Guide for C and C++
+HARDENING := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -ftrivial-auto-var-init=zero \
+	-fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fstrict-flex-arrays=3
+HARDENING_LD := -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,nodlopen -Wl,-z,separate-code -Wl,--as-needed
+
+ifeq ($(FLAVOUR),)
+FLAVOUR_FLAGS := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+FLAVOUR_LD := $(HARDENING_LD)
+else
+FLAVOUR_LD := -pie
+endif
+CFLAGS ?=
+WERROR ?= $(if $(CI),-Werror)
+
+PKGS := libcurl libcjson openssl libpq libmicrohttpd yaml-0.1
+# libjq 1.6 (Debian 12) has no .pc file; newer ones have
+JQ_LIBS = $(shell $(PKG_CONFIG) --libs libjq 2>/dev/null || echo -ljq)
+LIBS = $(shell $(PKG_CONFIG) --libs $(PKGS)) $(JQ_LIBS) -lpthread -lm
+ALL_CPPFLAGS = -D_GNU_SOURCE -DATSYNC_VERSION='"$(VERSION)"' -DATSYNC_SYSCONFDIR='"$(SYSCONFDIR)"' -DATSYNC_DATADIR='"$(DATADIR)"' \
+	$(if $(FAULTS),-DATSYNC_FAULTS) -Iinclude -I$(GEN) -include base/compiler.h $(shell $(PKG_CONFIG) --cflags $(PKGS)) $(CPPFLAGS)
+ALL_CFLAGS = -std=c11 -fPIE -pthread $(FLAVOUR_FLAGS) $(KNOWN_FLAGS) $(WERROR) $(CFLAGS)
+ALL_LDFLAGS = $(FLAVOUR_FLAGS) -pthread $(FLAVOUR_LD) $(LDFLAGS)
+
+# ---- sources: an explicit list, so that an orphan file is noticed (make lint) ------------------------------------
+COMMON_SRCS := \
+	$(addprefix src/base/,status.c mem.c buf.c clock.c text.c suggest.c log.c metrics.c) \
+	$(addprefix src/lib/,json.c crypto.c yaml.c jqvm.c db.c httpd.c httpc.c) \
+	$(addprefix src/domain/,event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c issue.c) \
+	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c) \
+	$(addprefix src/connector/,meta.c fit.c module.c message.c request.c step.c) \
+	$(addprefix src/store/,store.c schema.c ingest.c queue.c load.c record.c operate.c issues.c)
+DAEMON_SRCS := src/main.c \
+	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c delivery.c admin.c janitor.c app.c notify.c sdnotify.c)
+CTL_SRCS := $(addprefix src/ctl/,main.c command.c migrate.c check.c send_sample.c sample.c) src/service/settings.c
+UNIT_TESTS := \
+	$(addprefix tests/unit/base/,status_test.c mem_test.c buf_test.c clock_test.c text_test.c suggest_test.c log_test.c metrics_test.c) \
+	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c) \
+	$(addprefix tests/unit/domain/,signature_test.c mapping_test.c) \
+	$(addprefix tests/unit/config/,secret_test.c config_test.c)
+SANDBOX_SRCS := tests/lib/sandbox_ats.c
+HARNESS_SRCS := tests/lib/harness.c
+DB_TESTS :=
+E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c)
+
+COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o
+DAEMON_OBJS := $(DAEMON_SRCS:%.c=$(BUILD)/%.o)
+CTL_OBJS := $(CTL_SRCS:%.c=$(BUILD)/%.o) $(GEN)/samples.o
+SANDBOX_OBJS := $(SANDBOX_SRCS:%.c=$(BUILD)/%.o)
+HARNESS_OBJS := $(HARNESS_SRCS:%.c=$(BUILD)/%.o)
+UNIT_PROGRAMS := $(UNIT_TESTS:%.c=$(BUILD)/%)
+DB_PROGRAMS := $(DB_TESTS:%.c=$(BUILD)/%)
+E2E_PROGRAMS := $(E2E_TESTS:%.c=$(BUILD)/%)
+
+PROGRAMS := $(BUILD)/atsyncd $(BUILD)/atsyncctl
+.PHONY: all objects sandbox-ats
+all: $(PROGRAMS) ## build the daemon and atsyncctl
+objects: $(COMMON_OBJS) $(DAEMON_OBJS) $(CTL_OBJS)
+sandbox-ats: $(BUILD)/sandbox-ats
+
+$(BUILD)/libatsync.a: $(COMMON_OBJS)
+	@rm -f $@
+	$(AR) qcs $@ $^
+$(BUILD)/atsyncd: $(DAEMON_OBJS) $(BUILD)/libatsync.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/atsyncctl: $(CTL_OBJS) $(BUILD)/libatsync.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/sandbox-ats: $(SANDBOX_OBJS) $(BUILD)/libatsync.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# one program per unit test; TEST_LDFLAGS is where a test puts a --wrap of its own
+$(UNIT_PROGRAMS): %: %.o $(BUILD)/libatsync.a
+	$(CC) $(ALL_LDFLAGS) $(TEST_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+$(BUILD)/tests/unit/base/log_test: private TEST_LDFLAGS := -Wl,--wrap=clock_mono_ms
+
+.PHONY: check-unit unit-programs
+unit-programs: $(UNIT_PROGRAMS)
+check-unit: $(UNIT_PROGRAMS)
+	@mkdir -p $(BUILD)/tests
+	@tests/lib/run_unit.sh $(RESULTS) $(UNIT_PROGRAMS)
+
+# these start a PostgreSQL, the sandbox ATS and the daemon of their own (tests/lib/harness.h)
+$(HARNESS_OBJS) $(addsuffix .o,$(DB_PROGRAMS) $(E2E_PROGRAMS)): private ALL_CPPFLAGS += -Itests \
+	-DTEST_SOURCE_DIR='"$(CURDIR)"' -DTEST_BUILD_DIR='"$(abspath $(BUILD))"'
+$(DB_PROGRAMS) $(E2E_PROGRAMS): %: %.o $(HARNESS_OBJS) $(BUILD)/libatsync.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+.PHONY: check-db check-e2e
+check-db: $(DB_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
+	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(DB_PROGRAMS)
+check-e2e: $(E2E_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
+	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(E2E_PROGRAMS)
+
+$(BUILD)/%.o: %.c $(GEN)/flags.mk $(GEN)/sql.h $(GEN)/settings
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+$(GEN)/%.o: $(GEN)/%.c $(GEN)/flags.mk $(GEN)/settings
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# ---- generated: SQL statements and migrations as C constants, and what this compiler knows -------------------------
+SQL_STMTS := $(sort $(wildcard sql/stmt/*.sql))
+SQL_MIGRATIONS := $(sort $(wildcard sql/migrations/*.sql))
+$(GEN)/sql.h $(GEN)/sql.c &: sql/embed.awk $(SQL_STMTS)
+	@mkdir -p $(GEN)
+	awk -v mode=header -f sql/embed.awk $(SQL_STMTS) >$(GEN)/sql.h
+	awk -v mode=statements -f sql/embed.awk $(SQL_STMTS) >$(GEN)/sql.c
+$(GEN)/migrations.c: sql/embed.awk $(SQL_MIGRATIONS)
+	@mkdir -p $(GEN)
+	awk -v mode=migrations -f sql/embed.awk $(SQL_MIGRATIONS) >$@
+SAMPLES := $(sort $(wildcard conf/samples/*.json))
+$(GEN)/samples.c: conf/samples/embed.awk $(SAMPLES)
+	@mkdir -p $(GEN)
+	awk -f conf/samples/embed.awk $(SAMPLES) >$@
+$(GEN)/flags.mk: Makefile $(GEN)/compiler
+	@mkdir -p $(GEN)
+	@{ printf 'KNOWN_FLAGS :='; for f in $(WARNINGS) $(if $(FLAVOUR),,$(HARDENING)); do \
+		if echo 'int x;' | $(CC) -Werror -Wformat $$f -x c -c - -o /dev/null 2>/dev/null; then printf ' %s' $$f; fi; done; echo; } >$@
+# What was compiled with other settings (CFLAGS, paths) is compiled again; -Werror does not change an object.
+SETTINGS = $(filter-out $(WERROR),$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS))
+.PHONY: force
+$(GEN)/compiler: force
+	@mkdir -p $(GEN)
+	@echo '$(CC)' | cmp -s - $@ || echo '$(CC)' >$@
+$(GEN)/settings: force
+	@mkdir -p $(GEN)
+	@printf '%s\n' '$(subst ','\'',$(SETTINGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(SETTINGS))' >$@
+
+# Targets that need no compiler here: the tools may still be missing. run and check install them, then call make again.
+NO_BUILD := help deps run check format clean dist uninstall list-sources
+ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
+MISSING := $(shell command -v $(firstword $(CC)) >/dev/null || echo $(firstword $(CC)); command -v $(PKG_CONFIG) >/dev/null || echo pkg-config; \
+	$(PKG_CONFIG) --exists $(PKGS) 2>/dev/null || for p in $(PKGS); do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done; \
+	echo '\#include <jq.h>' | $(CC) $(CPPFLAGS) -E - >/dev/null 2>&1 || echo libjq)
+ifneq ($(MISSING),)
+$(error Not installed on this machine: $(MISSING). packaging/install-deps build installs what is needed)
+endif
+-include $(GEN)/flags.mk
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+endif
+
+# ---- for people ----------------------------------------------------------------------------------------------------
+# The results of tests, one line "passed failed skipped name" for each program or suite.
+RESULTS ?= $(BUILD)/tests/results
+CLANG_FORMAT ?= $(or $(shell command -v clang-format-14),clang-format)
+
+.PHONY: help deps run check lint format check-asan check-tsan check-valgrind coverage
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+	@echo 'Variables: CFLAGS, PREFIX, DESTDIR, SANITIZER=address|thread, WERROR=-Werror, ONCE=1 (run)'
+deps: ## install what is missing to build, run and test (Debian, Ubuntu, Fedora, RHEL)
+	@packaging/install-deps build run test
+run: ## try it: PostgreSQL, a sandbox ATS, the daemon, and a sample of each event
+	@packaging/install-deps build run
+	@echo 'Building (about a minute the first time)'
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all sandbox-ats
+	@ONCE=$(ONCE) BUILD=$(BUILD) tests/demo/run.sh
+check: ## every test; installs what is missing
+	@packaging/install-deps build run test
+	@tests/check.sh
+lint: objects ## rules of the sources
+	@mkdir -p $(BUILD)/tests
+	@RESULTS='$(RESULTS)' LINT_BUILD='$(BUILD)' CC='$(CC)' tests/lint/run.sh
+format: ## lay out the sources with clang-format
+	find include src tests -path tests/lint/fixtures -prune -o -name '*.[ch]' -print | xargs $(CLANG_FORMAT) -i
+check-asan: ## the tests with AddressSanitizer and UndefinedBehaviorSanitizer
+	$(MAKE) SANITIZER=address check-unit check-db check-e2e
+check-tsan: ## the tests with ThreadSanitizer
+	$(MAKE) SANITIZER=thread check-unit check-db check-e2e
+check-valgrind: ## the unit tests under valgrind
+	UNIT_TIMEOUT_S=600 UNIT_RUNNER='valgrind -q --error-exitcode=99 --leak-check=full' $(MAKE) check-unit
+coverage: ## how much of src/ the tests run; fails below the limits
+	$(MAKE) COVERAGE=1 check-unit check-db check-e2e
+	gcovr -r . --object-directory build/coverage --filter src/ --exclude-throw-branches --print-summary --sort-uncovered
+# Prints every C file that something here builds; lint compares it with the tree.
+.PHONY: list-sources
+list-sources:
+	@echo $(sort $(filter %.c,$(foreach v,$(filter %_SRCS %_TESTS,$(.VARIABLES)),$($(v)))))
+
+# ---- install ---------------------------------------------------------------------------------------------------------
+INSTALL ?= install
+INSTALLED_DATA := $(wildcard conf/connectors/*.jq) $(shell find sql -name '*.sql')
+INSTALLED_MAN := $(wildcard packaging/man/*.[1-9])
+data_path = $(DATADIR)/atsyncd/$(patsubst conf/%,%,$(1))
+man_path = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
+.PHONY: install uninstall dist
+install: all ## install; DESTDIR, PREFIX and SYSCONFDIR are honoured
+	$(INSTALL) -d -m 755 $(addprefix $(DESTDIR),$(sort $(SBINDIR) $(BINDIR) $(SYSCONFDIR) $(dir $(foreach f,$(INSTALLED_DATA),$(call data_path,$(f))) $(foreach f,$(INSTALLED_MAN),$(call man_path,$(f))))))
+	$(INSTALL) -m 755 $(BUILD)/atsyncd $(DESTDIR)$(SBINDIR)/atsyncd
+	$(INSTALL) -m 755 $(BUILD)/atsyncctl $(DESTDIR)$(BINDIR)/atsyncctl
+	$(foreach f,$(INSTALLED_DATA),$(INSTALL) -m 644 $(f) $(DESTDIR)$(call data_path,$(f)) && ):
+	$(foreach f,$(INSTALLED_MAN),$(INSTALL) -m 644 $(f) $(DESTDIR)$(call man_path,$(f)) && ):
+	$(INSTALL) -d -m 750 $(DESTDIR)$(SYSCONFDIR)/atsyncd
+	@# an administrator's configuration is never written over
+	[ -e $(DESTDIR)$(SYSCONFDIR)/atsyncd/atsyncd.conf ] || $(INSTALL) -m 640 conf/atsyncd.conf $(DESTDIR)$(SYSCONFDIR)/atsyncd/atsyncd.conf
+uninstall: ## take away what install brought, except the configuration
+	rm -f $(DESTDIR)$(SBINDIR)/atsyncd $(DESTDIR)$(BINDIR)/atsyncctl $(foreach f,$(INSTALLED_MAN),$(DESTDIR)$(call man_path,$(f)))
+	rm -rf $(DESTDIR)$(DATADIR)/atsyncd
+dist: ## a source archive, the same bytes for the same commit
+	@mkdir -p build
+	git archive --format=tar --prefix=atsyncd-$(VERSION)/ HEAD | gzip -n9 >build/atsyncd-$(VERSION).tar.gz
+	@echo build/atsyncd-$(VERSION).tar.gz
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf build

@@ -1,0 +1,60 @@
+/*
+ * delivery - the network side: carries out the calls of candidates, one after the other for each, many candidates at once.
+ *
+ * One thread with libcurl's multi interface and one compiled program for each connector. Knows no database. Obeys each connector's rate and concurrency.
+ */
+#ifndef ATSYNC_SERVICE_DELIVERY_H
+#define ATSYNC_SERVICE_DELIVERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/compiler.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "config/config.h"
+#include "connector/module.h"
+#include "store/store.h"
+
+struct delivery;
+
+struct job_call { /* one verb with the writes that it carries */
+    const char *verb;
+    const struct ledger_item **items;
+    size_t item_count;
+    bool look_first; /* append: find_marker before the call */
+};
+
+struct job { /* one candidate in work; made by the dispatcher, in `arena` */
+    struct arena *arena;
+    const struct claimed *who;
+    struct config *config;             /* a reference of its own */
+    struct connector_set *connectors;  /* likewise */
+    const struct connector_config *connector;
+    struct connector_module *module;
+    struct job_call *calls;
+    size_t call_count;
+    /* filled by delivery, in the arena */
+    struct record_result *results;     /* room for all items */
+    size_t result_count;
+    struct record_call *log;
+    size_t log_count;
+    size_t log_room;
+    int64_t throttle_ms;               /* > 0: the connector has to wait */
+    const char *pause_reason;          /* not NULL: the connector has to stop until its configuration changes */
+    const struct ledger_diff *diff;    /* the dispatcher's, likewise the next two */
+    struct plan *plan;
+    void *batch;
+    struct job *next;                  /* of whichever list it is in */
+};
+
+/* done: called in delivery's thread when a job has ended; the job is the dispatcher's again. */
+struct delivery *delivery_new(void (*done)(void *ctx, struct job *job), void *ctx, unsigned connections_max);
+int delivery_start(struct delivery *d, struct errmsg *err) ATS_MUSTCHECK;
+void delivery_submit(struct delivery *d, struct job *job); /* any thread; call delivery_wake after the last of a batch */
+void delivery_wake(struct delivery *d);
+void delivery_stop(struct delivery *d); /* requests under way are finished, then jobs end where they are; the thread ends when no job is left */
+void delivery_join(struct delivery *d);
+void delivery_free(struct delivery *d);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * overseer - looks at the whole every few seconds: opens and closes issues, and sets the gauges that come from the database.
+ *
+ * Any number of daemons may do it; the issues are kept by whoever gets the lock. The interval grows with the time that a look takes, so that looking never costs
+ * more than a few percent of the database.
+ *
+ * Thread: one of its own, with its own database connection.
+ */
+#ifndef ATSYNC_SERVICE_OVERSEER_H
+#define ATSYNC_SERVICE_OVERSEER_H
+
+#include "base/compiler.h"
+#include "base/status.h"
+#include "config/config.h"
+#include "store/issues.h"
+
+struct overseer;
+
+/* own: fills in what only this process can see; called in the overseer's thread; returns how many of at most `room`. Texts must live until the next call. */
+typedef size_t (*overseer_own)(void *ctx, struct problem *ret, size_t room);
+
+struct overseer *overseer_new(struct config *c, overseer_own own, void *ctx);
+int overseer_start(struct overseer *o, struct errmsg *err) ATS_MUSTCHECK;
+void overseer_reload(struct overseer *o, struct config *c);
+void overseer_stop(struct overseer *o);
+void overseer_join(struct overseer *o);
+void overseer_free(struct overseer *o); /* stops and joins if that was not done; NULL is harmless */
+
+#endif

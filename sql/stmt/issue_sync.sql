@@ -1,0 +1,27 @@
+-- Makes the open issues equal to what is wrong now: opens, updates, closes. One daemon at a time.
+with allowed as (
+    select pg_try_advisory_xact_lock(hashtextextended('atsync.issues', 0)) as yes
+), input as (
+    select i.*
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[])
+         as i (class, scope, severity, source, connector, workflow, message, hint, affected)
+    cross join allowed a
+    where a.yes
+), told as (
+    insert into atsync.issue as t (class, scope, severity, source, connector, workflow_external_id, message, hint, affected_candidates)
+    select class, scope, severity, source, connector, workflow, message, hint, affected from input
+    order by class, scope
+    on conflict (class, scope) where closed_at is null do update
+    set severity = excluded.severity, message = excluded.message, hint = excluded.hint, affected_candidates = excluded.affected_candidates, last_seen = now()
+    returning t.class, t.scope, t.connector, t.message, t.hint, (xmax = 0) as opened
+), closed as (
+    update atsync.issue t
+    set closed_at = now()
+    from allowed a
+    where a.yes and t.closed_at is null and t.class = any ($10::text[])
+      and not exists (select from input i where i.class = t.class and i.scope = t.scope)
+    returning t.class, t.scope, t.connector, t.message, t.hint
+)
+select 'opened' as what, class, connector, message, hint from told where opened
+union all
+select 'closed', class, connector, message, hint from closed

@@ -1,0 +1,65 @@
+-- Everything that is wrong now and has lasted long enough to be told. $1, $2: workflow and slug pairs of the mapping.
+select 'dead_writes' as class, w.source, w.connector, w.workflow_external_id as workflow, coalesce(w.error_class, 'invalid') as detail,
+       max(w.error) as sample, count(distinct w.ref) as affected
+from atsync.ats_write w
+where w.live and w.state = 'dead'
+group by w.source, w.connector, w.workflow_external_id, coalesce(w.error_class, 'invalid')
+union all
+select 'unmapped', c.source, null, r.workflow_external_id, null, null, count(distinct c.ref)
+from atsync.candidate c
+join atsync.run r on r.source = c.source and r.ref = c.ref and r.connector = ''
+where c.connector = '' and c.state = 'unmapped'
+group by c.source, r.workflow_external_id
+union all
+select 'identity', c.source, null, null, null, null, count(*)
+from atsync.candidate c
+where c.connector = '' and c.state = 'waiting_for_identity' and c.error_class = 'identity'
+group by c.source
+union all
+select 'identity_conflict', i.source, null, null, i.alias, null, count(*)
+from atsync.identity i
+where i.conflict and not exists (select from atsync.identity o where o.source = i.source and o.alias = i.alias and o.origin = 'operator')
+group by i.source, i.alias
+union all
+select case when r.conflict then 'run_conflict' else 'truncated' end, r.source, null, r.workflow_external_id, null, null, count(distinct r.ref)
+from atsync.run r
+where (r.truncated and not r.complete and r.outcome is not null) or r.conflict
+group by r.source, r.workflow_external_id, r.conflict
+union all
+select case when s.paused_by_operator then 'connector_held' else 'connector_paused' end, null, s.connector, null, null, s.reason,
+       (select count(*) from atsync.candidate c where c.connector = s.connector and c.due_at is not null)
+from atsync.connector_state s
+where s.state = 'paused'
+union all
+select 'throttled', null, s.connector, null, null, s.reason,
+       (select count(*) from atsync.candidate c where c.connector = s.connector and c.due_at is not null)
+from atsync.connector_state s
+where s.state = 'throttled' and s.since < now() - interval '1 hour' and s.until > now() - interval '10 minutes'
+union all
+select 'ats_away', null, w.connector, null, null, max(w.error), count(distinct (w.source, w.ref))
+from atsync.ats_write w
+where w.live and w.state = 'pending' and w.error_class in ('unavailable', 'uncertain', 'bad_answer') and w.first_tried_at < now() - interval '10 minutes'
+      and not exists (select from atsync.ats_call a where a.at > now() - interval '10 minutes' and a.connector = w.connector
+                      and a.outcome in ('ok', 'already'))
+group by w.connector
+union all
+select 'unseen_slug', v.source, null, m.workflow, m.slug, null, 0
+from unnest($1::text[], $2::text[]) as m (workflow, slug)
+join lateral (
+    select p.source, p.workflow_version_id
+    from atsync.workflow_version p
+    where p.workflow_external_id = m.workflow
+    order by p.published_at desc nulls last, p.event_time desc
+    limit 1
+) v on true
+join lateral (
+    select count(*) as runs, count(*) filter (where jsonb_path_exists(n.nodes, '$[*].outcome.answers[*] ? (@.slug == $slug)',
+                                                                      jsonb_build_object('slug', m.slug))) as with_slug
+    from (
+        select r.nodes
+        from atsync.run r
+        where r.source = v.source and r.workflow_external_id = m.workflow and r.workflow_version_id = v.workflow_version_id and r.state = 'completed'
+        order by r.last_event_at desc
+        limit 50
+    ) n
+) k on k.runs >= 5 and k.with_slug = 0

@@ -1,0 +1,493 @@
+#include "connector/meta.h"
+
+#include <ctype.h>
+#include <stdint.h>
+
+#include "base/suggest.h"
+#include "base/text.h"
+
+enum { NAME_MAX_BYTES = 64, PLACE_MAX_BYTES = 200, HEADERS_OF_AUTH_MAX = 4, TEXT_CHARS_MIN = 100 };
+
+/* ---- the format as tables --------------------------------------------------------------------------------------- */
+
+enum shape {
+    SHAPE_TEXT,
+    SHAPE_TEXT_OR_NULL,
+    SHAPE_BOOL,
+    SHAPE_COUNT,    /* an integer within min and max */
+    SHAPE_TEXTS,    /* a list of texts */
+    SHAPE_TEXT_MAP, /* any names, each with a text */
+    SHAPE_OBJECT,   /* the members in `members` */
+    SHAPE_ENTRIES,  /* any names, each with an object of `members` */
+    SHAPE_LIST,     /* a list of objects of `members` */
+};
+
+struct member {
+    const char *name; /* NULL ends a table */
+    enum shape shape;
+    bool required;
+    int64_t min, max;
+    const struct member *members;
+};
+
+static const struct member setting_members[] = {
+    {.name = "help", .shape = SHAPE_TEXT, .required = true},
+    {.name = "required", .shape = SHAPE_BOOL},
+    {.name = "default", .shape = SHAPE_TEXT},
+    {.name = "pattern", .shape = SHAPE_TEXT},
+    {.name = NULL},
+};
+static const struct member credential_members[] = {
+    {.name = "help", .shape = SHAPE_TEXT, .required = true},
+    {.name = "required", .shape = SHAPE_BOOL},
+    {.name = NULL},
+};
+static const struct member auth_members[] = {
+    {.name = "kind", .shape = SHAPE_TEXT, .required = true},
+    {.name = "name", .shape = SHAPE_TEXT},
+    {.name = "value", .shape = SHAPE_TEXT},
+    {.name = "headers", .shape = SHAPE_TEXT_MAP},
+    {.name = "username", .shape = SHAPE_TEXT},
+    {.name = "password", .shape = SHAPE_TEXT},
+    {.name = NULL},
+};
+static const struct member rate_members[] = {
+    {.name = "count", .shape = SHAPE_COUNT, .required = true, .min = 1, .max = 1000000},
+    {.name = "per_ms", .shape = SHAPE_COUNT, .required = true, .min = 1, .max = 86400000},
+    {.name = NULL},
+};
+static const struct member retry_after_members[] = {
+    {.name = "header", .shape = SHAPE_TEXT, .required = true},
+    {.name = "unit", .shape = SHAPE_TEXT, .required = true},
+    {.name = NULL},
+};
+#define VALUE_MEMBERS                                                                                                  \
+    {.name = "needs_job", .shape = SHAPE_BOOL}, {.name = "values", .shape = SHAPE_TEXTS},                              \
+    {                                                                                                                  \
+        .name = "pattern", .shape = SHAPE_TEXT                                                                         \
+    }
+static const struct member stage_members[] = {
+    VALUE_MEMBERS,
+    {.name = "only_from", .shape = SHAPE_BOOL},
+    {.name = NULL},
+};
+static const struct member reject_members[] = {VALUE_MEMBERS, {.name = NULL}};
+static const struct member fields_members[] = {
+    VALUE_MEMBERS,
+    {.name = "batch", .shape = SHAPE_BOOL},
+    {.name = NULL},
+};
+static const struct member tags_members[] = {
+    VALUE_MEMBERS,
+    {.name = "batch", .shape = SHAPE_BOOL},
+    {.name = "max_chars", .shape = SHAPE_COUNT, .min = 1, .max = 100000},
+    {.name = NULL},
+};
+static const struct member note_members[] = {
+    {.name = "needs_job", .shape = SHAPE_BOOL},
+    {.name = "max_chars", .shape = SHAPE_COUNT, .min = TEXT_CHARS_MIN, .max = 10000000},
+    {.name = "find_marker", .shape = SHAPE_BOOL},
+    {.name = NULL},
+};
+static const struct member assessment_members[] = {
+    {.name = "needs_job", .shape = SHAPE_BOOL},
+    {.name = "max_chars", .shape = SHAPE_COUNT, .min = TEXT_CHARS_MIN, .max = 10000000},
+    {.name = NULL},
+};
+static const struct member capability_members[] = {
+    {.name = "stage", .shape = SHAPE_OBJECT, .members = stage_members},
+    {.name = "reject", .shape = SHAPE_OBJECT, .members = reject_members},
+    {.name = "fields", .shape = SHAPE_OBJECT, .members = fields_members},
+    {.name = "tags", .shape = SHAPE_OBJECT, .members = tags_members},
+    {.name = "note", .shape = SHAPE_OBJECT, .members = note_members},
+    {.name = "assessment", .shape = SHAPE_OBJECT, .members = assessment_members},
+    {.name = NULL},
+};
+static const struct member meta_members[] = {
+    {.name = "name", .shape = SHAPE_TEXT, .required = true},
+    {.name = "title", .shape = SHAPE_TEXT, .required = true},
+    {.name = "base_url", .shape = SHAPE_TEXT_OR_NULL},
+    {.name = "settings", .shape = SHAPE_ENTRIES, .members = setting_members},
+    {.name = "credentials", .shape = SHAPE_ENTRIES, .members = credential_members},
+    {.name = "auth", .shape = SHAPE_OBJECT, .members = auth_members},
+    {.name = "headers", .shape = SHAPE_TEXT_MAP},
+    {.name = "hosts", .shape = SHAPE_TEXTS},
+    {.name = "redirects", .shape = SHAPE_TEXTS},
+    {.name = "rate", .shape = SHAPE_OBJECT, .members = rate_members},
+    {.name = "concurrency", .shape = SHAPE_COUNT, .min = 1, .max = 1000},
+    {.name = "timeout_ms", .shape = SHAPE_COUNT, .min = 100, .max = 600000},
+    {.name = "http1_only", .shape = SHAPE_BOOL},
+    {.name = "content_type", .shape = SHAPE_TEXT},
+    {.name = "idempotency_header", .shape = SHAPE_TEXT},
+    {.name = "retry_after", .shape = SHAPE_LIST, .members = retry_after_members},
+    {.name = "throttle_ms", .shape = SHAPE_COUNT, .min = 1, .max = 86400000},
+    {.name = "capabilities", .shape = SHAPE_OBJECT, .required = true, .members = capability_members},
+    {.name = "classify", .shape = SHAPE_BOOL},
+    {.name = "probe", .shape = SHAPE_BOOL},
+    {.name = "notes", .shape = SHAPE_TEXTS},
+    {.name = NULL},
+};
+
+/* ---- does a value have the format? --------------------------------------------------------------------------------- */
+
+struct check {
+    const char *path; /* of the file */
+    const struct json *meta;
+    struct errmsg *err;
+};
+
+static int check_members(const struct check *c, const char *place, const struct json *value, const struct member *members);
+
+static int wrong(const struct check *c, const char *place, const char *what)
+{
+    return err_set(c->err, ST_INVALID, "%s: %s %s", c->path, place, what);
+}
+
+static bool is_text(const struct json *value)
+{
+    return json_type(value) == JSON_STRING;
+}
+
+static int check_each(const struct check *c, const char *place, const struct json *value, const struct member *m)
+{
+    char below[PLACE_MAX_BYTES];
+    size_t i = 0;
+    int st = ST_OK;
+
+    for (const struct json *child = json_first(value); child != NULL && st == ST_OK; child = json_next(child), i++) {
+        if (json_type(value) == JSON_ARRAY)
+            snprintf(below, sizeof below, "%s[%zu]", place, i);
+        else
+            snprintf(below, sizeof below, "%s.%s", place, json_key(child));
+        if (m->members != NULL)
+            st = check_members(c, below, child, m->members);
+        else if (!is_text(child))
+            st = wrong(c, below, "must be a text");
+    }
+    return st;
+}
+
+static int check_count(const struct check *c, const char *place, const struct json *owner, const struct member *m)
+{
+    int64_t n;
+
+    if (json_get_i64(owner, m->name, &n) && n >= m->min && n <= m->max)
+        return ST_OK;
+    return err_set(c->err, ST_INVALID, "%s: %s must be a whole number from %lld to %lld", c->path, place, (long long)m->min,
+                   (long long)m->max);
+}
+
+static int check_value(const struct check *c, const char *place, const struct json *owner, const struct member *m)
+{
+    const struct json *value = json_get(owner, m->name);
+    enum json_type type = json_type(value);
+
+    switch (m->shape) {
+    case SHAPE_TEXT:
+        return is_text(value) ? ST_OK : wrong(c, place, "must be a text");
+    case SHAPE_TEXT_OR_NULL:
+        return is_text(value) || type == JSON_NULL ? ST_OK : wrong(c, place, "must be a text or null");
+    case SHAPE_BOOL:
+        return type == JSON_TRUE || type == JSON_FALSE ? ST_OK : wrong(c, place, "must be true or false");
+    case SHAPE_COUNT:
+        return check_count(c, place, owner, m);
+    case SHAPE_OBJECT:
+        return check_members(c, place, value, m->members);
+    case SHAPE_TEXTS:
+    case SHAPE_LIST:
+        return type == JSON_ARRAY ? check_each(c, place, value, m) : wrong(c, place, "must be a list");
+    case SHAPE_TEXT_MAP:
+    case SHAPE_ENTRIES:
+        return type == JSON_OBJECT ? check_each(c, place, value, m) : wrong(c, place, "must be an object");
+    }
+    return ST_OK;
+}
+
+static const struct member *find_member(const struct member *members, const char *name)
+{
+    while (members->name != NULL && strcmp(members->name, name) != 0)
+        members++;
+    return members->name != NULL ? members : NULL;
+}
+
+static int unknown_member(const struct check *c, const char *place, const char *name, const struct member *members)
+{
+    const char *names[ATS_COUNT(meta_members)];
+    size_t count = 0;
+    const char *meant;
+
+    for (; members->name != NULL; members++)
+        names[count++] = members->name;
+    meant = suggest(name, names, count);
+    return err_set(c->err, ST_INVALID, "%s: %s has an unknown member \"%s\"%s%s%s", c->path, place, name,
+                   meant != NULL ? ", did you mean \"" : "", meant != NULL ? meant : "", meant != NULL ? "\"?" : "");
+}
+
+static int check_members(const struct check *c, const char *place, const struct json *value, const struct member *members)
+{
+    char below[PLACE_MAX_BYTES];
+    int st = ST_OK;
+
+    if (json_type(value) != JSON_OBJECT)
+        return wrong(c, place, "must be an object");
+    for (const struct json *m = json_first(value); m != NULL; m = json_next(m)) {
+        if (find_member(members, json_key(m)) == NULL)
+            return unknown_member(c, place, json_key(m), members);
+    }
+    for (; members->name != NULL && st == ST_OK; members++) {
+        snprintf(below, sizeof below, "%s.%s", place, members->name);
+        if (json_get(value, members->name) != NULL)
+            st = check_value(c, below, value, members);
+        else if (members->required)
+            st = wrong(c, below, "is missing");
+    }
+    return st;
+}
+
+/* ---- {name} in texts ---------------------------------------------------------------------------------------------- */
+
+static bool is_name(const char *s, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (!islower((unsigned char)s[i]) && !isdigit((unsigned char)s[i]) && s[i] != '_')
+            return false;
+    }
+    return len > 0 && len <= NAME_MAX_BYTES;
+}
+
+/* Calls one for each {name}, and literal for what stands between. Either may be NULL. */
+struct template_sink {
+    void (*literal)(void *ctx, const char *text, size_t len);
+    int (*name)(void *ctx, const char *name, struct errmsg *err);
+    void *ctx;
+};
+
+static int walk_template(const char *text, const struct template_sink *sink, struct errmsg *err)
+{
+    int st = ST_OK;
+
+    while (*text != '\0' && st == ST_OK) {
+        size_t len = strcspn(text, "{}");
+        const char *close;
+        char name[NAME_MAX_BYTES + 1] = "";
+
+        sink->literal(sink->ctx, text, len);
+        text += len;
+        if (*text == '\0')
+            break;
+        close = *text == '{' ? strchr(text, '}') : NULL;
+        if (close == NULL || !is_name(text + 1, (size_t)(close - text - 1)))
+            return err_set(err, ST_INVALID, "a brace must open or close a {name} of small letters, digits and _");
+        memcpy(name, text + 1, (size_t)(close - text - 1));
+        st = sink->name(sink->ctx, name, err);
+        text = close + 1;
+    }
+    return st;
+}
+
+const char *meta_setting(const struct json *meta, const struct connector_config *connector, const char *name)
+{
+    const char *value = config_value(connector->settings, connector->setting_count, name);
+
+    return value != NULL ? value : json_str(json_get(json_get(json_get(meta, "settings"), name), "default"));
+}
+
+struct filling {
+    const struct json *meta;
+    const struct connector_config *connector;
+    bool with_credentials;
+    struct buf *out;
+};
+
+static void fill_literal(void *ctx, const char *text, size_t len)
+{
+    struct filling *f = ctx;
+
+    buf_add(f->out, text, len);
+}
+
+static int fill_name(void *ctx, const char *name, struct errmsg *err)
+{
+    struct filling *f = ctx;
+    const char *value = NULL;
+    const char *what = "setting";
+
+    if (f->with_credentials && json_get(json_get(f->meta, "credentials"), name) != NULL) {
+        value = config_value(f->connector->credentials, f->connector->credential_count, name);
+        what = "credential";
+    } else {
+        value = meta_setting(f->meta, f->connector, name);
+    }
+    if (value == NULL)
+        return err_set(err, ST_NOT_FOUND, "the %s \"%s\" of connector \"%s\" is missing", what, name, f->connector->name);
+    buf_puts(f->out, value);
+    return ST_OK;
+}
+
+int meta_fill(const struct json *meta, const struct connector_config *connector, const char *text, bool with_credentials,
+              struct buf *out, struct errmsg *err)
+{
+    struct filling f = {.meta = meta, .connector = connector, .with_credentials = with_credentials, .out = out};
+    struct template_sink sink = {.literal = fill_literal, .name = fill_name, .ctx = &f};
+
+    return walk_template(text, &sink, err);
+}
+
+/* ---- what tables cannot say ----------------------------------------------------------------------------------------- */
+
+struct declared {
+    const struct json *meta;
+    bool with_credentials;
+};
+
+static void skip_literal(void *ctx, const char *text, size_t len)
+{
+    (void)ctx;
+    (void)text;
+    (void)len;
+}
+
+static int check_name(void *ctx, const char *name, struct errmsg *err)
+{
+    struct declared *d = ctx;
+
+    if (json_get(json_get(d->meta, "settings"), name) != NULL ||
+        (d->with_credentials && json_get(json_get(d->meta, "credentials"), name) != NULL))
+        return ST_OK;
+    return err_set(err, ST_INVALID, "{%s} is not among meta.settings%s", name,
+                   d->with_credentials ? " or meta.credentials" : "");
+}
+
+static int check_template(const struct check *c, const char *place, const struct json *text, bool with_credentials)
+{
+    struct declared d = {.meta = c->meta, .with_credentials = with_credentials};
+    struct template_sink sink = {.literal = skip_literal, .name = check_name, .ctx = &d};
+    int st = json_str(text) != NULL ? walk_template(json_str(text), &sink, c->err) : ST_OK;
+
+    return st == ST_OK ? ST_OK : err_prefix(c->err, st, "%s: %s", c->path, place);
+}
+
+static int check_template_map(const struct check *c, const char *place, const struct json *map, bool with_credentials)
+{
+    char below[PLACE_MAX_BYTES];
+    int st = ST_OK;
+
+    for (const struct json *m = json_first(map); m != NULL && st == ST_OK; m = json_next(m)) {
+        snprintf(below, sizeof below, "%s.%s", place, json_key(m));
+        st = check_template(c, below, m, with_credentials);
+    }
+    return st;
+}
+
+static int check_names(const struct check *c, const char *place, const struct json *entries)
+{
+    for (const struct json *e = json_first(entries); e != NULL; e = json_next(e)) {
+        if (!is_name(json_key(e), strlen(json_key(e))))
+            return err_set(c->err, ST_INVALID, "%s: %s: the name \"%s\" must consist of small letters, digits and _", c->path,
+                           place, json_key(e));
+        if (json_get(json_get(c->meta, "settings"), json_key(e)) != NULL &&
+            json_get(json_get(c->meta, "credentials"), json_key(e)) != NULL)
+            return err_set(c->err, ST_INVALID, "%s: %s: \"%s\" is a setting as well as a credential", c->path, place,
+                           json_key(e));
+    }
+    return ST_OK;
+}
+
+static int check_auth(const struct check *c)
+{
+    static const struct {
+        const char *kind;
+        const char *needs[2];
+    } kinds[] = {{"none", {NULL, NULL}}, {"header", {"name", "value"}}, {"basic", {"username", "password"}}};
+    static const char *const names[] = {"none", "header", "basic"};
+    const struct json *auth = json_get(c->meta, "auth");
+    const char *kind = json_str(json_get(auth, "kind"));
+    const char *meant;
+    char below[PLACE_MAX_BYTES];
+    size_t k = 0;
+    int st = ST_OK;
+
+    if (auth == NULL)
+        return ST_OK;
+    while (k < ATS_COUNT(kinds) && strcmp(kinds[k].kind, kind) != 0)
+        k++;
+    if (k == ATS_COUNT(kinds)) {
+        meant = suggest(kind, names, ATS_COUNT(names));
+        return err_set(c->err, ST_INVALID, "%s: meta.auth.kind must be none, header or basic, not \"%s\"%s%s%s", c->path, kind,
+                       meant != NULL ? "; did you mean \"" : "", meant != NULL ? meant : "", meant != NULL ? "\"?" : "");
+    }
+    for (size_t i = 0; i < ATS_COUNT(kinds[k].needs) && kinds[k].needs[i] != NULL && st == ST_OK; i++) {
+        snprintf(below, sizeof below, "meta.auth.%s", kinds[k].needs[i]);
+        if (json_get(auth, kinds[k].needs[i]) == NULL)
+            st = wrong(c, below, "is missing");
+        else
+            st = check_template(c, below, json_get(auth, kinds[k].needs[i]), true);
+    }
+    if (st == ST_OK && json_count(json_get(auth, "headers")) >= HEADERS_OF_AUTH_MAX)
+        st = wrong(c, "meta.auth.headers", "must have 3 members at most");
+    return st == ST_OK ? check_template_map(c, "meta.auth.headers", json_get(auth, "headers"), true) : st;
+}
+
+bool meta_host_pattern_ok(const char *pattern)
+{
+    size_t label = 0;
+
+    if (text_starts(pattern, "*."))
+        pattern += 2;
+    for (; *pattern != '\0'; pattern++) {
+        if (*pattern == '.' ? label == 0 : !islower((unsigned char)*pattern) && !isdigit((unsigned char)*pattern) && *pattern != '-')
+            return false;
+        label = *pattern == '.' ? 0 : label + 1;
+    }
+    return label > 0;
+}
+
+static int check_hosts(const struct check *c, const char *name)
+{
+    for (const struct json *h = json_first(json_get(c->meta, name)); h != NULL; h = json_next(h)) {
+        if (!meta_host_pattern_ok(json_str(h)))
+            return err_set(c->err, ST_INVALID,
+                           "%s: meta.%s: \"%s\" is not a host name in small letters such as api.example.com or *.example.com", c->path,
+                           name, json_str(h));
+    }
+    return ST_OK;
+}
+
+static int check_units(const struct check *c)
+{
+    static const char *const units[] = {"seconds", "epoch", "epoch_ms", "http_date", "iso8601"};
+
+    for (const struct json *r = json_first(json_get(c->meta, "retry_after")); r != NULL; r = json_next(r)) {
+        const char *unit = json_str(json_get(r, "unit"));
+        size_t i = 0;
+
+        while (i < ATS_COUNT(units) && strcmp(units[i], unit) != 0)
+            i++;
+        if (i == ATS_COUNT(units))
+            return err_set(c->err, ST_INVALID,
+                           "%s: meta.retry_after: the unit \"%s\" is none of seconds, epoch, epoch_ms, http_date, iso8601", c->path,
+                           unit);
+    }
+    return ST_OK;
+}
+
+int meta_check(const char *path, const char *type, const struct json *meta, struct errmsg *err)
+{
+    struct check c = {.path = path, .meta = meta, .err = err};
+    int st = check_members(&c, "meta", meta, meta_members);
+
+    if (st != ST_OK)
+        return st;
+    if (strcmp(json_str(json_get(meta, "name")), type) != 0)
+        return err_set(err, ST_INVALID, "%s: meta.name must be \"%s\", as the file is called", path, type);
+    if (json_count(json_get(meta, "capabilities")) == 0)
+        return wrong(&c, "meta.capabilities", "must name at least one verb");
+    if ((st = check_names(&c, "meta.settings", json_get(meta, "settings"))) != ST_OK ||
+        (st = check_names(&c, "meta.credentials", json_get(meta, "credentials"))) != ST_OK ||
+        (st = check_template(&c, "meta.base_url", json_get(meta, "base_url"), false)) != ST_OK ||
+        (st = check_template_map(&c, "meta.headers", json_get(meta, "headers"), false)) != ST_OK ||
+        (st = check_auth(&c)) != ST_OK || (st = check_hosts(&c, "hosts")) != ST_OK ||
+        (st = check_hosts(&c, "redirects")) != ST_OK)
+        return st;
+    return check_units(&c);
+}

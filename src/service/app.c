@@ -1,0 +1,394 @@
+#include "service/app.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "lib/httpc.h"
+#include "service/admin.h"
+#include "service/dispatcher.h"
+#include "service/janitor.h"
+#include "service/notify.h"
+#include "service/receiver.h"
+#include "service/sdnotify.h"
+#include "service/settings.h"
+#include "service/thread.h"
+
+enum { PROBLEMS_MAX_BYTES = 256 * 1024, DATABASE_LOOK_MS = 50 };
+
+struct app {
+    const char *config_path;
+    struct config *config;
+    struct connector_set *connectors;
+    struct receiver *receiver;
+    _Atomic(struct dispatcher *) dispatcher; /* NULL until the database was seen, and when this daemon only receives */
+    struct notify *notify;
+    struct admin *admin;
+    struct janitor *janitor;
+    bool told_up;
+    bool database_seen;
+};
+
+/* ---- hooks, called in other threads */
+
+static void wake_dispatcher(void *ctx)
+{
+    struct app *app = ctx;
+    struct dispatcher *d = atomic_load(&app->dispatcher);
+
+    if (d) {
+        dispatcher_wake(d);
+    }
+}
+
+static void refresh_gauges(void *ctx)
+{
+    const struct app *app = ctx;
+
+    receiver_refresh_gauges(app->receiver);
+}
+
+/* The receiver notices later than others that the database is back: ready is who takes events. */
+static int is_ready(void *ctx, struct errmsg *reason)
+{
+    struct app *app = ctx;
+
+    switch (receiver_database(app->receiver, reason)) {
+    case INGEST_READY:
+        return ST_OK;
+    case INGEST_CONNECTING:
+        return err_set(reason, ST_UNAVAILABLE, "the database is being connected to");
+    case INGEST_AWAY:
+    case INGEST_SCHEMA_TOO_NEW:
+        break;
+    }
+    return ST_UNAVAILABLE;
+}
+
+/* ---- start */
+
+static void signals_of(sigset_t *set)
+{
+    (void)sigemptyset(set);
+    (void)sigaddset(set, SIGTERM);
+    (void)sigaddset(set, SIGINT);
+    (void)sigaddset(set, SIGHUP);
+}
+
+int app_check(const char *config_path)
+{
+    struct config *config = NULL;
+    struct connector_set *connectors = NULL;
+    struct buf problems;
+    int st;
+
+    buf_init(&problems, PROBLEMS_MAX_BYTES);
+    st = settings_load(config_path, &config, &connectors, &problems);
+    if (st == ST_OK) {
+        printf("%s: no problems found\n", config_path);
+    } else {
+        fputs(buf_text(&problems), stderr);
+    }
+    buf_free(&problems);
+    connector_set_unref(connectors);
+    config_unref(config);
+    return st == ST_OK ? EXIT_CLEAN : EXIT_RUNTIME;
+}
+
+/* Everything but the dispatcher, which waits for the database (see look_at_database). */
+static int start(struct app *app, struct errmsg *err)
+{
+    int st;
+
+    if ((st = receiver_new(app->config, wake_dispatcher, app, &app->receiver, err)) != ST_OK ||
+        (st = admin_new(app->config, is_ready, app, &app->admin, err)) != ST_OK) {
+        return st; /* both addresses are ours before anything moves */
+    }
+    if ((st = receiver_start(app->receiver, err)) != ST_OK || (st = admin_start(app->admin, err)) != ST_OK) {
+        return st;
+    }
+    app->janitor = janitor_new(refresh_gauges, app);
+    return janitor_start(app->janitor, err);
+}
+
+static int start_delivery(struct app *app, struct errmsg *err)
+{
+    struct dispatcher *d;
+    int st;
+
+    if (!app->config->delivery.enabled) {
+        return ST_OK;
+    }
+    d = dispatcher_new(app->config, app->connectors);
+    st = dispatcher_start(d, err);
+    if (st != ST_OK) {
+        dispatcher_free(d);
+        return st;
+    }
+    atomic_store(&app->dispatcher, d);
+    app->notify = notify_new(app->config, wake_dispatcher, app);
+    return notify_start(app->notify, err);
+}
+
+/* The address as configured, with the port that the system chose. The caller frees it. */
+static char *address_text(const char *listen, unsigned port)
+{
+    const char *colon = listen ? strrchr(listen, ':') : NULL;
+
+    return colon ? mem_printf("%.*s:%u", (int)(colon - listen), listen, port) : NULL;
+}
+
+static void tell_up(struct app *app)
+{
+    char *receiver = address_text(app->config->receiver.listen, receiver_port(app->receiver));
+    char *admin = address_text(app->config->admin.listen, admin_port(app->admin));
+
+    log_info("atsyncd is up", "version", ATSYNC_VERSION, "instance", app->config->instance, "receiver", receiver, "admin",
+             admin ? admin : "none", "delivery", app->config->delivery.enabled ? "on" : "off", NULL);
+    mem_free(receiver);
+    mem_free(admin);
+    (void)sdnotify("READY=1");
+    app->told_up = true;
+}
+
+/*
+ * The daemon is up as soon as it is known how the database is, also when it is away: then it answers 503 and waits. Delivery begins when it
+ * was seen with a schema that fits. A schema of a newer release that this one must not touch ends the daemon.
+ */
+static int look_at_database(struct app *app, struct errmsg *err)
+{
+    enum ingest_state state = receiver_database(app->receiver, err);
+
+    if (state == INGEST_CONNECTING) {
+        return ST_OK;
+    }
+    if (state == INGEST_SCHEMA_TOO_NEW) {
+        return ST_CONFLICT;
+    }
+    if (state == INGEST_READY) {
+        int st = start_delivery(app, err);
+
+        if (st != ST_OK) {
+            return st;
+        }
+        app->database_seen = true;
+    }
+    if (!app->told_up) {
+        tell_up(app);
+    }
+    return ST_OK;
+}
+
+/* ---- reload */
+
+static void log_lines(const struct buf *lines, void (*tell)(const char *line))
+{
+    const char *at = buf_text(lines);
+
+    while (*at != '\0') {
+        size_t len = strcspn(at, "\n");
+        char *line = mem_strndup(at, len);
+
+        if (len > 0) {
+            tell(line);
+        }
+        mem_free(line);
+        at += len + (at[len] == '\n');
+    }
+}
+
+static void tell_problem(const char *line)
+{
+    log_error("configuration problem", "problem", line, NULL);
+}
+
+static void tell_fixed(const char *line)
+{
+    log_error("setting needs a restart", "key", line, NULL);
+}
+
+static void tell_change(const char *line)
+{
+    log_info("setting changed", "change", line, NULL);
+}
+
+/* Takes the new settings as a whole or not at all. */
+static bool adopt(struct app *app, struct config *config, struct connector_set *connectors)
+{
+    struct dispatcher *d = atomic_load(&app->dispatcher);
+    struct errmsg err = {{0}};
+    struct buf changes, fixed;
+    bool adopted = false;
+
+    buf_init(&changes, PROBLEMS_MAX_BYTES);
+    buf_init(&fixed, PROBLEMS_MAX_BYTES);
+    if (!config_diff(app->config, config, &changes, &fixed)) {
+        log_lines(&fixed, tell_fixed);
+        goto out;
+    }
+    if (receiver_reload(app->receiver, config, &err) != ST_OK) {
+        tell_problem(err.text);
+        goto out;
+    }
+    if (d) {
+        dispatcher_reload(d, config, connectors);
+    }
+    admin_reload(app->admin, config);
+    log_setup(config->log_level, config->log_format);
+    log_lines(&changes, tell_change);
+    adopted = true;
+out:
+    buf_free(&changes);
+    buf_free(&fixed);
+    return adopted;
+}
+
+static void reload(struct app *app)
+{
+    struct config *config = NULL;
+    struct connector_set *connectors = NULL;
+    struct buf problems;
+    bool adopted = false;
+
+    (void)sdnotify_reloading();
+    buf_init(&problems, PROBLEMS_MAX_BYTES);
+    if (settings_load(app->config_path, &config, &connectors, &problems) == ST_OK) {
+        adopted = adopt(app, config, connectors);
+    } else {
+        log_lines(&problems, tell_problem);
+    }
+    if (adopted) {
+        struct config *old_config = app->config;
+        struct connector_set *old_connectors = app->connectors;
+
+        app->config = config;
+        app->connectors = connectors;
+        config = old_config;
+        connectors = old_connectors;
+        log_info("configuration reloaded", NULL);
+    } else {
+        log_error("configuration not reloaded", "hint", "the settings in use stay as they were", NULL);
+    }
+    connector_set_unref(connectors);
+    config_unref(config);
+    buf_free(&problems);
+    (void)sdnotify("READY=1");
+}
+
+/* ---- the end */
+
+/* Who asks a second time does not want to wait. */
+static void *second_signal_main(void *arg)
+{
+    const sigset_t *set = arg;
+    int number = 0;
+
+    while (sigwait(set, &number) == 0 && number == SIGHUP) {
+        continue;
+    }
+    log_warn("ended at once", "signal", strsignal(number), "hint", "what was under way is taken up at the next start", NULL);
+    log_finish();
+    _exit(EXIT_RUNTIME);
+}
+
+static void watch_for_second_signal(const sigset_t *set)
+{
+    static sigset_t watched; /* the thread lives as long as the process */
+    pthread_t thread;
+    struct errmsg err;
+
+    watched = *set;
+    if (thread_start(&thread, "signals", second_signal_main, &watched, &err) == ST_OK) {
+        (void)pthread_detach(thread);
+    }
+}
+
+/* First the door, so that nothing new comes; then what delivers; last what tells how it goes. */
+static void stop(struct app *app)
+{
+    struct dispatcher *d = atomic_load(&app->dispatcher);
+
+    if (app->receiver) {
+        receiver_stop(app->receiver);
+        receiver_join(app->receiver);
+    }
+    if (app->notify) {
+        notify_free(app->notify);
+    }
+    if (d) {
+        dispatcher_stop(d);
+        dispatcher_join(d);
+    }
+    janitor_free(app->janitor);
+    admin_stop(app->admin);
+    admin_join(app->admin);
+    admin_free(app->admin);
+    atomic_store(&app->dispatcher, NULL);
+    dispatcher_free(d);
+    receiver_free(app->receiver);
+}
+
+/* Until a signal ends the daemon (ST_OK) or it cannot go on. */
+static int run(struct app *app, const sigset_t *set, struct errmsg *err)
+{
+    const struct timespec look = {.tv_nsec = DATABASE_LOOK_MS * 1000000L};
+
+    for (;;) {
+        siginfo_t info;
+        int number = app->database_seen ? sigwaitinfo(set, &info) : sigtimedwait(set, &info, &look);
+        int st;
+
+        if (number == SIGHUP) {
+            reload(app);
+        } else if (number == SIGTERM || number == SIGINT) {
+            log_info("atsyncd is ending", "signal", strsignal(number), NULL);
+            return ST_OK;
+        } else if (!app->database_seen && (st = look_at_database(app, err)) != ST_OK) {
+            return st;
+        }
+    }
+}
+
+int app_run(const char *config_path)
+{
+    struct app app = {.config_path = config_path};
+    struct buf problems;
+    struct errmsg err = {{0}};
+    sigset_t set;
+    int st;
+
+    signals_of(&set);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    buf_init(&problems, PROBLEMS_MAX_BYTES);
+    st = settings_load(config_path, &app.config, &app.connectors, &problems);
+    if (st != ST_OK) {
+        fputs(buf_text(&problems), stderr);
+        buf_free(&problems);
+        return EXIT_CONFIG;
+    }
+    buf_free(&problems);
+    log_setup(app.config->log_level, app.config->log_format);
+    httpc_global_init();
+    st = start(&app, &err);
+    if (st == ST_OK) {
+        st = run(&app, &set, &err);
+    }
+    if (st != ST_OK) {
+        log_error("atsyncd cannot go on", "error", err.text, NULL);
+    }
+    (void)sdnotify("STOPPING=1");
+    watch_for_second_signal(&set);
+    stop(&app);
+    connector_set_unref(app.connectors);
+    config_unref(app.config);
+    log_info("atsyncd has ended", NULL);
+    log_finish();
+    return st == ST_OK ? EXIT_CLEAN : EXIT_RUNTIME;
+}

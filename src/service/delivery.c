@@ -1,0 +1,694 @@
+/*
+ * One thread, many candidates:
+ *   lane   a connector in use: its compiled program, rate, and how many of its candidates are on the network
+ *   task   a job in work: which of its calls is on, and where that call stands
+ * A task walks: start call -> (find_marker first, if a note may be there already) -> requests, one at a time -> results -> next call.
+ */
+#include "service/delivery.h"
+
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/text.h"
+#include "connector/request.h"
+#include "connector/step.h"
+#include "domain/note.h"
+#include "lib/crypto.h"
+#include "lib/httpc.h"
+
+enum { RESPONSE_MAX_BYTES = 4 * 1024 * 1024, DEFAULT_TIMEOUT_MS = 30000, DEFAULT_CONCURRENCY = 16, WAIT_MS = 1000 };
+
+struct task {
+    struct delivery *delivery;
+    struct lane *lane;
+    struct job *job;
+    size_t call_index;
+    bool looking; /* the find_marker in front of the call is on */
+    bool looked;  /* and it has told that our note is not there */
+    struct call *call;
+    struct task *next; /* of the lane's waiting list */
+};
+
+struct lane {
+    char *name; /* of the connector */
+    struct config *config; /* what vm, auth and rate belong to; another one makes the lane anew */
+    const struct connector_config *connector;
+    struct connector_module *module;
+    struct connector_vm *vm;
+    struct auth_headers auth;
+    char *broken; /* why nothing can be sent: the message; NULL: all is well */
+    int64_t timeout_ms;
+    unsigned concurrency;
+    unsigned in_flight; /* tasks begun and not ended */
+    unsigned on_wire;   /* requests under way: at most concurrency */
+    double tokens, tokens_max, tokens_per_ms; /* tokens_per_ms 0: no limit */
+    int64_t tokens_at_ms;
+    struct task *waiting; /* for a place on the wire or a token, oldest first */
+    struct task *waiting_last;
+    struct lane *next;
+};
+
+struct delivery {
+    void (*done)(void *ctx, struct job *job);
+    void *ctx;
+    pthread_t thread;
+    bool started;
+    struct httpc *http;
+    struct lane *lanes;
+    unsigned tasks;
+    unsigned connections_max;
+    /* shared with other threads */
+    pthread_mutex_t lock;
+    struct job *submitted;
+    struct job *submitted_last;
+    bool stopping;
+    struct metric *requests;
+    struct metric *seconds;
+};
+
+static void advance(struct task *t);
+
+/* ---- lanes -------------------------------------------------------------------------------------------------------- */
+
+static void lane_clear(struct lane *l)
+{
+    connector_vm_free(l->vm);
+    l->vm = NULL;
+    auth_headers_clear(&l->auth);
+    connector_module_unref(l->module);
+    l->module = NULL;
+    config_unref(l->config);
+    l->config = NULL;
+    mem_free(l->broken);
+    l->broken = NULL;
+}
+
+static int64_t meta_number(const struct json *meta, const char *object, const char *name, int64_t fallback)
+{
+    int64_t n;
+
+    return json_get_i64(object ? json_get(meta, object) : meta, name, &n) ? n : fallback;
+}
+
+static void lane_fill(struct lane *l, const struct job *job)
+{
+    const struct json *meta = connector_module_meta(job->module);
+    int64_t concurrency = job->connector->concurrency ? job->connector->concurrency : meta_number(meta, NULL, "concurrency", DEFAULT_CONCURRENCY);
+    int64_t rate_count = job->connector->rate_count ? job->connector->rate_count : meta_number(meta, "rate", "count", 0);
+    int64_t rate_ms = job->connector->rate_count ? job->connector->rate_per_ms : meta_number(meta, "rate", "per_ms", 1000);
+    struct errmsg err;
+
+    l->config = config_ref(job->config);
+    l->connector = job->connector;
+    l->module = connector_module_ref(job->module);
+    l->timeout_ms = job->connector->timeout_ms ? job->connector->timeout_ms : meta_number(meta, NULL, "timeout_ms", DEFAULT_TIMEOUT_MS);
+    l->concurrency = (unsigned)concurrency;
+    l->tokens_max = (double)rate_count;
+    l->tokens = l->tokens_max;
+    l->tokens_per_ms = rate_count ? (double)rate_count / (double)rate_ms : 0;
+    l->tokens_at_ms = clock_mono_ms();
+    if (connector_vm_new(l->module, &l->vm, &err) != ST_OK || auth_headers_make(l->module, l->connector, &l->auth, &err) != ST_OK) {
+        l->broken = mem_strdup(err.text);
+    }
+}
+
+/* The lane of the job's connector, made anew when the configuration has changed and nothing of the old one is under way. */
+static struct lane *lane_of(struct delivery *d, const struct job *job)
+{
+    struct lane *l = d->lanes;
+
+    while (l && (strcmp(l->name, job->connector->name) != 0 || (l->config != job->config && l->in_flight > 0))) {
+        l = l->next;
+    }
+    if (!l) {
+        l = mem_zalloc(sizeof *l);
+        l->name = mem_strdup(job->connector->name);
+        l->next = d->lanes;
+        d->lanes = l;
+    }
+    if (l->config != job->config) {
+        lane_clear(l);
+        lane_fill(l, job);
+    }
+    return l;
+}
+
+static void refill(struct lane *l, int64_t now_ms)
+{
+    l->tokens += (double)(now_ms - l->tokens_at_ms) * l->tokens_per_ms;
+    l->tokens = l->tokens > l->tokens_max ? l->tokens_max : l->tokens;
+    l->tokens_at_ms = now_ms;
+}
+
+/* ---- results ------------------------------------------------------------------------------------------------------ */
+
+static bool is_stopping(struct delivery *d)
+{
+    bool stopping;
+
+    pthread_mutex_lock(&d->lock);
+    stopping = d->stopping;
+    pthread_mutex_unlock(&d->lock);
+    return stopping;
+}
+
+static struct job_call *current(const struct task *t)
+{
+    return &t->job->calls[t->call_index];
+}
+
+static struct retry_policy policy_of(const struct connector_config *c)
+{
+    return (struct retry_policy){.base_ms = c->retry_base_ms, .cap_ms = c->retry_cap_ms, .max_age_ms = c->retry_max_age_ms};
+}
+
+/* What the outcome of a call means for each of its writes. */
+static void settle(struct task *t, const struct call_result *r)
+{
+    struct job *job = t->job;
+    const struct job_call *call = current(t);
+    struct retry_policy policy = policy_of(job->connector);
+
+    for (size_t i = 0; i < call->item_count; i++) {
+        const struct ledger_item *item = call->items[i];
+        struct record_result *res = &job->results[job->result_count++];
+        uint32_t jitter;
+        struct attempt a = {
+            .outcome = r->outcome,
+            .error_class = arena_strdup(job->arena, r->error_class),
+            .is_append = write_is_append(item->wish->kind),
+            .hold_uncertain = job->connector->hold_uncertain,
+            .can_look = connector_module_can_find_marker(job->module),
+            .attempts = item->attempts + 1,
+            .first_tried_us = item->first_tried_us,
+            .now_us = clock_wall_us(),
+            .retry_after_ms = r->retry_after_ms,
+        };
+
+        crypto_random(&jitter, sizeof jitter);
+        outcome_decide(&policy, &a, jitter, &res->verdict);
+        if (call->look_first && !t->looked && res->verdict.state == WRITE_PENDING) {
+            res->verdict.uncertain = true; /* still nobody knows */
+        }
+        res->item = item;
+        res->http_status = r->http_status;
+        res->error = arena_strdup(job->arena, r->message);
+        if (res->verdict.throttle_ms > job->throttle_ms) {
+            job->throttle_ms = res->verdict.throttle_ms;
+        }
+        if (res->verdict.pause_connector && !job->pause_reason) {
+            job->pause_reason = arena_printf(job->arena, "%s%s%s", outcome_class_words(a.error_class), r->message[0] ? ": " : "", r->message);
+        }
+    }
+}
+
+/* The calls that were not made: their writes wait as before. */
+static void leave_rest(struct task *t)
+{
+    struct job *job = t->job;
+
+    for (; t->call_index < job->call_count; t->call_index++) {
+        const struct job_call *call = current(t);
+
+        for (size_t i = 0; i < call->item_count; i++) {
+            const struct ledger_item *item = call->items[i];
+            struct record_result *res = &job->results[job->result_count++];
+
+            *res = (struct record_result){.item = item, .error = "", .not_attempted = true};
+            res->verdict = (struct verdict){.state = WRITE_PENDING, .uncertain = call->look_first, .error_class = ""};
+            res->verdict.delay_ms = job->throttle_ms;
+        }
+    }
+}
+
+static void end_task(struct task *t)
+{
+    struct delivery *d = t->delivery;
+    struct job *job = t->job;
+
+    leave_rest(t);
+    call_free(t->call);
+    t->lane->in_flight--;
+    d->tasks--;
+    mem_free(t);
+    d->done(d->ctx, job);
+}
+
+static void log_call(struct task *t, const struct prepared_request *q, const struct httpc_response *response, const struct call_result *verdict)
+{
+    struct job *job = t->job;
+    char status[24] = "none";
+
+    if (job->log_count == job->log_room) {
+        size_t room = job->log_room ? 2 * job->log_room : 8;
+        struct record_call *grown = arena_alloc(job->arena, room * sizeof *grown);
+
+        if (job->log_count > 0) {
+            memcpy(grown, job->log, job->log_count * sizeof *grown);
+        }
+        job->log = grown;
+        job->log_room = room;
+    }
+    job->log[job->log_count++] = (struct record_call){
+        .verb = t->looking ? "find_marker" : current(t)->verb,
+        .method = arena_strdup(job->arena, q->method),
+        .path = arena_strdup(job->arena, q->path_for_log),
+        .outcome = verdict ? outcome_name(verdict->outcome) : "lookup",
+        .error = verdict ? arena_strdup(job->arena, verdict->message) : "",
+        .http_status = response->status,
+        .duration_us = response->duration_us,
+        .ago_ms = clock_mono_ms(), /* turned into "ago" when it is recorded */
+    };
+    if (response->status) {
+        snprintf(status, sizeof status, "%ld", response->status);
+    }
+    metric_add(t->delivery->requests, 1, job->connector->name, q->method, status, verdict ? outcome_name(verdict->outcome) : "lookup");
+    metric_observe(t->delivery->seconds, (double)response->duration_us / 1e6, job->connector->name, NULL, NULL, NULL);
+}
+
+/* ---- one call ----------------------------------------------------------------------------------------------------- */
+
+static const char *candidate_id(const struct job *job, const struct job_call *call)
+{
+    const struct run *run = call->items[0]->wish->run;
+
+    return run->external_id ? run->external_id : job->who->external_id;
+}
+
+static struct json *write_context(const struct job *job, const struct job_call *call)
+{
+    const struct desired *wish = call->items[0]->wish;
+    struct json *w = json_object();
+
+    switch (wish->kind) {
+    case WRITE_FIELD: {
+        struct json *fields = json_object();
+
+        for (size_t i = 0; i < call->item_count; i++) {
+            json_set(fields, call->items[i]->wish->target, json_copy(call->items[i]->wish->value));
+        }
+        json_set(w, "fields", fields);
+        break;
+    }
+    case WRITE_TAG: {
+        struct json *tags = json_array();
+
+        for (size_t i = 0; i < call->item_count; i++) {
+            json_push(tags, json_string(call->items[i]->wish->target));
+        }
+        json_set(w, "tags", tags);
+        break;
+    }
+    case WRITE_ASSESSMENT:
+        json_free(w);
+        w = json_copy(wish->value);
+        break;
+    case WRITE_STAGE: {
+        struct json *only = json_array();
+
+        for (size_t i = 0; i < wish->only_from_count; i++) {
+            json_push(only, json_string(wish->only_from[i]));
+        }
+        json_set(w, "stage", json_copy(wish->value));
+        json_set(w, "only_from", only);
+        break;
+    }
+    case WRITE_REJECT:
+        json_set(w, "reason", json_copy(wish->value));
+        break;
+    case WRITE_NOTE:
+        json_set(w, "body", json_copy(wish->value));
+        json_set_str(w, "marker", note_marker(job->who->source, job->who->ref, wish->key, job->arena));
+        break;
+    }
+    return w;
+}
+
+static struct json *context_of(const struct job *job, const struct job_call *call)
+{
+    const struct desired *wish = call->items[0]->wish;
+    const struct run *r = wish->run;
+    struct json *context = json_object();
+    struct json *candidate = json_object();
+    struct json *run = json_object();
+    struct json *settings = json_object();
+
+    json_set_str(candidate, "id", candidate_id(job, call));
+    json_set_str(candidate, "profile_id", r->profile_id);
+    json_set(context, "candidate", candidate);
+    json_set_str(context, "job", wish->job);
+    json_set_str(run, "id", r->run_id);
+    json_set_str(run, "state", run_state_name(r->state));
+    json_set_str(run, "outcome", r->outcome);
+    json_set_str(run, "result", r->result);
+    json_set_str(run, "started_at", r->started_us != EVENT_TIME_NONE ? time_iso8601(r->started_us).s : NULL);
+    json_set_str(run, "completed_at", r->completed_us != EVENT_TIME_NONE ? time_iso8601(r->completed_us).s : NULL);
+    json_set(context, "run", run);
+    json_set_str(context, "workflow", wish->workflow_external_id);
+    for (size_t i = 0; i < job->connector->setting_count; i++) {
+        json_set_str(settings, job->connector->settings[i].name, job->connector->settings[i].value);
+    }
+    json_set(context, "settings", settings);
+    json_set(context, "write", write_context(job, call));
+    json_set(context, "got", json_object());
+    return context;
+}
+
+/* The same for every repetition of the same write, another one for another value. */
+static void idempotency_key(const struct job *job, const struct job_call *call, char ret[37])
+{
+    struct buf b;
+
+    buf_init(&b, SIZE_MAX / 4);
+    buf_printf(&b, "%s\n%s\n%s\n", job->who->source, job->who->connector, job->who->ref);
+    for (size_t i = 0; i < call->item_count; i++) {
+        const struct ledger_item *item = call->items[i];
+
+        buf_printf(&b, "%s\n%s\n%s\n", item->wish->key, num_text(item->rev).s, write_is_append(item->wish->kind) ? "" : item->wish->hash);
+    }
+    crypto_uuid_of(buf_text(&b), ret);
+    buf_free(&b);
+}
+
+static void begin_call(struct task *t)
+{
+    struct job_call *call = current(t);
+    struct json *context = context_of(t->job, call);
+    bool is_append = write_is_append(call->items[0]->wish->kind);
+    char key[37];
+
+    t->looking = call->look_first && !t->looked && connector_module_can_find_marker(t->job->module);
+    idempotency_key(t->job, call, key);
+    t->call = call_new(t->lane->vm, t->lane->connector, t->looking ? "find_marker" : call->verb, context, is_append, t->looking ? NULL : key);
+    json_free(context);
+}
+
+/* The call has ended. Returns false when the job cannot go on with its other calls. */
+static bool end_call(struct task *t)
+{
+    const struct call_result *r = call_result(t->call);
+    bool go_on;
+
+    if (t->looking && (r->outcome == OUTCOME_OK || r->outcome == OUTCOME_ALREADY)) {
+        if (!r->found) { /* it is not there: now it can be written */
+            t->looked = true;
+            call_free(t->call);
+            t->call = NULL;
+            return true;
+        }
+        struct call_result there = {.outcome = OUTCOME_ALREADY, .error_class = "", .message = "", .http_status = r->http_status, .retry_after_ms = -1};
+
+        settle(t, &there);
+        go_on = true;
+    } else {
+        settle(t, r);
+        go_on = r->outcome != OUTCOME_THROTTLED && !t->job->pause_reason;
+    }
+    call_free(t->call);
+    t->call = NULL;
+    t->looked = false;
+    t->call_index++;
+    return go_on;
+}
+
+static void answered(void *ctx, const struct httpc_response *response)
+{
+    struct task *t = ctx;
+    const struct prepared_request *q = call_request(t->call);
+    struct prepared_request copy = *q;
+
+    t->lane->on_wire--;
+    copy.method = arena_strdup(t->job->arena, q->method);
+    copy.path_for_log = arena_strdup(t->job->arena, q->path_for_log);
+    call_answer(t->call, response, clock_wall_us());
+    /* what the answer meant is known once the call is asked for its next step */
+    enum call_next next = call_advance(t->call);
+
+    log_call(t, &copy, response, next == CALL_FINISHED ? call_result(t->call) : NULL);
+    if (next == CALL_FINISHED && (!end_call(t) || is_stopping(t->delivery))) {
+        end_task(t);
+        return;
+    }
+    advance(t);
+}
+
+static void send_request(struct task *t)
+{
+    const struct prepared_request *q = call_request(t->call);
+    struct lane *l = t->lane;
+    struct httpc_header headers[64];
+    size_t n = 0;
+    bool http1 = json_get_bool(connector_module_meta(l->module), "http1_only");
+
+    for (size_t i = 0; i < q->header_count && n < ATS_COUNT(headers); i++) {
+        headers[n++] = q->headers[i];
+    }
+    for (size_t i = 0; i < l->auth.count && n < ATS_COUNT(headers); i++) {
+        headers[n++] = l->auth.items[i];
+    }
+    struct httpc_request request = {
+        .method = q->method,
+        .url = q->url,
+        .headers = headers,
+        .header_count = n,
+        .body = q->body,
+        .body_len = q->body_len,
+        .timeout_ms = (int)l->timeout_ms,
+        .response_max_bytes = RESPONSE_MAX_BYTES,
+        .http1_only = http1,
+        .ca_file = l->connector->ca_file,
+        .client_cert_file = l->connector->client_certificate_file,
+        .client_key_file = l->connector->client_key_file,
+        .proxy = l->connector->proxy,
+        .allow_private_address = request_allows_private(l->connector),
+    };
+
+    l->on_wire++;
+    httpc_start(t->delivery->http, &request, answered, t);
+}
+
+static void wait_for_turn(struct task *t)
+{
+    struct lane *l = t->lane;
+
+    t->next = NULL;
+    if (l->waiting_last) {
+        l->waiting_last->next = t;
+    } else {
+        l->waiting = t;
+    }
+    l->waiting_last = t;
+}
+
+/* A place on the wire and a token, or nothing. */
+static bool may_send(struct lane *l)
+{
+    if (l->on_wire >= l->concurrency) {
+        return false;
+    }
+    if (l->tokens_per_ms > 0) {
+        refill(l, clock_mono_ms());
+        if (l->tokens < 1) {
+            return false;
+        }
+        l->tokens -= 1;
+    }
+    return true;
+}
+
+/* Walks on until a request is on the network or waits for its turn, or the job has ended. */
+static void advance(struct task *t)
+{
+    for (;;) {
+        if (!t->call) {
+            if (t->call_index == t->job->call_count) {
+                end_task(t);
+                return;
+            }
+            begin_call(t);
+        } else if (call_request(t->call)) {
+            if (t->lane->waiting || !may_send(t->lane)) {
+                wait_for_turn(t);
+            } else {
+                send_request(t);
+            }
+            return;
+        }
+        if (call_advance(t->call) == CALL_FINISHED && !end_call(t)) {
+            end_task(t);
+            return;
+        }
+    }
+}
+
+static void begin_task(struct delivery *d, struct job *job)
+{
+    struct lane *l = lane_of(d, job);
+    struct task *t = mem_zalloc(sizeof *t);
+    size_t items = 0;
+
+    for (size_t i = 0; i < job->call_count; i++) {
+        items += job->calls[i].item_count;
+    }
+    job->results = arena_alloc(job->arena, (items + 1) * sizeof *job->results);
+    t->delivery = d;
+    t->lane = l;
+    t->job = job;
+    l->in_flight++;
+    d->tasks++;
+    if (l->broken) {
+        job->pause_reason = arena_strdup(job->arena, l->broken);
+        end_task(t);
+    } else if (is_stopping(d)) {
+        end_task(t);
+    } else {
+        advance(t);
+    }
+}
+
+/* ---- thread ------------------------------------------------------------------------------------------------------- */
+
+static struct job *take_submitted(struct delivery *d)
+{
+    struct job *list;
+
+    pthread_mutex_lock(&d->lock);
+    list = d->submitted;
+    d->submitted = NULL;
+    d->submitted_last = NULL;
+    pthread_mutex_unlock(&d->lock);
+    return list;
+}
+
+/* Sends what waited for its turn; returns how long until a token is there for the next. */
+static int serve_waiting(struct delivery *d, bool stopping)
+{
+    int wait_ms = WAIT_MS;
+
+    for (struct lane *l = d->lanes; l; l = l->next) {
+        while (l->waiting && (stopping || may_send(l))) {
+            struct task *t = l->waiting;
+
+            l->waiting = t->next;
+            if (!l->waiting) {
+                l->waiting_last = NULL;
+            }
+            if (stopping) {
+                end_task(t);
+            } else {
+                send_request(t);
+            }
+        }
+        if (l->waiting && l->on_wire < l->concurrency) {
+            int ms = (int)((1 - l->tokens) / l->tokens_per_ms) + 1;
+
+            wait_ms = ms < wait_ms ? ms : wait_ms;
+        }
+    }
+    return wait_ms;
+}
+
+static void *delivery_thread(void *arg)
+{
+    struct delivery *d = arg;
+
+    for (;;) {
+        bool stopping = is_stopping(d);
+        struct job *jobs = take_submitted(d);
+
+        while (jobs) {
+            struct job *next = jobs->next;
+
+            begin_task(d, jobs);
+            jobs = next;
+        }
+        int wait_ms = serve_waiting(d, stopping);
+
+        if (stopping && d->tasks == 0) {
+            break;
+        }
+        httpc_poll(d->http, wait_ms);
+    }
+    return NULL;
+}
+
+struct delivery *delivery_new(void (*done)(void *ctx, struct job *job), void *ctx, unsigned connections_max)
+{
+    static const double bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
+    struct delivery *d = mem_zalloc(sizeof *d);
+
+    d->done = done;
+    d->ctx = ctx;
+    d->connections_max = connections_max;
+    pthread_mutex_init(&d->lock, NULL);
+    d->http = httpc_new(connections_max, "atsyncd/" ATSYNC_VERSION);
+    d->requests = metric_counter("atsyncd_ats_requests_total", "Requests sent to an ATS, by HTTP status code and what it meant.",
+                                 "connector,method,code,outcome");
+    d->seconds = metric_histogram("atsyncd_ats_request_seconds", "Time from sending a request to the end of its answer.", "connector", bounds,
+                                  ATS_COUNT(bounds));
+    return d;
+}
+
+int delivery_start(struct delivery *d, struct errmsg *err)
+{
+    if (pthread_create(&d->thread, NULL, delivery_thread, d) != 0) {
+        return err_set(err, ST_IO, "cannot start the delivery thread");
+    }
+    pthread_setname_np(d->thread, "delivery");
+    d->started = true;
+    return ST_OK;
+}
+
+void delivery_submit(struct delivery *d, struct job *job)
+{
+    job->next = NULL;
+    pthread_mutex_lock(&d->lock);
+    if (d->submitted_last) {
+        d->submitted_last->next = job;
+    } else {
+        d->submitted = job;
+    }
+    d->submitted_last = job;
+    pthread_mutex_unlock(&d->lock);
+}
+
+void delivery_wake(struct delivery *d)
+{
+    httpc_wake(d->http);
+}
+
+void delivery_stop(struct delivery *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->stopping = true;
+    pthread_mutex_unlock(&d->lock);
+    delivery_wake(d);
+}
+
+void delivery_join(struct delivery *d)
+{
+    if (d->started) {
+        pthread_join(d->thread, NULL);
+        d->started = false;
+    }
+}
+
+void delivery_free(struct delivery *d)
+{
+    if (!d) {
+        return;
+    }
+    httpc_free(d->http);
+    while (d->lanes) {
+        struct lane *next = d->lanes->next;
+
+        lane_clear(d->lanes);
+        mem_free(d->lanes->name);
+        mem_free(d->lanes);
+        d->lanes = next;
+    }
+    pthread_mutex_destroy(&d->lock);
+    mem_free(d);
+}

@@ -1,0 +1,266 @@
+/* What breaks on the way, and that the record is right afterwards: every change there, every note once. */
+#include "base/text.h"
+#include "lib/harness.h"
+
+#define STATE_OF(candidate) "select sync_state from atsync.sync_status where candidate_external_id = '" candidate "'"
+#define STAGE "jobs." E2E_JOB ".stage"
+
+static void assert_one_note(struct harness *h, const char *candidate)
+{
+    assert_int_equal(json_count(json_of(h, ats_value(h, candidate, "notes"))), 1);
+}
+
+/* The whole record of a completed sample run, and nothing twice. */
+static void wait_whole_record(struct harness *h, const char *candidate)
+{
+    wait_sql(h,
+             arena_printf(h->arena, "select sync_state from atsync.sync_status where candidate_external_id = '%s'",
+                          candidate),
+             "synced");
+    assert_string_equal(ats_value(h, candidate, STAGE), "\"Recruiter screen\"");
+    assert_string_equal(ats_value(h, candidate, "tags"), "[\"popp-passed\"]");
+    assert_string_equal(ats_value(h, candidate, "fields.nmc_pin_score"), "100");
+    assert_one_note(h, candidate);
+}
+
+static bool one_is_pending(struct harness *h, void *arg)
+{
+    (void)arg;
+    return ats_figure(h, "pending") == 1;
+}
+
+E2E_TEST(errors_500_are_repeated)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    ats_fault(h, "{\"action\":\"status\",\"status\":500,\"times\":4}");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_whole_record(h, "ats_42");
+    assert_string_equal(sql_text(h, "select count(*) from atsync.dead_writes"), "0");
+    assert_int_equal(ats_figure(h, "faults"), 0);
+    daemon_stop(h, d);
+}
+
+E2E_TEST(the_ats_is_away)
+{
+    struct program *d = daemon_start(h, &(struct daemon_conf){
+                                            .connector = E2E_CONNECTOR "retry: {base: 2s, cap: 2s, max_age: 1h}\n",
+                                        });
+
+    ats_stop(h);
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_sql(h, STATE_OF("ats_42"), "retrying");
+    wait_sql(h,
+             "select concat_ws('|', pending_writes > 0, dead_writes, last_error <> '', next_attempt_at is not null, "
+             "blocked_since is not null) from atsync.sync_status",
+             "t|0|t|t|t");
+    ats_start(h);
+    wait_whole_record(h, "ats_42");
+    assert_string_equal(sql_text(h, "select concat_ws('|', pending_writes, last_error is null, blocked_since is null) "
+                                    "from atsync.sync_status"),
+                        "0|t|t");
+    daemon_stop(h, d);
+}
+
+E2E_TEST(killed_right_after_the_200)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    daemon_kill(h, d);
+    daemon_start_again(h, d);
+    wait_whole_record(h, "ats_42");
+    daemon_stop(h, d);
+}
+
+/* The ATS has made the change, the daemon will never read the answer. */
+E2E_TEST(killed_between_intent_and_result)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    ats_fault(h, "{\"match\":{\"method\":\"POST\",\"path_contains\":\"/notes\"},\"action\":\"delay\",\"delay_ms\":-1}");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_until(h, one_is_pending, NULL, "the note is with the ATS");
+    assert_one_note(h, "ats_42");
+    daemon_kill(h, d);
+    ats_control(h, "POST", "/_sandbox/release", NULL);
+    daemon_start_again(h, d);
+    wait_whole_record(h, "ats_42");
+    assert_true(ats_calls(h, "ats_42", "GET", "/notes") >= 1); /* it looked before it repeated */
+    assert_int_equal(ats_calls(h, "ats_42", "POST", "/notes"), 1);
+    daemon_stop(h, d);
+}
+
+/* The other half of the same: the note had not been written. */
+E2E_TEST(killed_before_the_ats_did_anything)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    ats_fault(h, "{\"match\":{\"method\":\"POST\",\"path_contains\":\"/notes\"},\"action\":\"hang\"}");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_until(h, one_is_pending, NULL, "the note is with the ATS");
+    daemon_kill(h, d);
+    daemon_start_again(h, d);
+    wait_whole_record(h, "ats_42");
+    assert_int_equal(ats_calls(h, "ats_42", "POST", "/notes"), 2);
+    daemon_stop(h, d);
+}
+
+E2E_TEST(whatever_happens_to_the_answer_the_note_is_there_once)
+{
+    static const char *const actions[] = {"reset_before", "reset_after", "hang", "garbage", "half", "html"};
+    struct program *d = daemon_start(
+        h, &(struct daemon_conf){
+               .connector =
+                   "rate_limit: 1000/1s\nconcurrency: 8\ntimeout: 500ms\nallow_private_addresses: true\n" E2E_RETRY,
+           });
+
+    for (size_t i = 0; i < ATS_COUNT(actions); i++) {
+        const char *candidate = arena_printf(h->arena, "ats_%s", actions[i]);
+
+        print_message("case: %s\n", actions[i]);
+        ats_fault(h, arena_printf(h->arena,
+                                  "{\"match\":{\"method\":\"POST\",\"path_contains\":\"/%s/notes\"},\"action\":\"%s\"}",
+                                  candidate, actions[i]));
+        popp_deliver(
+            h, d,
+            popp_event(h, "run-completed", "candidate", candidate, "run", arena_printf(h->arena, "run_%zu", i), NULL));
+        wait_whole_record(h, candidate);
+        assert_int_equal(ats_figure(h, "faults"), 0);
+    }
+    daemon_stop(h, d);
+}
+
+E2E_TEST(retry_after_is_obeyed)
+{
+    struct program *d = daemon_start(h, NULL);
+    const struct json *log, *last = NULL;
+    int64_t throttled_ms = -1, next_ms = -1;
+
+    ats_fault(h, "{\"action\":\"status\",\"status\":429,\"headers\":{\"Retry-After\":\"2\"},\"times\":1}");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_whole_record(h, "ats_42");
+    log = json_of(h, ats_get(h, "/_sandbox/log?candidate=ats_42"));
+    for (const struct json *e = json_first(log); e != NULL && next_ms < 0; e = json_next(e)) {
+        int64_t status = 0;
+
+        assert_true(json_get_i64(e, "status", &status));
+        if (last != NULL)
+            assert_true(json_get_i64(e, "at_ms", &next_ms));
+        if (status == 429) {
+            assert_true(json_get_i64(e, "at_ms", &throttled_ms));
+            last = e;
+        }
+    }
+    assert_true(throttled_ms >= 0 && next_ms >= 0);
+    assert_in_range(next_ms - throttled_ms, 1900, DEADLINE_MS);
+    daemon_stop(h, d);
+}
+
+/* What the ATS will never take is dead at once; the candidate's other writes and other candidates go on. */
+E2E_TEST(one_bad_write_does_not_stop_the_others)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    ats_fault(
+        h,
+        "{\"match\":{\"method\":\"PATCH\",\"candidate\":\"ats_42\"},\"action\":\"status\",\"status\":422,\"times\":-1,"
+        "\"body\":\"{\\\"error\\\":\\\"nmc_pin_score is not a field\\\"}\"}");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_7", "run", "run_7", NULL));
+    wait_whole_record(h, "ats_7");
+    wait_sql(h, STATE_OF("ats_42"), "dead");
+    assert_string_equal(ats_value(h, "ats_42", STAGE), "\"Recruiter screen\"");
+    assert_string_equal(ats_value(h, "ats_42", "tags"), "[\"popp-passed\"]");
+    assert_one_note(h, "ats_42");
+    assert_string_equal(
+        sql_text(h, "select concat_ws('|', count(*) > 0, min(http_status), min(kind), bool_and(error <> '')) "
+                    "from atsync.dead_writes where candidate_external_id = 'ats_42'"),
+        "t|422|field|t");
+    wait_sql(h, "select count(*) > 0 from atsync.issues where closed_at is null and connector = 'sandbox'", "true");
+    daemon_stop(h, d);
+}
+
+E2E_TEST(the_database_restarts)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    wait_ats(h, "ats_42", STAGE, "\"Contacted\"");
+    pg_stop(h, "fast");
+    pg_start(h);
+    daemon_wait_ready(h, d);
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_whole_record(h, "ats_42");
+    daemon_stop(h, d);
+}
+
+/* The call was made, its result could not be recorded while the database was away. */
+E2E_TEST(the_database_crashes_during_a_call)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    ats_fault(h, "{\"match\":{\"method\":\"POST\",\"path_contains\":\"/notes\"},\"action\":\"delay\",\"delay_ms\":-1}");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_until(h, one_is_pending, NULL, "the note is with the ATS");
+    pg_stop(h, "immediate");
+    ats_control(h, "POST", "/_sandbox/release", NULL);
+    pg_start(h);
+    wait_whole_record(h, "ats_42");
+    daemon_stop(h, d);
+}
+
+E2E_TEST(sigterm_lets_the_call_finish)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    ats_fault(h,
+              "{\"match\":{\"method\":\"PUT\",\"path_contains\":\"/stage\"},\"action\":\"delay\",\"delay_ms\":1000}");
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    wait_until(h, one_is_pending, NULL, "the stage is with the ATS");
+    daemon_stop(h, d); /* exit status 0 */
+    assert_int_equal(ats_figure(h, "pending"), 0);
+    assert_string_equal(ats_value(h, "ats_42", STAGE), "\"Contacted\"");
+    assert_string_equal(sql_text(h, STATE_OF("ats_42")), "synced");
+    daemon_start_again(h, d);
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_whole_record(h, "ats_42");
+    assert_int_equal(ats_calls(h, "ats_42", "PUT", "/stage"), 2); /* Contacted, Recruiter screen: none repeated */
+    daemon_stop(h, d);
+}
+
+E2E_TEST(another_daemon_takes_over_within_a_lease)
+{
+    struct program *one = daemon_start(h, NULL);
+    struct program *two;
+
+    ats_fault(h, "{\"match\":{\"method\":\"POST\",\"path_contains\":\"/notes\"},\"action\":\"delay\",\"delay_ms\":-1}");
+    popp_deliver(h, one, popp_event(h, "run-completed", NULL));
+    wait_until(h, one_is_pending, NULL, "the note is with the ATS");
+    two = daemon_start(h, &(struct daemon_conf){.instance = "two"});
+    daemon_kill(h, one);
+    ats_control(h, "POST", "/_sandbox/release", NULL);
+    wait_whole_record(h, "ats_42");
+    assert_int_equal(ats_calls(h, "ats_42", "POST", "/notes"), 1);
+    daemon_stop(h, two);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        E2E_RUN(errors_500_are_repeated),
+        E2E_RUN(the_ats_is_away),
+        E2E_RUN(killed_right_after_the_200),
+        E2E_RUN(killed_between_intent_and_result),
+        E2E_RUN(killed_before_the_ats_did_anything),
+        E2E_RUN(whatever_happens_to_the_answer_the_note_is_there_once),
+        E2E_RUN(retry_after_is_obeyed),
+        E2E_RUN(one_bad_write_does_not_stop_the_others),
+        E2E_RUN(the_database_restarts),
+        E2E_RUN(the_database_crashes_during_a_call),
+        E2E_RUN(sigterm_lets_the_call_finish),
+        E2E_RUN(another_daemon_takes_over_within_a_lease),
+    };
+
+    return e2e_main(tests);
+}

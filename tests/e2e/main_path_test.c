@@ -1,0 +1,240 @@
+/* From the webhook to the candidate's record in the ATS, and to what the views say about it. */
+#include "base/text.h"
+#include "lib/harness.h"
+
+#define STATE_OF(candidate) "select sync_state from atsync.sync_status where candidate_external_id = '" candidate "'"
+
+static const char *const in_order[] = {
+    "published",   "contact-resolution-failed",  "run-failed",     "run-cancelled", "contact-resolved",
+    "run-started", "contact-resolution-skipped", "node-completed", "run-completed",
+};
+
+static void assert_value(struct harness *h, const char *candidate, const char *path, const char *expected_json)
+{
+    assert_string_equal(ats_value(h, candidate, path), expected_json);
+}
+
+static void assert_tags(struct harness *h, const char *candidate, unsigned count, const char *const *tags)
+{
+    const char *all = ats_value(h, candidate, "tags");
+
+    assert_int_equal(json_count(json_of(h, all)), count);
+    for (unsigned i = 0; i < count; i++) {
+        if (!text_has(all, arena_printf(h->arena, "\"%s\"", tags[i])))
+            fail_msg("no tag \"%s\" among %s", tags[i], all);
+    }
+}
+
+/* One note per run, each with a marker of its own. */
+static void assert_notes(struct harness *h, const char *candidate, unsigned count)
+{
+    const struct json *notes = json_of(h, ats_value(h, candidate, "notes"));
+
+    assert_int_equal(json_count(notes), count);
+    for (const struct json *n = json_first(notes); n != NULL; n = json_next(n)) {
+        assert_non_null(json_get_str(n, "body"));
+        assert_non_null(json_get_str(n, "marker"));
+        for (const struct json *other = json_next(n); other != NULL; other = json_next(other))
+            assert_string_not_equal(json_get_str(n, "marker"), json_get_str(other, "marker"));
+    }
+}
+
+static void assert_record_of_the_samples(struct harness *h)
+{
+    static const char *const tags[] = {"unreachable", "popp-passed"};
+
+    assert_value(h, "ats_42", "jobs." E2E_JOB ".stage", "\"Recruiter screen\"");
+    assert_value(h, "ats_42", "jobs." E2E_JOB ".rejection", "null");
+    assert_value(h, "ats_42", "fields.nmc_pin_status", "\"Yes, my PIN is 18C2094E and it runs until March\"");
+    assert_value(h, "ats_42", "fields.nmc_pin_score", "100");
+    assert_value(h, "ats_42", "fields.dbs_number", "\"001 812 443 906\"");
+    assert_value(h, "ats_42", "fields.has_licence", "\"Yes\"");
+    assert_value(h, "ats_42", "fields.popp_outcome", "\"finished\"");
+    assert_tags(h, "ats_42", ATS_COUNT(tags), tags);
+    assert_notes(h, "ats_42", 3);
+}
+
+E2E_TEST(nine_samples_become_one_right_record)
+{
+    struct program *d = daemon_start(h, NULL);
+    const char *bodies[ATS_COUNT(in_order)];
+    struct http_answer a;
+    unsigned calls;
+
+    for (size_t i = 0; i < ATS_COUNT(in_order); i++) {
+        bodies[i] = popp_event(h, in_order[i], NULL);
+        popp_deliver(h, d, bodies[i]);
+        if (strcmp(in_order[i], "run-started") == 0)
+            wait_ats(h, "ats_42", "jobs." E2E_JOB ".stage", "\"Contacted\"");
+    }
+    wait_ats(h, "ats_42", "jobs." E2E_JOB ".stage", "\"Recruiter screen\"");
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    assert_record_of_the_samples(h);
+    assert_int_equal(ats_figure(h, "candidates"), 1);
+
+    assert_string_equal(
+        sql_text(h, "select concat_ws('|', source, workflow_external_id, connector, job, run_id, outcome, result, "
+                    "pending_writes, dead_writes, last_event_at is not null, last_synced_at is not null, "
+                    "blocked_since is null, last_error is null) from atsync.sync_status"),
+        "popp|cedar-rgn-screening|sandbox|" E2E_JOB "|run_4a1e9c|completed|PASSED_CRITERIA|0|0|t|t|t|t");
+    assert_string_equal(
+        sql_text(
+            h,
+            "select string_agg(concat_ws('|', run_id, outcome, result, error_code, error_class, cancellation_reason, "
+            "truncated, complete), E'\\n' order by started_at) from atsync.runs where candidate_external_id = "
+            "'ats_42'"),
+        "run_1f20b3|failed|SYSTEM_FAILURE|SYSTEM|f|t\n"
+        "run_2c77d8|cancelled|Started for the wrong job|f|t\n"
+        "run_4a1e9c|completed|PASSED_CRITERIA|f|t");
+    assert_string_equal(sql_text(h, "select count(*) from atsync.answers where run_id = 'run_4a1e9c'"), "6");
+    assert_string_equal(
+        sql_text(h, "select concat_ws('|', candidate_external_id, workflow_external_id, node_id, answer, answer_state, "
+                    "traffic_light, outcome, score::int) from atsync.answers "
+                    "where run_id = 'run_4a1e9c' and slug = 'night-shifts'"),
+        "ats_42|cedar-rgn-screening|screen-1|Nights are fine, but not more than three in a "
+        "row|INCLUDES|AMBER|PASSED|60");
+    assert_string_equal(sql_text(h, "select classified_document_type from atsync.answers where slug = 'cv'"), "cv");
+    assert_string_equal(sql_text(h, "select count(*) from atsync.workflow_versions"), "1");
+    assert_string_equal(sql_text(h, "select count(*) from atsync.contact_resolutions"), "3");
+    assert_string_equal(sql_text(h,
+                                 "select string_agg(distinct kind, ',' order by kind) from atsync.candidate_timeline "
+                                 "where candidate_external_id = 'ats_42' and kind in ('event', 'write', 'call')"),
+                        "call,event,write");
+    assert_string_equal(sql_text(h, "select count(*) from atsync.pending_writes"), "0");
+    assert_string_equal(sql_text(h, "select count(*) from atsync.dead_writes"), "0");
+
+    /* All of them once more: nothing happens. */
+    calls = ats_calls(h, "ats_42", NULL, NULL);
+    for (size_t i = 0; i < ATS_COUNT(in_order); i++) {
+        a = popp_post(h, d, bodies[i]);
+        assert_string_equal(a.body, "{\"status\":\"duplicate\"}");
+    }
+    popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_later", "run", "run_later", NULL));
+    wait_sql(h, STATE_OF("ats_later"), "synced");
+    assert_int_equal(ats_calls(h, "ats_42", NULL, NULL), calls);
+    daemon_stop(h, d);
+}
+
+E2E_TEST(the_order_of_arrival_means_nothing)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    for (size_t i = ATS_COUNT(in_order); i-- > 0;) {
+        popp_deliver(h, d, popp_event(h, in_order[i], NULL));
+        wait_sql(h, STATE_OF("ats_42"), "synced");
+    }
+    wait_sql(h, "select count(*) from atsync.runs where candidate_external_id = 'ats_42'", "3");
+    wait_ats(h, "ats_42", "notes.2.id", "3");
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    assert_record_of_the_samples(h);
+    /* The late `started` did not move the candidate back for a moment either. */
+    assert_int_equal(ats_calls(h, "ats_42", "PUT", "/stage"), 1);
+    daemon_stop(h, d);
+}
+
+E2E_TEST(an_identity_that_comes_later)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    popp_deliver(h, d,
+                 popp_event(h, "run-completed", "candidate", "ats_9", "run", "run_9",
+                            "data.candidateProfileExternalId:", "null", NULL));
+    wait_sql(h, "select count(*) from atsync.sync_status where sync_state = 'waiting_for_identity'", "1");
+    assert_int_equal(ats_figure(h, "requests"), 0);
+    popp_deliver(h, d, popp_event(h, "contact-resolved", "candidate", "ats_9", "run", "run_9", NULL));
+    wait_ats(h, "ats_9", "jobs." E2E_JOB ".stage", "\"Recruiter screen\"");
+    wait_sql(h, STATE_OF("ats_9"), "synced");
+    assert_string_equal(sql_text(h, "select count(*) from atsync.sync_status"), "1");
+    assert_notes(h, "ats_9", 1);
+    daemon_stop(h, d);
+}
+
+E2E_TEST(a_workflow_without_a_mapping_is_shown_and_touches_nothing)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    popp_deliver(h, d,
+                 popp_event(h, "run-completed", "data.workflowExternalId", "not-in-the-file", "data.workflowId",
+                            "wf_other", NULL));
+    wait_sql(h, STATE_OF("ats_42"), "unmapped");
+    popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_7", "run", "run_7", NULL));
+    wait_sql(h, STATE_OF("ats_7"), "synced");
+    assert_int_equal(ats_calls(h, "ats_42", NULL, NULL), 0);
+    daemon_stop(h, d);
+}
+
+E2E_TEST(failed_criteria_reject)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    popp_deliver(h, d, popp_event(h, "run-completed", "data.nodes.0.outcome.status", "FAILED_CRITERIA", NULL));
+    wait_ats(h, "ats_42", "jobs." E2E_JOB ".rejection.reason", "\"Did not meet criteria\"");
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    /* stage and rejection are one kind: the earlier moment's stage is not written any more */
+    assert_value(h, "ats_42", "jobs." E2E_JOB ".stage", "null");
+    assert_value(h, "ats_42", "tags", "[]");
+    assert_int_equal(ats_calls(h, "ats_42", "POST", "/rejection"), 1);
+    daemon_stop(h, d);
+}
+
+E2E_TEST(a_recruiters_own_move_is_not_undone)
+{
+    static const char *const tags[] = {"popp-passed"};
+    struct program *d = daemon_start(h, NULL);
+
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    wait_ats(h, "ats_42", "jobs." E2E_JOB ".stage", "\"Contacted\"");
+    ats_control(h, "POST", "/_sandbox/set", "{\"candidate\":\"ats_42\",\"job\":\"" E2E_JOB "\",\"stage\":\"Offer\"}");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_ats(h, "ats_42", "fields.popp_outcome", "\"finished\"");
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    assert_value(h, "ats_42", "jobs." E2E_JOB ".stage", "\"Offer\"");
+    assert_tags(h, "ats_42", ATS_COUNT(tags), tags);
+    assert_notes(h, "ats_42", 1);
+    assert_int_equal(ats_calls(h, "ats_42", "PUT", "/stage"), 1);
+    daemon_stop(h, d);
+}
+
+/* Both daemons get events of the same candidates, and every request takes a while: whoever does not keep to the leases
+ * is seen. */
+E2E_TEST(two_daemons_never_write_to_one_candidate_at_once)
+{
+    enum { CANDIDATES = 30 };
+    static const char *const samples[] = {"run-started", "node-completed", "run-completed"};
+    struct program *daemons[2] = {daemon_start(h, NULL), daemon_start(h, &(struct daemon_conf){.instance = "two"})};
+
+    ats_fault(h, "{\"action\":\"delay\",\"delay_ms\":5,\"times\":-1}");
+    for (unsigned s = 0; s < ATS_COUNT(samples); s++) {
+        for (unsigned i = 0; i < CANDIDATES; i++) {
+            popp_deliver(h, daemons[(s + i) % 2],
+                         popp_event(h, samples[s], "candidate", arena_printf(h->arena, "ats_%u", i), "run",
+                                    arena_printf(h->arena, "run_%u", i), NULL));
+        }
+    }
+    wait_sql(h, "select count(*) from atsync.sync_status where sync_state = 'synced' and outcome = 'completed'", "30");
+    for (unsigned i = 0; i < CANDIDATES; i++) {
+        const char *candidate = arena_printf(h->arena, "ats_%u", i);
+
+        assert_value(h, candidate, "jobs." E2E_JOB ".stage", "\"Recruiter screen\"");
+        assert_value(h, candidate, "fields.has_licence", "\"Yes\"");
+        assert_notes(h, candidate, 1);
+    }
+    assert_int_equal(ats_figure(h, "max_in_flight_per_candidate"), 1);
+    daemon_stop(h, daemons[0]);
+    daemon_stop(h, daemons[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        E2E_RUN(nine_samples_become_one_right_record),
+        E2E_RUN(the_order_of_arrival_means_nothing),
+        E2E_RUN(an_identity_that_comes_later),
+        E2E_RUN(a_workflow_without_a_mapping_is_shown_and_touches_nothing),
+        E2E_RUN(failed_criteria_reject),
+        E2E_RUN(a_recruiters_own_move_is_not_undone),
+        E2E_RUN(two_daemons_never_write_to_one_candidate_at_once),
+    };
+
+    return e2e_main(tests);
+}

@@ -1,0 +1,66 @@
+#!/bin/bash
+# run.sh [CHECK...]: runs the checks of this directory on the project (all of them unless some are named).
+#
+# Each check is first tried on a small tree made for it, fixtures/CHECK, where it must find exactly what stands in
+# fixtures/CHECK/expected: a check that finds nothing because it is broken is worse than none. A check counts as one
+# test; RESULTS names the file that the counts are appended to. LINT_BUILD is where the objects are.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$here/../.."
+export LINT_BUILD=${LINT_BUILD:-build}
+LINT_BUILD=$(mkdir -p "$LINT_BUILD" && cd "$LINT_BUILD" && pwd)
+
+all=(layers thirdparty headers listed sql text shell symbols format)
+checks=("$@")
+[ $# -gt 0 ] || checks=("${all[@]}")
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+# Prints what is wrong with the check itself, if anything.
+try_on_fixture() {
+    local check=$1 rc=0
+    local fixture=$here/fixtures/$check
+    if [ "$check" = symbols ]; then # it looks at objects
+        mkdir -p "$tmp/objects/src/base"
+        "${CC:-gcc}" -std=c11 -I"$fixture/include" -c -o "$tmp/objects/src/base/count.o" "$fixture/src/base/count.c"
+    fi
+    LINT_BUILD=$tmp/objects SHELLCHECK=none "$here/$check.sh" "$fixture" >"$tmp/found" 2>&1 || rc=$?
+    [ $rc != 77 ] || return 0
+    if [ $rc != 1 ] || ! cmp -s "$fixture/expected" "$tmp/found"; then
+        printf 'the check is broken: on fixtures/%s it ended with %s and found\n' "$check" "$rc"
+        diff -u --label expected --label found "$fixture/expected" "$tmp/found" || true
+    fi
+}
+
+passed=0 failed=0 skipped=0
+for check in "${checks[@]}"; do
+    if [ ! -x "$here/$check.sh" ]; then
+        echo "lint: no check \"$check\": ${all[*]}" >&2
+        exit 2
+    fi
+    rc=0
+    broken=$(try_on_fixture "$check")
+    if [ -n "$broken" ]; then
+        printf 'FAILED  lint/%s: %s\n' "$check" "$broken"
+        failed=$((failed + 1))
+        continue
+    fi
+    "$here/$check.sh" >"$tmp/out" 2>&1 || rc=$?
+    case $rc in
+    0)
+        printf 'ok      lint/%s\n' "$check"
+        passed=$((passed + 1))
+        ;;
+    77)
+        printf 'skipped lint/%s: %s\n' "$check" "$(cat "$tmp/out")"
+        skipped=$((skipped + 1))
+        ;;
+    *)
+        printf 'FAILED  lint/%s\n' "$check"
+        sed 's/^/        /' "$tmp/out"
+        failed=$((failed + 1))
+        ;;
+    esac
+done
+[ -z "${RESULTS:-}" ] || printf '%s %s %s lint\n' $passed $failed $skipped >>"$RESULTS"
+[ $failed = 0 ]

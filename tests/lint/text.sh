@@ -1,0 +1,43 @@
+#!/bin/bash
+# text.sh - no unfinished business (TODO, FIXME, XXX), no trailing blanks, no tabs in C, a newline at the end of each
+# file, and none of the C functions that overflow, keep hidden state or start a shell.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+mapfile -t files < <(project_files | grep -v '^tests/lint/text\.sh$')
+mapfile -t sources < <(c_files include src tests)
+
+finish "$(
+    grep -HnwE 'TODO|FIXME|XXX' "${files[@]}" | sed -E 's/^([^:]*:[0-9]+):.*/\1: unfinished: finish it or take it out/' || true
+    grep -HnE '[[:blank:]]+$|'$'\r' "${files[@]}" | sed -E 's/^([^:]*:[0-9]+):.*/\1: blanks at the end of the line/' || true
+    for file in "${files[@]}"; do
+        [ -z "$(tail -c 1 "$file")" ] || echo "$file:$(awk 'END { print NR }' "$file"): no newline at the end of the file"
+    done
+    awk '
+        BEGIN {
+            count = split("alloca asctime atof atoi atol atoll ctime gets gmtime inet_ntoa localtime mktemp popen rand setjmp " \
+                          "sprintf srand strcat strcpy strncat strncpy strtok system tempnam tmpnam vsprintf", names, " ")
+            for (i = 1; i <= count; i++) unsafe[names[i]] = 1
+        }
+        FNR == 1 { in_comment = 0 }
+        /\t/ { print FILENAME ":" FNR ": a tab: indent with four spaces" }
+        {
+            # what stands in strings and comments is harmless
+            code = ""; rest = $0
+            while (rest != "") {
+                if (in_comment) {
+                    if (!(at = index(rest, "*/"))) break
+                    rest = substr(rest, at + 2); in_comment = 0
+                } else if (match(rest, /"([^"\\]|\\.)*"|\047([^\047\\]|\\.)*\047|\/\*|\/\//)) {
+                    code = code substr(rest, 1, RSTART - 1) " "
+                    token = substr(rest, RSTART, RLENGTH); rest = substr(rest, RSTART + RLENGTH)
+                    if (token == "//") break
+                    in_comment = token == "/*"
+                } else { code = code rest; break }
+            }
+            while (match(code, /[A-Za-z_][A-Za-z_0-9]*[ \t]*\(/)) {
+                name = substr(code, RSTART, RLENGTH); before = substr(code, RSTART - 1, 1)
+                sub(/[ \t]*\($/, "", name); code = substr(code, RSTART + RLENGTH)
+                if (name in unsafe && before !~ /[.>]/) print FILENAME ":" FNR ": " name "() is not safe"
+            }
+        }' "${sources[@]}"
+)"

@@ -1,0 +1,681 @@
+#include "connector/step.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+#define NOW_US INT64_C(1770000000000000) /* 2026-02-02T02:40:00Z */
+
+/* A module whose functions do what the context's write says, so that each test can script its own. */
+static const char module_text[] =
+    "def meta: {name: \"t\", title: \"T\", base_url: \"https://t.example/api\",\n"
+    "  settings: {user: {help: \"h\", default: \"u1\"}, none: {help: \"h\", required: false}, set: {help: \"h\"}},\n"
+    "  credentials: {token: {help: \"h\"}, second: {help: \"h\", required: false}},\n"
+    "  auth: {kind: \"header\", name: \"Authorization\", value: \"Bearer {token}\", headers: {\"X-User\": \"{user}\"}},\n"
+    "  idempotency_header: \"Idempotency-Key\", classify: true, probe: true, throttle_ms: 1500,\n"
+    "  retry_after: [{header: \"X-Reset\", unit: \"epoch\"}, {header: \"x-left\", unit: \"seconds\"},\n"
+    "                {header: \"x-ms\", unit: \"epoch_ms\"}, {header: \"x-date\", unit: \"http_date\"}, {header: \"x-iso\", unit: \"iso8601\"}],\n"
+    "  capabilities: {stage: {}, reject: {}, fields: {}, tags: {}, note: {max_chars: 100, find_marker: true}, assessment: {max_chars: 100}}};\n"
+    "def write: {request: {method: \"PUT\", path: [\"x\", .candidate.id], body: .write.send}};\n"
+    "def look($name): {lookup: $name, request: {method: \"GET\", path: [$name]}};\n"
+    "# returns what write.script holds at the place of the number of answers so far\n"
+    "def stage: .write.script[[.got[] | if type == \"array\" then .[] else . end] | length];\n"
+    "def reject: .candidate + .write.number;\n"
+    "def fields: empty;\n"
+    "def tags: {request: {method: \"POST\", path: [\"tags\"], body: {settings, got, write, secret: .credentials}}};\n"
+    "def note: {request: {method: \"POST\", path: [\"notes\"], body: {text: .write.text, body: .write.body}}};\n"
+    "def find_marker: {request: {method: \"GET\", path: []}};\n"
+    "def assessment: {request: {method: \"PUT\", path: [\"a\"], body: .write}};\n"
+    "def probe: if .got.me == null then look(\"me\") else {already: true} end;\n"
+    "def classify: .body | if type == \"object\" then .classify else null end;\n";
+
+static char dir[] = "/tmp/atsyncd-step-XXXXXX";
+static struct connector_module *module;
+static struct connector_vm *vm;
+static struct named_value credentials[] = {{.name = (char[]){"token"}, .value = (char[]){"s3cret-token"}},
+                                           {.name = (char[]){"second"}, .value = (char[]){"other-secret"}}};
+static struct named_value settings[] = {{.name = (char[]){"set"}, .value = (char[]){"S"}}};
+static struct connector_config connector = {.name = (char[]){"ats"},
+                                            .type = (char[]){"t"},
+                                            .credentials = credentials,
+                                            .credential_count = 2,
+                                            .settings = settings,
+                                            .setting_count = 1};
+
+static int set_up(void **state)
+{
+    char *connectors, *path, *config;
+    struct errmsg err;
+    FILE *f;
+
+    (void)state;
+    if (mkdtemp(dir) == NULL)
+        return -1;
+    connectors = mem_printf("%s/connectors", dir);
+    path = mem_printf("%s/t.jq", connectors);
+    config = mem_printf("%s/t.conf", dir);
+    if (mkdir(connectors, 0700) != 0 || (f = fopen(path, "we")) == NULL || fputs(module_text, f) < 0 || fclose(f) != 0)
+        return -1;
+    if (connector_module_load(config, "t", &module, &err) != ST_OK || connector_vm_new(module, &vm, &err) != ST_OK) {
+        print_error("%s\n", err.text);
+        return -1;
+    }
+    (void)unlink(path);
+    (void)rmdir(connectors);
+    mem_free(connectors);
+    mem_free(path);
+    mem_free(config);
+    return rmdir(dir);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    connector_vm_free(vm);
+    connector_vm_free(NULL);
+    connector_module_unref(module);
+    return 0;
+}
+
+static struct json *json_of(const char *text)
+{
+    struct json *j = NULL;
+    struct errmsg err;
+
+    if (json_parse(text, strlen(text), &j, &err) != ST_OK)
+        fail_msg("%s: %s", text, err.text);
+    return j;
+}
+
+static struct call *begin(const char *verb, const char *write, bool is_append)
+{
+    char *text = mem_printf("{\"candidate\":{\"id\":\"c1\"},\"job\":\"j1\",\"write\":%s}", write);
+    struct json *context = json_of(text);
+    struct call *c = call_new(vm, &connector, verb, context, is_append, "key-1");
+
+    json_free(context);
+    mem_free(text);
+    return c;
+}
+
+/* A call of stage with these steps, one for each number of answers. */
+static struct call *scripted(const char *steps)
+{
+    char *write = mem_printf("{\"script\":%s}", steps);
+    struct call *c = begin("stage", write, false);
+
+    mem_free(write);
+    return c;
+}
+
+struct canned {
+    enum httpc_result result;
+    long status;
+    const char *headers; /* "name: value\n…" in lower case */
+    const char *body;
+    const char *error;
+};
+
+static void answer(struct call *c, struct canned a)
+{
+    struct httpc_header headers[8];
+    char *text = mem_strdup(a.headers != NULL ? a.headers : "");
+    size_t count = 0;
+
+    for (char *line = text; *line != '\0';) {
+        char *end = strchr(line, '\n'), *colon = strchr(line, ':');
+
+        *end = *colon = '\0';
+        headers[count++] = (struct httpc_header){.name = line, .value = colon + 2};
+        line = end + 1;
+    }
+    struct httpc_response r = {.result = a.result,
+                               .status = a.status,
+                               .headers = headers,
+                               .header_count = count,
+                               .body = a.body != NULL ? a.body : "",
+                               .body_len = a.body != NULL ? strlen(a.body) : 0,
+                               .error = a.error != NULL ? a.error : ""};
+    call_answer(c, &r, NOW_US);
+    mem_free(text);
+}
+
+static void assert_next(struct call *c, const char *method, const char *url, const char *body)
+{
+    const struct prepared_request *r;
+
+    if (call_advance(c) != CALL_REQUEST)
+        fail_msg("finished: %s %s", outcome_name(call_result(c)->outcome), call_result(c)->message);
+    assert_int_equal(call_advance(c), CALL_REQUEST);
+    r = call_request(c);
+    assert_string_equal(r->method, method);
+    assert_string_equal(r->url, url);
+    if (body == NULL)
+        assert_null(r->body);
+    else
+        assert_string_equal(r->body, body);
+}
+
+static void assert_result(struct call *c, enum outcome outcome, const char *error_class, const char *message)
+{
+    const struct call_result *r;
+
+    assert_int_equal(call_advance(c), CALL_FINISHED);
+    assert_null(call_request(c));
+    r = call_result(c);
+    assert_string_equal(r->message, message);
+    assert_string_equal(outcome_name(r->outcome), outcome_name(outcome));
+    assert_string_equal(r->error_class, error_class);
+}
+
+static const char *header_of(const struct prepared_request *r, const char *name)
+{
+    for (size_t i = 0; i < r->header_count; i++) {
+        if (strcmp(r->headers[i].name, name) == 0)
+            return r->headers[i].value;
+    }
+    return NULL;
+}
+
+#define OK_WRITE "{\"request\":{\"method\":\"PUT\",\"path\":[\"w\"],\"body\":1}}"
+#define GET(name) "\"request\":{\"method\":\"GET\",\"path\":[\"" name "\"]}"
+
+/* ---- the way through a call */
+static void test_lookups_then_write(void **state)
+{
+    struct call *c = scripted("[{\"lookup\":\"a\"," GET("a") "},{\"lookup\":\"b\"," GET("b") ",\"expect\":[404],\"cache\":\"15m\"}," OK_WRITE "]");
+
+    (void)state;
+    assert_next(c, "GET", "https://t.example/api/a", NULL);
+    assert_false(call_request(c)->is_write);
+    assert_int_equal(call_request(c)->cache_ms, 0);
+    assert_string_equal(call_request(c)->path_for_log, "/api/a");
+    assert_null(header_of(call_request(c), "Idempotency-Key"));
+    answer(c, (struct canned){.status = 200, .body = "{}"});
+    assert_next(c, "GET", "https://t.example/api/b", NULL);
+    assert_int_equal(call_request(c)->cache_ms, 900000);
+    answer(c, (struct canned){.status = 404, .body = "{\"message\":\"no\"}"});
+    assert_next(c, "PUT", "https://t.example/api/w", "1");
+    assert_true(call_request(c)->is_write);
+    assert_string_equal(header_of(call_request(c), "Idempotency-Key"), "key-1");
+    assert_null(header_of(call_request(c), "Authorization"));
+    answer(c, (struct canned){.status = 204});
+    assert_result(c, OUTCOME_OK, "", "");
+    assert_int_equal(call_result(c)->http_status, 204);
+    assert_true(call_result(c)->was_write);
+    assert_int_equal(call_result(c)->retry_after_ms, -1);
+    call_free(c);
+    call_free(NULL);
+}
+
+static void test_what_modules_see(void **state)
+{
+    struct call *c;
+    struct json *body, *expected;
+
+    (void)state;
+    c = begin("tags", "{\"tags\":[\"\\u0000\\ud800\",12345678901234567890]}", false);
+    assert_next(c, "POST", "https://t.example/api/tags",
+                "{\"settings\":{\"user\":\"u1\",\"set\":\"S\"},\"got\":{},\"write\":{\"tags\":[\"\\u0000\\ud800\",12345678901234567890]},"
+                "\"secret\":null}");
+    call_free(c);
+
+    /* the second step sends the answers back */
+    struct named_value *own = connector.settings;
+    c = begin("probe", "{}", false);
+    assert_next(c, "GET", "https://t.example/api/me", NULL);
+    answer(c, (struct canned){.status = 200});
+    assert_result(c, OUTCOME_ALREADY, "", "");
+    assert_false(call_result(c)->was_write);
+    assert_int_equal(call_result(c)->http_status, 200);
+    call_free(c);
+    assert_ptr_equal(own, connector.settings);
+
+    struct json *input = json_of("{\"candidate\":{\"id\":1},\"write\":{\"send\":{\"n\":1e400}}}");
+
+    expected = json_of("{\"request\":{\"method\":\"POST\",\"path\":[\"notes\"],\"body\":{\"text\":null,\"body\":null}}}");
+    assert_int_equal(connector_vm_run(vm, "note", input, &body, NULL), ST_OK);
+    assert_true(json_equal(body, expected));
+    json_free(expected);
+    json_free(body);
+    json_free(input);
+}
+
+/* What an answer looks like in .got: `stage` with a script that copies it is not possible, so ask the function directly. */
+static void test_answers_in_got(void **state)
+{
+    static const struct {
+        struct canned answer;
+        const char *steps; /* the second depends on the first answer being in its place */
+    } cases[] = {
+        {{.status = 200, .headers = "content-type: application/json\nx-a: 1\nx-a: \xe4\n", .body = "{\"n\":12345678901234567890}"}, NULL},
+    };
+    struct call *c = scripted("[{\"lookup\":\"p\",\"append\":true," GET("1") "},{\"lookup\":\"p\",\"append\":true," GET("2") "}," OK_WRITE "]");
+
+    (void)state;
+    assert_next(c, "GET", "https://t.example/api/1", NULL);
+    answer(c, cases[0].answer);
+    assert_next(c, "GET", "https://t.example/api/2", NULL);
+    answer(c, cases[0].answer);
+    assert_next(c, "PUT", "https://t.example/api/w", "1");
+    call_free(c);
+}
+
+static void test_lookup_that_writes(void **state)
+{
+    struct call *c = scripted("[{\"lookup\":\"tag\",\"write\":true,\"request\":{\"method\":\"POST\",\"path\":[\"tags\"],\"body\":{}}}," OK_WRITE "]");
+    struct call *again;
+    char *key;
+
+    (void)state;
+    assert_next(c, "POST", "https://t.example/api/tags", "{}");
+    assert_true(call_request(c)->is_write);
+    key = mem_strdup(header_of(call_request(c), "Idempotency-Key"));
+    assert_int_equal(strlen(key), 36);
+    again = scripted("[{\"lookup\":\"tag\",\"write\":true,\"request\":{\"method\":\"POST\",\"path\":[\"tags\"],\"body\":{}}}]");
+    assert_int_equal(call_advance(again), CALL_REQUEST);
+    assert_string_equal(header_of(call_request(again), "Idempotency-Key"), key);
+    answer(again, (struct canned){.result = HTTPC_UNCERTAIN, .error = "lost"});
+    assert_result(again, OUTCOME_UNCERTAIN, "uncertain", "lost");
+    assert_false(call_result(again)->was_write);
+    answer(c, (struct canned){.status = 201, .body = "{}"});
+    assert_next(c, "PUT", "https://t.example/api/w", "1");
+    assert_string_equal(header_of(call_request(c), "Idempotency-Key"), "key-1");
+    mem_free(key);
+    call_free(c);
+    call_free(again);
+}
+
+/* ---- decisions */
+static void test_decisions(void **state)
+{
+    static const struct {
+        const char *step;
+        enum outcome outcome;
+        const char *error_class;
+        const char *message;
+    } cases[] = {
+        {"{\"already\":true}", OUTCOME_ALREADY, "", ""},
+        {"{\"skip\":\"somebody moved it\"}", OUTCOME_SKIP, "moved", "somebody moved it"},
+        {"{\"skip\":\"closed\",\"class\":\"closed_job\"}", OUTCOME_SKIP, "closed_job", "closed"},
+        {"{\"fail\":\"not_found\",\"message\":\"no application\"}", OUTCOME_NOT_FOUND, "not_found", "no application"},
+        {"{\"fail\":\"invalid\"}", OUTCOME_INVALID, "invalid", ""},
+        {"{\"fail\":\"configuration\",\"message\":\"m\"}", OUTCOME_CONFIG, "configuration", "m"},
+        {"{\"fail\":\"bad_answer\",\"message\":\"m\"}", OUTCOME_RETRY, "bad_answer", "m"},
+        {"{\"fail\":\"stale\",\"message\":\"m\"}", OUTCOME_STALE, "stale", "m"},
+        {"{\"found\":false}", OUTCOME_OK, "", ""},
+#define BROKEN(text) OUTCOME_INVALID, "connector", "connector t, function stage: " text
+        {"{\"fail\":\"whatever\"}", BROKEN("\"whatever\" is no class to fail with")},
+        {"{\"already\":false}", BROKEN("already can only be true")},
+        {"{\"skip\":true}", BROKEN("skip must be a text, and class a word of small letters")},
+        {"{\"skip\":\"s\",\"class\":\"A b\"}", BROKEN("skip must be a text, and class a word of small letters")},
+        {"{\"found\":1}", BROKEN("found must be true or false")},
+        {"{}", BROKEN("its result must be an object with exactly one of request, already, skip, fail and found")},
+        {"null", BROKEN("its result must be an object with exactly one of request, already, skip, fail and found")},
+        {"\"x\"", BROKEN("its result must be an object with exactly one of request, already, skip, fail and found")},
+        {"{\"already\":true,\"skip\":\"x\"}", BROKEN("its result must be an object with exactly one of request, already, skip, fail and found")},
+        {"{\"alredy\":true}", BROKEN("its result has an unknown member \"alredy\", did you mean \"already\"?")},
+        {"{\"lookup\":\"a\"}", BROKEN("its result must be an object with exactly one of request, already, skip, fail and found")},
+        {"{\"lookup\":\"\"," GET("a") "}", BROKEN("a lookup must have a name")},
+        {"{\"lookup\":7," GET("a") "}", BROKEN("a lookup must have a name")},
+        {"{\"lookup\":\"a\"," GET("a") ",\"expect\":404}", BROKEN("expect must be a list of HTTP statuses")},
+        {"{\"lookup\":\"a\"," GET("a") ",\"expect\":[4]}", BROKEN("expect must be a list of HTTP statuses")},
+        {"{\"lookup\":\"a\"," GET("a") ",\"cache\":15}", BROKEN("cache must be a duration such as \"15m\"")},
+        {"{\"expect\":[404]," GET("a") "}", BROKEN("expect, append, write and cache belong to a lookup")},
+        {"{\"request\":{}}", BROKEN("the request's method must be GET, POST, PUT, PATCH or DELETE")},
+        {"{\"request\":{\"method\":\"GET\",\"url\":\"https://evil.example/\"}}",
+         BROKEN("the request's url leads to https://evil.example:443, which is not a host of this connector")},
+        {"{\"request\":{\"method\":\"GET\",\"path\":[\"..\"]}}", OUTCOME_INVALID, "invalid",
+         "part 1 of the path is a dot, which would lead elsewhere"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        char *steps = mem_printf("[%s]", cases[i].step);
+        struct call *c = scripted(steps);
+
+        assert_result(c, cases[i].outcome, cases[i].error_class, cases[i].message);
+        assert_int_equal(call_result(c)->http_status, 0);
+        assert_false(call_result(c)->was_write);
+        call_free(c);
+        mem_free(steps);
+    }
+}
+
+static void test_programs_that_fail(void **state)
+{
+    static const struct {
+        const char *verb;
+        const char *write;
+        const char *message;
+    } cases[] = {
+        {"reject", "{\"number\":1}", "connector t, function reject: object (…) and number (…) cannot be added"},
+        {"reject", "{\"number\":\"secret answer\"}", "connector t, function reject: object (…) and string (…) cannot be added"},
+        {"fields", "{}", "connector t, function fields: it gave no answer"},
+        {"find_marker", "{}", "connector t, function find_marker: it may only look, so every request must be a lookup"},
+        {"current", "{}", "connector t, function current: there is no such function: meta does not promise it"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        struct call *c = begin(cases[i].verb, cases[i].write, false);
+
+        assert_result(c, OUTCOME_INVALID, "connector", cases[i].message);
+        call_free(c);
+    }
+}
+
+static void test_lookups_end(void **state)
+{
+    struct buf steps;
+    struct call *c = scripted("[{\"lookup\":\"a\"," GET("a") "},{\"lookup\":\"a\"," GET("b") "}]");
+
+    (void)state;
+    assert_next(c, "GET", "https://t.example/api/a", NULL);
+    answer(c, (struct canned){.status = 200});
+    assert_result(c, OUTCOME_INVALID, "connector", "connector t, function stage: the same lookup a second time");
+    call_free(c);
+    c = scripted("[{\"lookup\":\"a\"," GET("a") "},{\"lookup\":\"a\",\"append\":true," GET("b") "}]");
+    assert_next(c, "GET", "https://t.example/api/a", NULL);
+    answer(c, (struct canned){.status = 200});
+    assert_result(c, OUTCOME_INVALID, "connector",
+                  "connector t, function stage: a lookup of this name was made before, once with append and once without");
+    call_free(c);
+
+    buf_init(&steps, 100000);
+    for (int i = 0; i < 51; i++)
+        buf_printf(&steps, "%s{\"lookup\":\"p\",\"append\":true," GET("p") "}", i > 0 ? "," : "[");
+    buf_putc(&steps, ']');
+    c = scripted(buf_text(&steps));
+    for (int i = 0; i < 50; i++) {
+        assert_next(c, "GET", "https://t.example/api/p", NULL);
+        answer(c, (struct canned){.status = 200, .body = "[]"});
+    }
+    assert_result(c, OUTCOME_INVALID, "connector", "connector t, function stage: more than 50 requests for one write");
+    call_free(c);
+    buf_free(&steps);
+}
+
+/* ---- what answers mean */
+static void test_answers_to_the_write(void **state)
+{
+    static const struct {
+        struct canned answer;
+        bool is_append;
+        enum outcome outcome;
+        const char *error_class;
+        const char *message;
+        int64_t retry_after_ms;
+    } cases[] = {
+        {{.status = 200, .body = "{\"message\":\"stored\"}"}, false, OUTCOME_OK, "", "", -1},
+        {{.status = 202, .headers = "content-type: text/plain\n", .body = "accepted"}, false, OUTCOME_OK, "", "", -1},
+        {{.status = 200, .headers = "content-type: text/html\n", .body = "<p>"}, false, OUTCOME_RETRY, "bad_answer", "", -1},
+        {{.status = 200, .body = " <!DOCTYPE html><p>"}, true, OUTCOME_UNCERTAIN, "bad_answer", "", -1},
+        {{.status = 422, .body = "{\"errors\":[{\"message\":\"no such stage\"}]}"}, false, OUTCOME_INVALID, "invalid", "no such stage", -1},
+        {{.status = 422, .headers = "content-type: text/plain\n", .body = "no such stage"}, false, OUTCOME_INVALID, "invalid", "", -1},
+        {{.status = 400, .headers = "content-type: application/problem+json\n", .body = "\"text\""}, false, OUTCOME_INVALID, "invalid", "", -1},
+        {{.status = 404}, false, OUTCOME_NOT_FOUND, "not_found", "", -1},
+        {{.status = 403, .body = "{\"message\":\"token s3cret-token has no scope\"}"}, false, OUTCOME_CONFIG, "permission",
+         "token *** has no scope", -1},
+        {{.status = 500, .body = "{\"error\":\"oops\"}"}, false, OUTCOME_RETRY, "unavailable", "oops", -1},
+        {{.status = 500}, true, OUTCOME_UNCERTAIN, "unavailable", "", -1},
+        {{.status = 503, .headers = "retry-after: 7\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 7000},
+        {{.status = 429}, false, OUTCOME_THROTTLED, "rate_limited", "", 1500},
+        {{.status = 429, .headers = "x-left: 1.5\nretry-after: 3\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 3000},
+        {{.status = 429, .headers = "x-left: 2.5\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 2500},
+        {{.status = 429, .headers = "x-left: 2.5\nx-reset: 1770000012\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 12000},
+        {{.status = 429, .headers = "x-reset: 1\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 0},
+        {{.status = 429, .headers = "x-reset: never\nx-ms: 1770000000250\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 250},
+        {{.status = 429, .headers = "x-date: Mon, 02 Feb 2026 02:40:05 GMT\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 5000},
+        {{.status = 429, .headers = "x-iso: 2026-02-02T02:41:00Z\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 60000},
+        {{.status = 429, .headers = "x-left: 1e9\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 86400000},
+        {{.status = 500, .headers = "x-left: 60\n"}, false, OUTCOME_RETRY, "unavailable", "", -1},
+        {{.status = 500, .headers = "retry-after: 60\n"}, false, OUTCOME_RETRY, "unavailable", "", 60000},
+        {{.result = HTTPC_NOT_SENT, .error = "connection refused"}, true, OUTCOME_RETRY, "unavailable", "connection refused", -1},
+        {{.result = HTTPC_UNCERTAIN, .error = "timed out"}, false, OUTCOME_UNCERTAIN, "uncertain", "timed out", -1},
+        {{.result = HTTPC_REFUSED, .error = "private address"}, false, OUTCOME_CONFIG, "configuration", "private address", -1},
+        {{.result = HTTPC_TOO_LARGE, .status = 200, .error = "too large"}, true, OUTCOME_OK, "", "", -1},
+        {{.result = HTTPC_TOO_LARGE, .status = 422, .error = "too large"}, true, OUTCOME_INVALID, "invalid", "too large", -1},
+        /* classify */
+        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"invalid\",\"message\":\"not s3cret-token\"}}"}, false, OUTCOME_INVALID, "invalid",
+         "not ***", -1},
+        {{.status = 500, .body = "{\"message\":\"m\",\"classify\":{\"outcome\":\"config\",\"class\":\"quota_used_up\"}}"}, false, OUTCOME_CONFIG,
+         "quota_used_up", "m", -1},
+        {{.status = 409, .body = "{\"classify\":{\"outcome\":\"already\"}}"}, false, OUTCOME_ALREADY, "", "", -1},
+        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"throttled\",\"retry_after_ms\":9}}"}, false, OUTCOME_THROTTLED, "rate_limited", "", 9},
+        {{.status = 422, .body = "{\"classify\":{\"outcome\":\"stale\"}}"}, false, OUTCOME_STALE, "stale", "", -1},
+        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"fine\"}}"}, false, OUTCOME_INVALID, "connector",
+         "connector t, function classify: \"fine\" is no outcome", -1},
+        {{.status = 200, .body = "{\"classify\":{}}"}, false, OUTCOME_INVALID, "connector",
+         "connector t, function classify: its result must be null or an object with an outcome", -1},
+        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"ok\",\"clas\":1}}"}, false, OUTCOME_INVALID, "connector",
+         "connector t, function classify: its result has an unknown member \"clas\"", -1},
+        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"retry\",\"class\":\"Not OK\"}}"}, false, OUTCOME_INVALID, "connector",
+         "connector t, function classify: class must be a word of small letters, digits and _", -1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        struct call *c = begin("stage", "{\"script\":[" OK_WRITE "]}", cases[i].is_append);
+
+        assert_next(c, "PUT", "https://t.example/api/w", "1");
+        answer(c, cases[i].answer);
+        assert_result(c, cases[i].outcome, cases[i].error_class, cases[i].message);
+        assert_int_equal(call_result(c)->retry_after_ms, cases[i].retry_after_ms);
+        assert_int_equal(call_result(c)->http_status, cases[i].answer.status);
+        assert_true(call_result(c)->was_write);
+        answer(c, (struct canned){.status = 200}); /* one too many changes nothing */
+        assert_result(c, cases[i].outcome, cases[i].error_class, cases[i].message);
+        call_free(c);
+    }
+}
+
+static void test_answers_to_a_lookup(void **state)
+{
+    static const struct {
+        struct canned answer;
+        bool goes_on;
+        enum outcome outcome;
+        const char *error_class;
+    } cases[] = {
+        {{.status = 200}, true, OUTCOME_OK, ""},
+        {{.status = 404}, true, OUTCOME_OK, ""},
+        {{.status = 200, .headers = "content-type: text/plain\n", .body = "text"}, true, OUTCOME_OK, ""},
+        {{.status = 200, .headers = "content-type: text/html\n", .body = "<p>"}, false, OUTCOME_RETRY, "bad_answer"},
+        {{.status = 410}, false, OUTCOME_NOT_FOUND, "not_found"},
+        {{.status = 422}, false, OUTCOME_INVALID, "invalid"},
+        {{.status = 500}, false, OUTCOME_RETRY, "unavailable"},
+        {{.status = 408}, false, OUTCOME_RETRY, "unavailable"},
+        {{.result = HTTPC_UNCERTAIN}, false, OUTCOME_RETRY, "unavailable"},
+        {{.result = HTTPC_NOT_SENT}, false, OUTCOME_RETRY, "unavailable"},
+        {{.result = HTTPC_TOO_LARGE, .status = 200}, false, OUTCOME_INVALID, "bad_answer"},
+        {{.status = 500, .body = "{\"classify\":{\"outcome\":\"ok\"}}"}, true, OUTCOME_OK, ""},
+        {{.status = 404, .body = "{\"classify\":{\"outcome\":\"config\"}}"}, false, OUTCOME_CONFIG, "configuration"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        struct call *c = begin("stage", "{\"script\":[{\"lookup\":\"a\",\"expect\":[404]," GET("a") "},{\"already\":true}]}", true);
+
+        assert_next(c, "GET", "https://t.example/api/a", NULL);
+        answer(c, cases[i].answer);
+        if (cases[i].goes_on)
+            assert_result(c, OUTCOME_ALREADY, "", "");
+        else
+            assert_result(c, cases[i].outcome, cases[i].error_class, "");
+        assert_false(call_result(c)->was_write);
+        call_free(c);
+    }
+}
+
+static void test_one_repetition_after_new_credentials(void **state)
+{
+    struct call *c = scripted("[{\"lookup\":\"a\"," GET("a") "}," OK_WRITE "]");
+
+    (void)state;
+    assert_false(call_repeat(c));
+    assert_next(c, "GET", "https://t.example/api/a", NULL);
+    assert_false(call_repeat(c));
+    answer(c, (struct canned){.status = 401});
+    assert_result(c, OUTCOME_REAUTH, "credentials", "");
+    assert_true(call_repeat(c));
+    assert_next(c, "GET", "https://t.example/api/a", NULL);
+    assert_string_equal(call_result(c)->error_class, "");
+    answer(c, (struct canned){.status = 200});
+    assert_next(c, "PUT", "https://t.example/api/w", "1");
+    answer(c, (struct canned){.status = 401});
+    assert_result(c, OUTCOME_REAUTH, "credentials", "");
+    assert_false(call_repeat(c));
+    call_free(c);
+    c = scripted("[" OK_WRITE "]");
+    assert_next(c, "PUT", "https://t.example/api/w", "1");
+    answer(c, (struct canned){.status = 403});
+    assert_false(call_repeat(c));
+    call_free(c);
+}
+
+/* ---- texts */
+static void test_answers_of_candidates_are_not_told(void **state)
+{
+    struct call *c = begin("note", "{\"body\":\"Result: passed\\nWhere do you live?: 7 Elm Street\",\"marker\":\"atsync:1\"}", true);
+
+    (void)state;
+    assert_int_equal(call_advance(c), CALL_REQUEST);
+    answer(c, (struct canned){.status = 422, .body = "{\"message\":\"7 Elm Street: not allowed, Basic s3cret-token\"}"});
+    assert_result(c, OUTCOME_INVALID, "invalid", "…: not allowed, Basic ***");
+    call_free(c);
+}
+
+static void test_notes_are_cut_but_keep_their_marker(void **state)
+{
+    static const char ten[] = "äöüäöüäöü ";
+    struct buf write, expected;
+    struct call *c;
+
+    (void)state;
+    buf_init(&write, 10000);
+    buf_init(&expected, 10000);
+    c = begin("note", "{\"body\":\"short\",\"marker\":\"atsync:0123456789abcdef\"}", true);
+    assert_next(c, "POST", "https://t.example/api/notes", "{\"text\":\"short\\n[atsync:0123456789abcdef]\",\"body\":\"short\"}");
+    call_free(c);
+
+    /* 100 in all: 26 for the line with the marker, so 74 of the body fit */
+    for (int i = 0; i < 7; i++)
+        buf_puts(&expected, ten);
+    buf_printf(&write, "{\"body\":\"%s1234\",\"marker\":\"atsync:0123456789abcdef\"}", buf_text(&expected));
+    c = begin("note", buf_text(&write), true);
+    buf_puts(&expected, "1234");
+    buf_reset(&write);
+    buf_printf(&write, "{\"text\":\"%s\\n[atsync:0123456789abcdef]\",\"body\":\"%s\"}", buf_text(&expected), buf_text(&expected));
+    assert_next(c, "POST", "https://t.example/api/notes", buf_text(&write));
+    call_free(c);
+
+    /* one more: 67 and the 7 of the mark; a blank before the mark goes, too */
+    buf_reset(&write);
+    buf_printf(&write, "{\"body\":\"%s5\",\"marker\":\"atsync:0123456789abcdef\"}", buf_text(&expected));
+    c = begin("note", buf_text(&write), true);
+    buf_reset(&expected);
+    for (int i = 0; i < 6; i++)
+        buf_puts(&expected, ten);
+    buf_puts(&expected, "äöüäöüä… [cut]");
+    buf_reset(&write);
+    buf_printf(&write, "{\"text\":\"%s\\n[atsync:0123456789abcdef]\",\"body\":\"%s\"}", buf_text(&expected), buf_text(&expected));
+    assert_next(c, "POST", "https://t.example/api/notes", buf_text(&write));
+    call_free(c);
+
+    /* an assessment's summary: 93 and the mark */
+    buf_reset(&write);
+    buf_puts(&write, "{\"score\":7.5,\"summary\":\"");
+    for (int i = 0; i < 101; i++)
+        buf_putc(&write, i == 92 ? ' ' : 'x');
+    buf_puts(&write, "\"}");
+    c = begin("assessment", buf_text(&write), false);
+    buf_reset(&write);
+    buf_puts(&write, "{\"score\":7.5,\"summary\":\"");
+    for (int i = 0; i < 92; i++)
+        buf_putc(&write, 'x');
+    buf_puts(&write, "… [cut]\"}");
+    assert_next(c, "PUT", "https://t.example/api/a", buf_text(&write));
+    call_free(c);
+    buf_free(&write);
+    buf_free(&expected);
+}
+
+/* ---- authentication */
+static struct json *auth_of(const char *text)
+{
+    return json_of(text);
+}
+
+static void test_auth_headers(void **state)
+{
+    struct auth_headers h = {.count = 0};
+    struct connector_config poor = connector;
+    struct named_value bad[] = {{.name = (char[]){"token"}, .value = (char[]){"a\r\nX-Evil: b"}}};
+    struct errmsg err;
+
+    (void)state;
+    assert_int_equal(auth_headers_make(module, &connector, &h, &err), ST_OK);
+    assert_int_equal(h.count, 2);
+    assert_string_equal(h.items[0].name, "Authorization");
+    assert_string_equal(h.items[0].value, "Bearer s3cret-token");
+    assert_string_equal(h.items[1].name, "X-User");
+    assert_string_equal(h.items[1].value, "u1");
+    auth_headers_clear(&h);
+    assert_int_equal(h.count, 0);
+    auth_headers_clear(&h);
+    poor.credential_count = 0;
+    assert_int_equal(auth_headers_make(module, &poor, &h, &err), ST_INVALID);
+    assert_string_equal(err.text, "the credential \"token\" of connector \"ats\" is missing");
+    poor.credentials = bad;
+    poor.credential_count = 1;
+    assert_int_equal(auth_headers_make(module, &poor, &h, &err), ST_INVALID);
+    assert_string_equal(err.text, "a credential of connector \"ats\" is too long or holds a line break, which no header can carry");
+    assert_int_equal(h.count, 0);
+}
+
+static void test_bad_target_ends_the_call(void **state)
+{
+    struct connector_config lost = connector;
+    struct json *context = json_object();
+    struct call *c;
+
+    (void)state;
+    lost.base_url = (char[]){"http://ats.example.com"};
+    c = call_new(vm, &lost, "note", context, true, NULL);
+    assert_result(c, OUTCOME_CONFIG, "configuration",
+                  "base_url \"http://ats.example.com\" must begin with https://: credentials would travel unencrypted (http:// is for "
+                  "loopback and private addresses)");
+    call_free(c);
+    json_free(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lookups_then_write),
+        cmocka_unit_test(test_what_modules_see),
+        cmocka_unit_test(test_answers_in_got),
+        cmocka_unit_test(test_lookup_that_writes),
+        cmocka_unit_test(test_decisions),
+        cmocka_unit_test(test_programs_that_fail),
+        cmocka_unit_test(test_lookups_end),
+        cmocka_unit_test(test_answers_to_the_write),
+        cmocka_unit_test(test_answers_to_a_lookup),
+        cmocka_unit_test(test_one_repetition_after_new_credentials),
+        cmocka_unit_test(test_answers_of_candidates_are_not_told),
+        cmocka_unit_test(test_notes_are_cut_but_keep_their_marker),
+        cmocka_unit_test(test_auth_headers),
+        cmocka_unit_test(test_bad_target_ends_the_call),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
