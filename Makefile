@@ -77,13 +77,14 @@ COMMON_SRCS := \
 	$(addprefix src/connector/,meta.c fit.c module.c message.c request.c step.c) \
 	$(addprefix src/store/,store.c schema.c ingest.c queue.c load.c record.c operate.c issues.c)
 DAEMON_SRCS := src/main.c \
-	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c delivery.c admin.c janitor.c app.c notify.c sdnotify.c)
+	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c delivery.c admin.c janitor.c app.c notify.c sdnotify.c overseer.c refusals.c)
 CTL_SRCS := $(addprefix src/ctl/,main.c command.c migrate.c check.c send_sample.c sample.c) src/service/settings.c
 UNIT_TESTS := \
 	$(addprefix tests/unit/base/,status_test.c mem_test.c buf_test.c clock_test.c text_test.c suggest_test.c log_test.c metrics_test.c) \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c) \
 	$(addprefix tests/unit/domain/,signature_test.c mapping_test.c) \
-	$(addprefix tests/unit/config/,secret_test.c config_test.c)
+	$(addprefix tests/unit/config/,secret_test.c config_test.c) \
+	$(addprefix tests/unit/connector/,message_test.c meta_test.c request_test.c module_test.c step_test.c rest_test.c)
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 HARNESS_SRCS := tests/lib/harness.c
 DB_TESTS :=

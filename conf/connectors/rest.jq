@@ -1,5 +1,5 @@
-# rest - an ATS with a plain REST API: what the sandbox ATS speaks, and what a small adapter in front of an ATS without a
-# connector of its own can speak.
+# rest - an ATS with a plain REST API: what the sandbox ATS speaks, and what a small adapter in front of an ATS that has
+# no connector of its own can speak.
 
 def meta: {
   name: "rest",
@@ -52,14 +52,16 @@ def fields: {request: {method: "PATCH", path: of_candidate, body: {fields: .writ
 
 def tags: {request: {method: "POST", path: (of_candidate + ["tags"]), body: {tags: .write.tags}}};
 
-def note: {request: {method: "POST", path: (of_candidate + ["notes"]), body: {body: .write.text, marker: .write.marker}}};
+def note:
+  {request: {method: "POST", path: (of_candidate + ["notes"]), body: {body: .write.text, marker: .write.marker}}};
 
 def find_marker:
   if .got.notes == null then {lookup: "notes", request: {method: "GET", path: (of_candidate + ["notes"])}}
   elif (.got.notes.body | type) != "array" then {fail: "bad_answer", message: "the list of notes is not a list"}
   else
     .write.marker as $marker
-    | {found: any(.got.notes.body[]; .marker == $marker or (.body | type == "string" and contains("[" + $marker + "]")))}
+    | {found: any(.got.notes.body[];
+                  .marker == $marker or (.body | type == "string" and contains("[" + $marker + "]")))}
   end;
 
 def assessment: {request: {method: "PUT", path: (of_job + ["assessment"]), body: (.write | {score, status, summary})}};

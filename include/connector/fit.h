@@ -1,5 +1,6 @@
 /*
- * fit - does a configuration fit the modules that it names? The checks behind connector_set_load(); everybody else calls that.
+ * fit - does a configuration fit the modules that it names? The checks behind connector_set_load(); everybody else
+ * calls that.
  *
  * Adds problems with file, line and path of the key; never stops at the first. Thread: pure.
  */

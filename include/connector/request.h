@@ -1,9 +1,9 @@
 /*
  * request - from what a module asks for, as JSON, to a request that may be sent.
  *
- * The module names segments and values, never a finished path: everything is percent-encoded here, so that a value from outside
- * cannot leave its place, and a URL that leads anywhere but to the connector's own hosts is refused. Not a place for
- * authentication, sending, or the meaning of answers.
+ * The module names segments and values, never a finished path: everything is percent-encoded here, so that a value from
+ * outside cannot leave its place, and a URL that leads anywhere but to the connector's own hosts is refused. Not a
+ * place for authentication, sending, or the meaning of answers.
  *
  * Thread: a struct target is immutable; a struct request belongs to one thread.
  */
@@ -24,13 +24,15 @@ enum { REQUEST_URL_MAX_BYTES = 8192, REQUEST_BODY_MAX_BYTES = 8 * 1024 * 1024, R
 /* Where the requests of one connector go: base URL, hosts allowed, headers of every request. */
 struct target;
 /* ST_INVALID says what is wrong with base_url. meta must outlive the target. */
-int target_new(const struct json *meta, const struct connector_config *connector, struct target **ret, struct errmsg *err) ATS_MUSTCHECK;
-void target_free(struct target *t);             /* NULL is harmless */
+int target_new(const struct json *meta, const struct connector_config *connector, struct target **ret,
+               struct errmsg *err) ATS_MUSTCHECK;
+void target_free(struct target *t);                  /* NULL is harmless */
 const char *target_base_url(const struct target *t); /* without a slash at its end */
 /* Whether an absolute URL is one that requests may go to. */
 bool target_allows(const struct target *t, const char *url);
 
-/* Private and loopback addresses may be connected to: the configuration says so, or its base_url is such an address or "localhost". */
+/* Private and loopback addresses may be connected to: the configuration says so, or its base_url is such an address or
+ * "localhost". */
 bool request_allows_private(const struct connector_config *connector);
 
 struct request {
@@ -46,9 +48,9 @@ struct request {
 
 /*
  * spec: {method, path: ["segment", …] or url: "https://…", query: {…}, headers: {…}, body: any JSON or form: {…}}.
- * Segments, query, form and header values are texts or numbers (also booleans in query and form); in query and form a list repeats the name
- * and null leaves it out, as an absent body does. idempotency_key: NULL for none.
- * ST_INVALID: the spec is wrong or leads to a foreign host, the module has to be changed. ST_DENIED: a value cannot stand where it
+ * Segments, query, form and header values are texts or numbers (also booleans in query and form); in query and form a
+ * list repeats the name and null leaves it out, as an absent body does. idempotency_key: NULL for none. ST_INVALID: the
+ * spec is wrong or leads to a foreign host, the module has to be changed. ST_DENIED: a value cannot stand where it
  * should (a segment that is empty, "." or "..", no text), the data has to be changed. *ret is untouched then.
  */
 int request_make(const struct target *t, const struct json *spec, const char *idempotency_key, struct request *ret,

@@ -9,6 +9,7 @@
 #include "base/compiler.h"
 #include "base/status.h"
 #include "config/config.h"
+#include "domain/issue.h"
 #include "service/ingest.h"
 
 struct receiver;
@@ -20,6 +21,8 @@ int receiver_start(struct receiver *r, struct errmsg *err) ATS_MUSTCHECK;
 int receiver_reload(struct receiver *r, struct config *c, struct errmsg *err) ATS_MUSTCHECK;
 unsigned receiver_port(const struct receiver *r);
 enum ingest_state receiver_database(struct receiver *r, struct errmsg *ret_reason); /* as ingest_state */
+/* What only this process knows to be wrong (refused signatures); texts live as long as the receiver. */
+size_t receiver_problems(struct receiver *r, struct problem *ret, size_t room);
 void receiver_refresh_gauges(struct receiver *r);
 void receiver_stop(struct receiver *r); /* no new requests; those under way are answered. Waits half a second at most */
 void receiver_join(struct receiver *r); /* until everything accepted is written */

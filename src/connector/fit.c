@@ -31,10 +31,11 @@ static void problem(const struct fitting *f, unsigned line, const char *path, co
     config_problem_add(f->problems, f->config->path, line, path, "%s", text);
 }
 
-/* ---- patterns ------------------------------------------------------------------------------------------------------- */
+/* ---- patterns -------------------------------------------------------------------------------------------------------
+ */
 
-/* jq's own regular expressions, as that is what people who write modules know. Compiled when it is needed, for a value or two at
- * start and reload. Returns what does not fit: "" nothing, "value", or "pattern". */
+/* jq's own regular expressions, as that is what people who write modules know. Compiled when it is needed, for a value
+ * or two at start and reload. Returns what does not fit: "" nothing, "value", or "pattern". */
 static const char *pattern_misfit(const char *pattern, const char *value)
 {
     static const char program[] = "(\"\\\\A(?:\" + .pattern + \")\\\\z\") as $p | .value | test($p)";
@@ -57,7 +58,8 @@ static const char *pattern_misfit(const char *pattern, const char *value)
     return misfit;
 }
 
-static void check_pattern(const struct fitting *f, unsigned line, const char *path, const char *pattern, const char *value)
+static void check_pattern(const struct fitting *f, unsigned line, const char *path, const char *pattern,
+                          const char *value)
 {
     const char *misfit = pattern != NULL ? pattern_misfit(pattern, value) : "";
 
@@ -67,7 +69,8 @@ static void check_pattern(const struct fitting *f, unsigned line, const char *pa
         problem(f, line, path, "the pattern in %s cannot be used: %s", connector_module_path(f->module), pattern);
 }
 
-/* ---- settings and credentials ------------------------------------------------------------------------------------------ */
+/* ---- settings and credentials
+ * ------------------------------------------------------------------------------------------ */
 
 static const char *nearest(const char *word, const struct json *names)
 {
@@ -89,20 +92,23 @@ static void check_known(const struct fitting *f, const char *section, const char
     if (entry != NULL)
         check_pattern(f, v->line, path, json_str(json_get(entry, "pattern")), v->value);
     else if (meant != NULL)
-        problem(f, v->line, path, "type %s has no such %s, did you mean \"%s\"?", connector_module_type(f->module), what, meant);
+        problem(f, v->line, path, "type %s has no such %s, did you mean \"%s\"?", connector_module_type(f->module),
+                what, meant);
     else
         problem(f, v->line, path, "type %s has no such %s", connector_module_type(f->module), what);
     mem_free(path);
 }
 
-static void check_there(const struct fitting *f, unsigned line, const char *section, const struct json *entry, const char *value)
+static void check_there(const struct fitting *f, unsigned line, const char *section, const struct json *entry,
+                        const char *value)
 {
     char *path;
 
     if (value != NULL || json_type(json_get(entry, "required")) == JSON_FALSE || json_get(entry, "default") != NULL)
         return;
     path = mem_printf("connectors.%s.%s.%s", f->name, section, json_key(entry));
-    problem(f, line, path, "is required by type %s: %s", connector_module_type(f->module), json_str(json_get(entry, "help")));
+    problem(f, line, path, "is required by type %s: %s", connector_module_type(f->module),
+            json_str(json_get(entry, "help")));
     mem_free(path);
 }
 
@@ -121,7 +127,8 @@ static void check_base_url(const struct fitting *f, const struct connector_confi
 void fit_connector(const struct config *c, const struct connector_config *connector, const struct connector_module *m,
                    struct config_problems *problems)
 {
-    struct fitting f = {.config = c, .problems = problems, .name = connector->name, .module = m, .meta = connector_module_meta(m)};
+    struct fitting f = {
+        .config = c, .problems = problems, .name = connector->name, .module = m, .meta = connector_module_meta(m)};
     size_t before = problems->count;
 
     for (size_t i = 0; i < connector->setting_count; i++)
@@ -129,7 +136,8 @@ void fit_connector(const struct config *c, const struct connector_config *connec
     for (size_t i = 0; i < connector->credential_count; i++)
         check_known(&f, "credentials", "credential", &connector->credentials[i]);
     for (const struct json *e = json_first(json_get(f.meta, "settings")); e != NULL; e = json_next(e))
-        check_there(&f, connector->line, "settings", e, config_value(connector->settings, connector->setting_count, json_key(e)));
+        check_there(&f, connector->line, "settings", e,
+                    config_value(connector->settings, connector->setting_count, json_key(e)));
     for (const struct json *e = json_first(json_get(f.meta, "credentials")); e != NULL; e = json_next(e))
         check_there(&f, connector->line, "credentials", e,
                     config_value(connector->credentials, connector->credential_count, json_key(e)));
@@ -138,15 +146,19 @@ void fit_connector(const struct config *c, const struct connector_config *connec
         check_base_url(&f, connector);
 }
 
-/* ---- what a mapping wants ------------------------------------------------------------------------------------------------ */
+/* ---- what a mapping wants
+ * ------------------------------------------------------------------------------------------------ */
 
 static const struct {
     enum write_kind kind;
     const char *cannot;
 } abilities[WRITE_KIND_COUNT] = {
-    {WRITE_FIELD, "write fields"},         {WRITE_TAG, "set tags"},
-    {WRITE_ASSESSMENT, "record assessments"}, {WRITE_STAGE, "move candidates to a stage"},
-    {WRITE_REJECT, "reject candidates"},   {WRITE_NOTE, "write notes"},
+    {WRITE_FIELD, "write fields"},
+    {WRITE_TAG, "set tags"},
+    {WRITE_ASSESSMENT, "record assessments"},
+    {WRITE_STAGE, "move candidates to a stage"},
+    {WRITE_REJECT, "reject candidates"},
+    {WRITE_NOTE, "write notes"},
 };
 
 static const char *cannot_of(enum write_kind kind)
@@ -167,7 +179,8 @@ struct action { /* of a rule, or the answers' fields */
 };
 
 /* Says what the connector cannot do at all, once for an action. */
-static struct action action_of(const struct fitting *f, const struct workflow_map *w, enum write_kind kind, char *path, unsigned line)
+static struct action action_of(const struct fitting *f, const struct workflow_map *w, enum write_kind kind, char *path,
+                               unsigned line)
 {
     const char *type = connector_module_type(f->module);
     struct action a = {.workflow = w, .kind = kind, .path = path, .line = line};
@@ -176,8 +189,8 @@ static struct action action_of(const struct fitting *f, const struct workflow_ma
     if (a.ability == NULL)
         problem(f, line, path, "connector \"%s\" (type %s) cannot %s", f->name, type, cannot_of(kind));
     else if (json_get_bool(a.ability, "needs_job") && w->job == NULL)
-        problem(f, line, path, "connector \"%s\" (type %s) needs to know the job for this: give workflows.%s a job", f->name, type,
-                w->external_id);
+        problem(f, line, path, "connector \"%s\" (type %s) needs to know the job for this: give workflows.%s a job",
+                f->name, type, w->external_id);
     return a;
 }
 
@@ -193,7 +206,8 @@ static void check_value(const struct fitting *f, const struct action *a, unsigne
     int64_t max_chars;
 
     if (json_get_i64(a->ability, "max_chars", &max_chars) && chars_of(value) > (size_t)max_chars)
-        problem(f, line, a->path, "\"%s\" is longer than the %lld characters that the ATS allows", value, (long long)max_chars);
+        problem(f, line, a->path, "\"%s\" is longer than the %lld characters that the ATS allows", value,
+                (long long)max_chars);
     check_pattern(f, line, a->path, json_str(json_get(a->ability, "pattern")), value);
     for (const struct json *v = json_first(values); v != NULL; v = json_next(v)) {
         if (strcmp(json_str(v), value) == 0)
@@ -216,13 +230,15 @@ static void fit_only_from(const struct fitting *f, const struct action *a, const
     char *path = rule_path(a->workflow, r, "only_from");
 
     if (a->ability != NULL && !json_get_bool(a->ability, "only_from"))
-        problem(f, r->line, path, "connector \"%s\" (type %s) cannot see in which stage a candidate is, so only_from is not possible",
+        problem(f, r->line, path,
+                "connector \"%s\" (type %s) cannot see in which stage a candidate is, so only_from is not possible",
                 f->name, connector_module_type(f->module));
     mem_free(path);
 }
 
 /* A rule's action with its value; NULL where the value is free. */
-static void fit_single(const struct fitting *f, const struct workflow_map *w, const struct rule *r, enum write_kind kind, const char *value)
+static void fit_single(const struct fitting *f, const struct workflow_map *w, const struct rule *r,
+                       enum write_kind kind, const char *value)
 {
     struct action a = action_of(f, w, kind, rule_path(w, r, connector_verb(kind)), r->line);
 
@@ -262,7 +278,8 @@ static void fit_rule(const struct fitting *f, const struct workflow_map *w, cons
 void fit_workflow(const struct config *c, const struct workflow_map *w, const struct connector_module *m,
                   struct config_problems *problems)
 {
-    struct fitting f = {.config = c, .problems = problems, .name = w->connector, .module = m, .meta = connector_module_meta(m)};
+    struct fitting f = {
+        .config = c, .problems = problems, .name = w->connector, .module = m, .meta = connector_module_meta(m)};
     struct action a;
 
     for (size_t i = 0; i < w->rule_count; i++)

@@ -14,10 +14,18 @@ const char *message_of_body(const struct json *body)
 {
     /* "0": the first element of a list */
     static const char *const places[][3] = {
-        {"message"},           {"error", "message"},      {"error"},
-        {"error_description"}, {"errorMessage"},          {"detail"},
-        {"title"},             {"errors", "0", "message"}, {"errors", "0", "errorMessage"},
-        {"errors", "0", "detail"}, {"errors", "0", "title"}, {"errors", "0"},
+        {"message"},
+        {"error", "message"},
+        {"error"},
+        {"error_description"},
+        {"errorMessage"},
+        {"detail"},
+        {"title"},
+        {"errors", "0", "message"},
+        {"errors", "0", "errorMessage"},
+        {"errors", "0", "detail"},
+        {"errors", "0", "title"},
+        {"errors", "0"},
     };
 
     if (json_type(body) == JSON_ARRAY)
@@ -26,14 +34,16 @@ const char *message_of_body(const struct json *body)
         const struct json *at = body;
 
         for (size_t k = 0; k < ATS_COUNT(places[i]) && places[i][k] != NULL; k++)
-            at = json_type(at) == JSON_ARRAY && strcmp(places[i][k], "0") == 0 ? json_first(at) : json_get(at, places[i][k]);
+            at = json_type(at) == JSON_ARRAY && strcmp(places[i][k], "0") == 0 ? json_first(at)
+                                                                               : json_get(at, places[i][k]);
         if (json_str(at) != NULL && *json_str(at) != '\0')
             return json_str(at);
     }
     return NULL;
 }
 
-/* ---- what must not be shown --------------------------------------------------------------------------------------- */
+/* ---- what must not be shown ---------------------------------------------------------------------------------------
+ */
 
 void redaction_init(struct redaction *r, struct arena *arena)
 {
@@ -201,15 +211,16 @@ const char *message_clean(const struct redaction *r, const char *text, size_t ma
     return line;
 }
 
-/* ---- what jq says ------------------------------------------------------------------------------------------------- */
+/* ---- what jq says -------------------------------------------------------------------------------------------------
+ */
 
-/* From the first "(" to the last ")" everything may be input, brackets included; jq cuts values, so that one may even be without its end. Only words of
- * jq's own that are found in between are kept. */
+/* From the first "(" to the last ")" everything may be input, brackets included; jq cuts values, so that one may even
+ * be without its end. Only words of jq's own that are found in between are kept. */
 static void add_without_values(const char *text, size_t len, struct buf *out)
 {
     static const char *const between[] = {
-        ") and null (",   ") and boolean (", ") and number (", ") and string (", ") and array (", ") and object (",
-        ") with string (", ") with number (", ") with object (", ") with array (",
+        ") and null (",   ") and boolean (", ") and number (",  ") and string (",  ") and array (",
+        ") and object (", ") with string (", ") with number (", ") with object (", ") with array (",
     };
     const char *end = text + len;
     bool open = true;

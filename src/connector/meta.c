@@ -128,7 +128,8 @@ static const struct member meta_members[] = {
     {.name = NULL},
 };
 
-/* ---- does a value have the format? --------------------------------------------------------------------------------- */
+/* ---- does a value have the format? ---------------------------------------------------------------------------------
+ */
 
 struct check {
     const char *path; /* of the file */
@@ -136,7 +137,8 @@ struct check {
     struct errmsg *err;
 };
 
-static int check_members(const struct check *c, const char *place, const struct json *value, const struct member *members);
+static int check_members(const struct check *c, const char *place, const struct json *value,
+                         const struct member *members);
 
 static int wrong(const struct check *c, const char *place, const char *what)
 {
@@ -173,8 +175,8 @@ static int check_count(const struct check *c, const char *place, const struct js
 
     if (json_get_i64(owner, m->name, &n) && n >= m->min && n <= m->max)
         return ST_OK;
-    return err_set(c->err, ST_INVALID, "%s: %s must be a whole number from %lld to %lld", c->path, place, (long long)m->min,
-                   (long long)m->max);
+    return err_set(c->err, ST_INVALID, "%s: %s must be a whole number from %lld to %lld", c->path, place,
+                   (long long)m->min, (long long)m->max);
 }
 
 static int check_value(const struct check *c, const char *place, const struct json *owner, const struct member *m)
@@ -223,7 +225,8 @@ static int unknown_member(const struct check *c, const char *place, const char *
                    meant != NULL ? ", did you mean \"" : "", meant != NULL ? meant : "", meant != NULL ? "\"?" : "");
 }
 
-static int check_members(const struct check *c, const char *place, const struct json *value, const struct member *members)
+static int check_members(const struct check *c, const char *place, const struct json *value,
+                         const struct member *members)
 {
     char below[PLACE_MAX_BYTES];
     int st = ST_OK;
@@ -244,7 +247,8 @@ static int check_members(const struct check *c, const char *place, const struct 
     return st;
 }
 
-/* ---- {name} in texts ---------------------------------------------------------------------------------------------- */
+/* ---- {name} in texts ----------------------------------------------------------------------------------------------
+ */
 
 static bool is_name(const char *s, size_t len)
 {
@@ -319,13 +323,14 @@ static int fill_name(void *ctx, const char *name, struct errmsg *err)
         value = meta_setting(f->meta, f->connector, name);
     }
     if (value == NULL)
-        return err_set(err, ST_NOT_FOUND, "the %s \"%s\" of connector \"%s\" is missing", what, name, f->connector->name);
+        return err_set(err, ST_NOT_FOUND, "the %s \"%s\" of connector \"%s\" is missing", what, name,
+                       f->connector->name);
     buf_puts(f->out, value);
     return ST_OK;
 }
 
-int meta_fill(const struct json *meta, const struct connector_config *connector, const char *text, bool with_credentials,
-              struct buf *out, struct errmsg *err)
+int meta_fill(const struct json *meta, const struct connector_config *connector, const char *text,
+              bool with_credentials, struct buf *out, struct errmsg *err)
 {
     struct filling f = {.meta = meta, .connector = connector, .with_credentials = with_credentials, .out = out};
     struct template_sink sink = {.literal = fill_literal, .name = fill_name, .ctx = &f};
@@ -333,7 +338,8 @@ int meta_fill(const struct json *meta, const struct connector_config *connector,
     return walk_template(text, &sink, err);
 }
 
-/* ---- what tables cannot say ----------------------------------------------------------------------------------------- */
+/* ---- what tables cannot say -----------------------------------------------------------------------------------------
+ */
 
 struct declared {
     const struct json *meta;
@@ -383,8 +389,8 @@ static int check_names(const struct check *c, const char *place, const struct js
 {
     for (const struct json *e = json_first(entries); e != NULL; e = json_next(e)) {
         if (!is_name(json_key(e), strlen(json_key(e))))
-            return err_set(c->err, ST_INVALID, "%s: %s: the name \"%s\" must consist of small letters, digits and _", c->path,
-                           place, json_key(e));
+            return err_set(c->err, ST_INVALID, "%s: %s: the name \"%s\" must consist of small letters, digits and _",
+                           c->path, place, json_key(e));
         if (json_get(json_get(c->meta, "settings"), json_key(e)) != NULL &&
             json_get(json_get(c->meta, "credentials"), json_key(e)) != NULL)
             return err_set(c->err, ST_INVALID, "%s: %s: \"%s\" is a setting as well as a credential", c->path, place,
@@ -413,8 +419,9 @@ static int check_auth(const struct check *c)
         k++;
     if (k == ATS_COUNT(kinds)) {
         meant = suggest(kind, names, ATS_COUNT(names));
-        return err_set(c->err, ST_INVALID, "%s: meta.auth.kind must be none, header or basic, not \"%s\"%s%s%s", c->path, kind,
-                       meant != NULL ? "; did you mean \"" : "", meant != NULL ? meant : "", meant != NULL ? "\"?" : "");
+        return err_set(c->err, ST_INVALID, "%s: meta.auth.kind must be none, header or basic, not \"%s\"%s%s%s",
+                       c->path, kind, meant != NULL ? "; did you mean \"" : "", meant != NULL ? meant : "",
+                       meant != NULL ? "\"?" : "");
     }
     for (size_t i = 0; i < ATS_COUNT(kinds[k].needs) && kinds[k].needs[i] != NULL && st == ST_OK; i++) {
         snprintf(below, sizeof below, "meta.auth.%s", kinds[k].needs[i]);
@@ -435,7 +442,8 @@ bool meta_host_pattern_ok(const char *pattern)
     if (text_starts(pattern, "*."))
         pattern += 2;
     for (; *pattern != '\0'; pattern++) {
-        if (*pattern == '.' ? label == 0 : !islower((unsigned char)*pattern) && !isdigit((unsigned char)*pattern) && *pattern != '-')
+        if (*pattern == '.' ? label == 0
+                            : !islower((unsigned char)*pattern) && !isdigit((unsigned char)*pattern) && *pattern != '-')
             return false;
         label = *pattern == '.' ? 0 : label + 1;
     }
@@ -446,9 +454,10 @@ static int check_hosts(const struct check *c, const char *name)
 {
     for (const struct json *h = json_first(json_get(c->meta, name)); h != NULL; h = json_next(h)) {
         if (!meta_host_pattern_ok(json_str(h)))
-            return err_set(c->err, ST_INVALID,
-                           "%s: meta.%s: \"%s\" is not a host name in small letters such as api.example.com or *.example.com", c->path,
-                           name, json_str(h));
+            return err_set(
+                c->err, ST_INVALID,
+                "%s: meta.%s: \"%s\" is not a host name in small letters such as api.example.com or *.example.com",
+                c->path, name, json_str(h));
     }
     return ST_OK;
 }
@@ -464,9 +473,10 @@ static int check_units(const struct check *c)
         while (i < ATS_COUNT(units) && strcmp(units[i], unit) != 0)
             i++;
         if (i == ATS_COUNT(units))
-            return err_set(c->err, ST_INVALID,
-                           "%s: meta.retry_after: the unit \"%s\" is none of seconds, epoch, epoch_ms, http_date, iso8601", c->path,
-                           unit);
+            return err_set(
+                c->err, ST_INVALID,
+                "%s: meta.retry_after: the unit \"%s\" is none of seconds, epoch, epoch_ms, http_date, iso8601",
+                c->path, unit);
     }
     return ST_OK;
 }

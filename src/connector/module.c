@@ -136,7 +136,8 @@ static struct type_list types_in(const struct places *p)
 
         while (dir != NULL && (entry = readdir(dir)) != NULL) {
             size_t len = strlen(entry->d_name);
-            char *type = len > 3 && strcmp(entry->d_name + len - 3, ".jq") == 0 ? mem_strndup(entry->d_name, len - 3) : NULL;
+            char *type =
+                len > 3 && strcmp(entry->d_name + len - 3, ".jq") == 0 ? mem_strndup(entry->d_name, len - 3) : NULL;
 
             if (type == NULL || !is_type(type) || type_list_has(&l, type)) {
                 mem_free(type);
@@ -171,24 +172,28 @@ static int not_found(const struct places *p, const char *type, struct errmsg *er
     for (size_t i = 0; i < p->count; i++)
         buf_printf(&where, "%s%s", i > 0 ? ", " : "", p->dirs[i]);
     if (meant != NULL)
-        st = err_set(err, ST_NOT_FOUND, "there is no connector type \"%s\", did you mean \"%s\"? (looked for %s.jq in %s)", type, meant,
+        st = err_set(err, ST_NOT_FOUND,
+                     "there is no connector type \"%s\", did you mean \"%s\"? (looked for %s.jq in %s)", type, meant,
                      type, buf_text(&where));
     else
-        st = err_set(err, ST_NOT_FOUND, "there is no connector type \"%s\" (looked for %s.jq in %s)", type, type, buf_text(&where));
+        st = err_set(err, ST_NOT_FOUND, "there is no connector type \"%s\" (looked for %s.jq in %s)", type, type,
+                     buf_text(&where));
     buf_free(&where);
     type_list_clear(&l);
     return st;
 }
 
 /* Reads the first file of this type; *ret_path and *ret_source: mem_free. */
-static int find_source(const char *config_path, const char *type, char **ret_path, char **ret_source, struct errmsg *err)
+static int find_source(const char *config_path, const char *type, char **ret_path, char **ret_source,
+                       struct errmsg *err)
 {
     struct places p = {.count = 0};
     size_t len;
     int st = ST_NOT_FOUND;
 
     if (!is_type(type))
-        return err_set(err, ST_NOT_FOUND, "\"%.64s\" is no connector type: types have small letters, digits, \"-\" and \"_\"", type);
+        return err_set(err, ST_NOT_FOUND,
+                       "\"%.64s\" is no connector type: types have small letters, digits, \"-\" and \"_\"", type);
     p = places_of(config_path);
     for (size_t i = 0; i < p.count && st == ST_NOT_FOUND; i++) {
         char *path = mem_printf("%s/%s.jq", p.dirs[i], type);
@@ -211,7 +216,8 @@ static int find_source(const char *config_path, const char *type, char **ret_pat
     return st;
 }
 
-/* ---- loading -------------------------------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------------------------------
+ */
 
 static const struct {
     enum write_kind kind;
@@ -299,7 +305,8 @@ static int check_functions(const struct connector_module *m, struct errmsg *err)
     int st = jqvm_compile(m->type, m->program, &q, err);
 
     jqvm_free(q);
-    return st == ST_OK ? ST_OK : err_prefix(err, st, "%s: meta promises a function that the file does not have", m->path);
+    return st == ST_OK ? ST_OK
+                       : err_prefix(err, st, "%s: meta promises a function that the file does not have", m->path);
 }
 
 static char *join_hosts(const struct json *hosts)
@@ -420,14 +427,15 @@ struct connector_limits connector_limits_of(const struct connector_module *m, co
     };
 }
 
-/* ---- the modules of a configuration ------------------------------------------------------------------------------------ */
+/* ---- the modules of a configuration
+ * ------------------------------------------------------------------------------------ */
 
 struct connector_set {
     atomic_uint refs;
     struct set_item {
         char *name;
         struct connector_module *module;
-    } *items;
+    } * items;
     size_t count;
 };
 

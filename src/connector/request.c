@@ -11,7 +11,8 @@
 
 enum { HOST_MAX_BYTES = 253, PORT_HTTPS = 443, PORT_HTTP = 80, HEADER_MAX_BYTES = 16 * 1024 };
 
-/* ---- URLs ----------------------------------------------------------------------------------------------------------- */
+/* ---- URLs -----------------------------------------------------------------------------------------------------------
+ */
 
 struct url {
     bool https;
@@ -117,7 +118,8 @@ bool request_allows_private(const struct connector_config *connector)
            (connector->base_url != NULL && url_split(connector->base_url, &u) == NULL && is_private_host(u.host));
 }
 
-/* ---- target --------------------------------------------------------------------------------------------------------- */
+/* ---- target ---------------------------------------------------------------------------------------------------------
+ */
 
 struct target {
     const struct json *meta;
@@ -159,8 +161,10 @@ static int fill_headers(struct target *t, const struct connector_config *connect
         st = meta_fill(t->meta, connector, json_str(h), false, &value, err);
         if (st == ST_OK && (t->header_count == REQUEST_HEADERS_MAX || value.failed || !is_token(json_key(h)) ||
                             !is_header_value(buf_text(&value))))
-            st = err_set(err, ST_INVALID, "the header %s of connector \"%s\" cannot be sent: its value is too long or holds "
-                         "control characters", json_key(h), connector->name);
+            st = err_set(err, ST_INVALID,
+                         "the header %s of connector \"%s\" cannot be sent: its value is too long or holds "
+                         "control characters",
+                         json_key(h), connector->name);
         if (st == ST_OK) {
             t->header_names[t->header_count] = mem_strdup(json_key(h));
             t->header_values[t->header_count++] = mem_strdup(buf_text(&value));
@@ -178,7 +182,8 @@ static int fill_base(struct target *t, const struct connector_config *connector,
     int st = ST_OK;
 
     if (connector->base_url == NULL && template == NULL)
-        return err_set(err, ST_INVALID, "base_url is required: the address of the ATS's API, such as https://ats.example.com/api");
+        return err_set(err, ST_INVALID,
+                       "base_url is required: the address of the ATS's API, such as https://ats.example.com/api");
     buf_init(&base, REQUEST_URL_MAX_BYTES);
     if (connector->base_url != NULL)
         buf_puts(&base, connector->base_url);
@@ -197,14 +202,17 @@ static int fill_base(struct target *t, const struct connector_config *connector,
     else if (strchr(t->base, '?') != NULL)
         st = err_set(err, ST_INVALID, "base_url \"%s\" has a query, which belongs to single requests", t->base);
     else if (!t->url.https && !is_private_host(t->url.host) && !connector->allow_private_addresses)
-        st = err_set(err, ST_INVALID, "base_url \"%s\" must begin with https://: credentials would travel unencrypted (http:// is for "
-                     "loopback and private addresses)", t->base);
+        st = err_set(err, ST_INVALID,
+                     "base_url \"%s\" must begin with https://: credentials would travel unencrypted (http:// is for "
+                     "loopback and private addresses)",
+                     t->base);
 out:
     buf_free(&base);
     return st == ST_OK ? ST_OK : ST_INVALID;
 }
 
-int target_new(const struct json *meta, const struct connector_config *connector, struct target **ret, struct errmsg *err)
+int target_new(const struct json *meta, const struct connector_config *connector, struct target **ret,
+               struct errmsg *err)
 {
     struct target *t = mem_zalloc(sizeof *t);
     int st;
@@ -258,7 +266,8 @@ bool target_allows(const struct target *t, const char *url)
     return url_split(url, &u) == NULL && url_allowed(t, &u);
 }
 
-/* ---- a request -------------------------------------------------------------------------------------------------------- */
+/* ---- a request
+ * -------------------------------------------------------------------------------------------------------- */
 
 struct making {
     const struct target *target;
@@ -308,7 +317,8 @@ static bool is_scalar(const struct json *value)
 
 static int not_unicode(struct making *m, const char *where)
 {
-    return err_set(m->err, ST_DENIED, "%s holds a NUL or half a character, which no URL and no header can carry", where);
+    return err_set(m->err, ST_DENIED, "%s holds a NUL or half a character, which no URL and no header can carry",
+                   where);
 }
 
 static int add_segment(struct making *m, const struct json *segment, size_t index)
@@ -359,7 +369,8 @@ static int add_url(struct making *m, const struct json *url)
     if (fault != NULL)
         return err_set(m->err, ST_INVALID, "the request's url %s", fault);
     if (!url_allowed(m->target, &u))
-        return err_set(m->err, ST_INVALID, "the request's url leads to %s://%s:%lld, which is not a host of this connector",
+        return err_set(m->err, ST_INVALID,
+                       "the request's url leads to %s://%s:%lld, which is not a host of this connector",
                        u.https ? "https" : "http", u.host, (long long)u.port);
     m->has_query = strchr(text, '?') != NULL;
     buf_puts(&m->url, text);
@@ -367,14 +378,16 @@ static int add_url(struct making *m, const struct json *url)
 }
 
 /* name=value&…, of a query or a form. */
-static int add_pair(struct making *m, struct buf *out, bool *first, const char *name, const struct json *value, const char *where)
+static int add_pair(struct making *m, struct buf *out, bool *first, const char *name, const struct json *value,
+                    const char *where)
 {
     char *text;
 
     if (json_type(value) == JSON_NULL)
         return ST_OK;
     if (!is_scalar(value))
-        return err_set(m->err, ST_INVALID, "%s: \"%s\" must be a text, a number, a boolean, null or a list of them", where, name);
+        return err_set(m->err, ST_INVALID, "%s: \"%s\" must be a text, a number, a boolean, null or a list of them",
+                       where, name);
     text = scalar_text(value, true);
     if (text == NULL)
         return not_unicode(m, where);
@@ -477,10 +490,12 @@ static int add_own_headers(struct making *m, const struct json *headers)
             return err_set(m->err, ST_INVALID, "the header \"%s\" is not for a connector to set", json_key(h));
         value = scalar_text(h, false);
         if (value == NULL)
-            return json_str(h) != NULL ? not_unicode(m, "a header")
-                                       : err_set(m->err, ST_INVALID, "the header %s must be a text or a number", json_key(h));
+            return json_str(h) != NULL
+                       ? not_unicode(m, "a header")
+                       : err_set(m->err, ST_INVALID, "the header %s must be a text or a number", json_key(h));
         if (strlen(value) > HEADER_MAX_BYTES || !is_header_value(value))
-            st = err_set(m->err, ST_DENIED, "the value of the header %s holds control characters or is too long", json_key(h));
+            st = err_set(m->err, ST_DENIED, "the value of the header %s holds control characters or is too long",
+                         json_key(h));
         else
             st = add_header(m, json_key(h), value);
         mem_free(value);
@@ -539,7 +554,8 @@ static int check_spec(const struct json *spec, struct errmsg *err)
             continue;
         meant = suggest(json_key(s), names, ATS_COUNT(names));
         return err_set(err, ST_INVALID, "the request has an unknown member \"%s\"%s%s%s", json_key(s),
-                       meant != NULL ? ", did you mean \"" : "", meant != NULL ? meant : "", meant != NULL ? "\"?" : "");
+                       meant != NULL ? ", did you mean \"" : "", meant != NULL ? meant : "",
+                       meant != NULL ? "\"?" : "");
     }
     for (size_t i = 0; method != NULL && i < ATS_COUNT(methods); i++) {
         if (strcmp(methods[i], method) == 0)
@@ -590,7 +606,8 @@ int request_make(const struct target *t, const struct json *spec, const char *id
         st = add_header(&m, t->header_names[i], t->header_values[i]);
     if (st == ST_OK && idempotency_key != NULL && key_header != NULL)
         st = add_header(&m, key_header, idempotency_key);
-    if (st != ST_OK || (st = add_header(&m, "Accept", "application/json")) != ST_OK || (st = add_body(&m, spec)) != ST_OK)
+    if (st != ST_OK || (st = add_header(&m, "Accept", "application/json")) != ST_OK ||
+        (st = add_body(&m, spec)) != ST_OK)
         goto out;
     m.request.url = buf_take(&m.url);
     m.request.path = path_of(m.request.url);

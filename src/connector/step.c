@@ -25,7 +25,8 @@ enum {
     WAIT_MAX_MS = 24 * 3600 * 1000,
 };
 
-/* ---- running a function ------------------------------------------------------------------------------------------- */
+/* ---- running a function -------------------------------------------------------------------------------------------
+ */
 
 struct connector_vm {
     struct connector_module *module;
@@ -54,7 +55,8 @@ void connector_vm_free(struct connector_vm *vm)
     mem_free(vm);
 }
 
-int connector_vm_run(struct connector_vm *vm, const char *function, const struct json *input, struct json **ret, struct errmsg *err)
+int connector_vm_run(struct connector_vm *vm, const char *function, const struct json *input, struct json **ret,
+                     struct errmsg *err)
 {
     struct buf in, out, words;
     struct errmsg said = {""};
@@ -88,7 +90,8 @@ out:
     return st;
 }
 
-/* ---- authentication -------------------------------------------------------------------------------------------------- */
+/* ---- authentication
+ * -------------------------------------------------------------------------------------------------- */
 
 static bool is_header_value(const char *s)
 {
@@ -110,11 +113,12 @@ static void wipe(struct buf *b)
 /* A buf that never moves its bytes. */
 static void secret_init(struct buf *b)
 {
-    *b = (struct buf){.data = mem_zalloc(CREDENTIALS_MAX_BYTES + 1), .cap = CREDENTIALS_MAX_BYTES + 1, .max = CREDENTIALS_MAX_BYTES};
+    *b = (struct buf){
+        .data = mem_zalloc(CREDENTIALS_MAX_BYTES + 1), .cap = CREDENTIALS_MAX_BYTES + 1, .max = CREDENTIALS_MAX_BYTES};
 }
 
-static int auth_add(const struct connector_module *m, const struct connector_config *connector, const char *name, const char *template,
-                    struct auth_headers *h, struct errmsg *err)
+static int auth_add(const struct connector_module *m, const struct connector_config *connector, const char *name,
+                    const char *template, struct auth_headers *h, struct errmsg *err)
 {
     struct buf value;
     int st;
@@ -122,7 +126,8 @@ static int auth_add(const struct connector_module *m, const struct connector_con
     secret_init(&value);
     st = meta_fill(connector_module_meta(m), connector, template, true, &value, err);
     if (st == ST_OK && (value.failed || !is_header_value(buf_text(&value))))
-        st = err_set(err, ST_INVALID, "a credential of connector \"%s\" is too long or holds a line break, which no header can carry",
+        st = err_set(err, ST_INVALID,
+                     "a credential of connector \"%s\" is too long or holds a line break, which no header can carry",
                      connector->name);
     if (st == ST_OK) {
         h->values[h->count] = mem_strdup(buf_text(&value));
@@ -134,8 +139,8 @@ static int auth_add(const struct connector_module *m, const struct connector_con
 }
 
 /* RFC 7617. */
-static int auth_add_basic(const struct connector_module *m, const struct connector_config *connector, const struct json *auth,
-                          struct auth_headers *h, struct errmsg *err)
+static int auth_add_basic(const struct connector_module *m, const struct connector_config *connector,
+                          const struct json *auth, struct auth_headers *h, struct errmsg *err)
 {
     const struct json *meta = connector_module_meta(m);
     struct buf pair;
@@ -144,7 +149,8 @@ static int auth_add_basic(const struct connector_module *m, const struct connect
     secret_init(&pair);
     st = meta_fill(meta, connector, json_str(json_get(auth, "username")), true, &pair, err);
     if (st == ST_OK && strchr(buf_text(&pair), ':') != NULL)
-        st = err_set(err, ST_INVALID, "the user name of connector \"%s\" holds a colon, which basic authentication cannot carry",
+        st = err_set(err, ST_INVALID,
+                     "the user name of connector \"%s\" holds a colon, which basic authentication cannot carry",
                      connector->name);
     buf_putc(&pair, ':');
     if (st == ST_OK)
@@ -164,7 +170,8 @@ static int auth_add_basic(const struct connector_module *m, const struct connect
     return st == ST_OK ? ST_OK : ST_INVALID;
 }
 
-int auth_headers_make(const struct connector_module *m, const struct connector_config *connector, struct auth_headers *ret, struct errmsg *err)
+int auth_headers_make(const struct connector_module *m, const struct connector_config *connector,
+                      struct auth_headers *ret, struct errmsg *err)
 {
     const struct json *auth = json_get(connector_module_meta(m), "auth");
     const char *kind = json_str(json_get(auth, "kind"));
@@ -191,7 +198,8 @@ void auth_headers_clear(struct auth_headers *h)
     *h = (struct auth_headers){.count = 0};
 }
 
-/* ---- a call ------------------------------------------------------------------------------------------------------------ */
+/* ---- a call
+ * ------------------------------------------------------------------------------------------------------------ */
 
 enum call_state { CALL_ASKING, CALL_WAITING, CALL_DONE };
 
@@ -233,7 +241,8 @@ static void finish(struct call *c, enum outcome outcome, const char *error_class
 /* The module did something that no module may. */
 static void finish_broken(struct call *c, const char *function, const char *words)
 {
-    char *message = arena_printf(c->arena, "connector %s, function %s: %s", connector_module_type(c->vm->module), function, words);
+    char *message =
+        arena_printf(c->arena, "connector %s, function %s: %s", connector_module_type(c->vm->module), function, words);
 
     finish(c, OUTCOME_INVALID, "connector", message, OWN_MESSAGE_MAX_CHARS);
 }
@@ -353,8 +362,8 @@ static void hide(struct call *c)
         redaction_add_answers(&c->redaction, json_get(write_of(c), personal[i]));
 }
 
-struct call *call_new(struct connector_vm *vm, const struct connector_config *connector, const char *verb, const struct json *context,
-                      bool is_append, const char *idempotency_key)
+struct call *call_new(struct connector_vm *vm, const struct connector_config *connector, const char *verb,
+                      const struct json *context, bool is_append, const char *idempotency_key)
 {
     struct call *c = mem_zalloc(sizeof *c);
     struct errmsg err;
@@ -403,17 +412,26 @@ void call_free(struct call *c)
     mem_free(c);
 }
 
-/* ---- what the module decided ------------------------------------------------------------------------------------------ */
+/* ---- what the module decided
+ * ------------------------------------------------------------------------------------------ */
 
 /* The meaning of a class that a module fails with; also which classes there are. */
 static const struct {
     const char *error_class;
     enum outcome outcome;
 } classes[] = {
-    {"not_found", OUTCOME_NOT_FOUND},    {"invalid", OUTCOME_INVALID},       {"configuration", OUTCOME_CONFIG},
-    {"permission", OUTCOME_CONFIG},      {"credentials", OUTCOME_REAUTH},    {"unavailable", OUTCOME_RETRY},
-    {"rate_limited", OUTCOME_THROTTLED}, {"uncertain", OUTCOME_UNCERTAIN},   {"bad_answer", OUTCOME_RETRY},
-    {"stale", OUTCOME_STALE},            {"moved", OUTCOME_SKIP},            {"connector", OUTCOME_INVALID},
+    {"not_found", OUTCOME_NOT_FOUND},
+    {"invalid", OUTCOME_INVALID},
+    {"configuration", OUTCOME_CONFIG},
+    {"permission", OUTCOME_CONFIG},
+    {"credentials", OUTCOME_REAUTH},
+    {"unavailable", OUTCOME_RETRY},
+    {"rate_limited", OUTCOME_THROTTLED},
+    {"uncertain", OUTCOME_UNCERTAIN},
+    {"bad_answer", OUTCOME_RETRY},
+    {"stale", OUTCOME_STALE},
+    {"moved", OUTCOME_SKIP},
+    {"connector", OUTCOME_INVALID},
 };
 
 static const char *class_of(enum outcome outcome)
@@ -565,7 +583,8 @@ static void decide_request(struct call *c)
         .body_len = c->request.body_len,
         .is_write = is_write,
     };
-    if (json_str(json_get(c->wish, "cache")) != NULL && !text_to_duration_ms(json_str(json_get(c->wish, "cache")), &c->prepared.cache_ms))
+    if (json_str(json_get(c->wish, "cache")) != NULL &&
+        !text_to_duration_ms(json_str(json_get(c->wish, "cache")), &c->prepared.cache_ms))
         c->prepared.cache_ms = 0;
     c->state = CALL_WAITING;
 }
@@ -580,7 +599,7 @@ static void decide(struct call *c)
                      {"skip", decide_skip},
                      {"fail", decide_fail},
                      {"found", decide_found}};
-    static const char *const members[] = {"request", "lookup", "already", "skip",  "fail", "found",
+    static const char *const members[] = {"request", "lookup", "already", "skip",   "fail",  "found",
                                           "message", "class",  "expect",  "append", "write", "cache"};
     size_t chosen = 0, count = 0;
 
@@ -608,7 +627,8 @@ static void decide(struct call *c)
     if (count == 1)
         decisions[chosen].fn(c);
     else
-        finish_broken(c, c->verb, "its result must be an object with exactly one of request, already, skip, fail and found");
+        finish_broken(c, c->verb,
+                      "its result must be an object with exactly one of request, already, skip, fail and found");
 }
 
 enum call_next call_advance(struct call *c)
@@ -632,7 +652,8 @@ const struct prepared_request *call_request(const struct call *c)
     return c->state == CALL_WAITING ? &c->prepared : NULL;
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------------- */
+/* ---- answers
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static bool contains_ignoring_case(const char *text, const char *word)
 {
@@ -671,8 +692,8 @@ static bool is_page(const struct httpc_response *response)
 
     if (*text == '\0')
         return false;
-    return (type != NULL && contains_ignoring_case(type, "text/html")) || strncasecmp(text, "<!doctype html", 14) == 0 ||
-           strncasecmp(text, "<html", 5) == 0;
+    return (type != NULL && contains_ignoring_case(type, "text/html")) ||
+           strncasecmp(text, "<!doctype html", 14) == 0 || strncasecmp(text, "<html", 5) == 0;
 }
 
 /* Header values are bytes; what is not UTF-8 becomes "?". */
@@ -750,7 +771,8 @@ static bool wait_of_header(const char *value, const char *unit, int64_t now_us, 
     double n;
 
     if (strcmp(unit, "http_date") == 0 || strcmp(unit, "iso8601") == 0) {
-        if (strcmp(unit, "iso8601") == 0 ? !time_parse_iso8601(value, &then_us) : !time_parse_http_date(value, &then_us))
+        if (strcmp(unit, "iso8601") == 0 ? !time_parse_iso8601(value, &then_us)
+                                         : !time_parse_http_date(value, &then_us))
             return false;
         n = (double)(then_us - now_us) / 1000;
     } else {
@@ -765,7 +787,8 @@ static bool wait_of_header(const char *value, const char *unit, int64_t now_us, 
 }
 
 /* How long the ATS wants us to wait; -1: it did not say. */
-static int64_t wait_asked(const struct call *c, const struct httpc_response *response, enum outcome outcome, int64_t now_us)
+static int64_t wait_asked(const struct call *c, const struct httpc_response *response, enum outcome outcome,
+                          int64_t now_us)
 {
     const char *after = httpc_header_value(response, "retry-after");
     int64_t ms = -1;
@@ -906,7 +929,8 @@ static void judge_by_status(const struct call *c, const struct httpc_response *r
     j->error_class = meaning.error_class;
 }
 
-static void judge(struct call *c, const struct httpc_response *response, const struct json *answer, const struct json *opinion, int64_t now_us)
+static void judge(struct call *c, const struct httpc_response *response, const struct json *answer,
+                  const struct json *opinion, int64_t now_us)
 {
     struct judgement j = {.outcome = OUTCOME_OK, .error_class = "", .retry_after_ms = -1};
     bool good;
@@ -915,7 +939,8 @@ static void judge(struct call *c, const struct httpc_response *response, const s
     judge_by_status(c, response, &j);
     if (opinion != NULL)
         judge_by_opinion(opinion, &j);
-    if (j.retry_after_ms < 0 && (j.outcome == OUTCOME_THROTTLED || j.outcome == OUTCOME_RETRY || j.outcome == OUTCOME_UNCERTAIN))
+    if (j.retry_after_ms < 0 &&
+        (j.outcome == OUTCOME_THROTTLED || j.outcome == OUTCOME_RETRY || j.outcome == OUTCOME_UNCERTAIN))
         j.retry_after_ms = wait_asked(c, response, j.outcome, now_us);
     good = j.outcome == OUTCOME_OK || j.outcome == OUTCOME_ALREADY;
     if (good && c->lookup != NULL) {

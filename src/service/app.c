@@ -16,6 +16,7 @@
 #include "service/dispatcher.h"
 #include "service/janitor.h"
 #include "service/notify.h"
+#include "service/overseer.h"
 #include "service/receiver.h"
 #include "service/sdnotify.h"
 #include "service/settings.h"
@@ -30,6 +31,7 @@ struct app {
     struct receiver *receiver;
     _Atomic(struct dispatcher *) dispatcher; /* NULL until the database was seen, and when this daemon only receives */
     struct notify *notify;
+    struct overseer *overseer;
     struct admin *admin;
     struct janitor *janitor;
     bool told_up;
@@ -70,6 +72,14 @@ static int is_ready(void *ctx, struct errmsg *reason)
         break;
     }
     return ST_UNAVAILABLE;
+}
+
+/* What no database knows: webhooks that were refused are not in it. */
+static size_t own_problems(void *ctx, struct problem *ret, size_t room)
+{
+    const struct app *app = ctx;
+
+    return receiver_problems(app->receiver, ret, room);
 }
 
 /* ---- start */
@@ -118,13 +128,14 @@ static int start(struct app *app, struct errmsg *err)
     return janitor_start(app->janitor, err);
 }
 
-static int start_delivery(struct app *app, struct errmsg *err)
+static int start_work(struct app *app, struct errmsg *err)
 {
     struct dispatcher *d;
     int st;
 
-    if (!app->config->delivery.enabled) {
-        return ST_OK;
+    app->overseer = overseer_new(app->config, own_problems, app);
+    if ((st = overseer_start(app->overseer, err)) != ST_OK || !app->config->delivery.enabled) {
+        return st;
     }
     d = dispatcher_new(app->config, app->connectors);
     st = dispatcher_start(d, err);
@@ -173,7 +184,7 @@ static int look_at_database(struct app *app, struct errmsg *err)
         return ST_CONFLICT;
     }
     if (state == INGEST_READY) {
-        int st = start_delivery(app, err);
+        int st = start_work(app, err);
 
         if (st != ST_OK) {
             return st;
@@ -239,6 +250,9 @@ static bool adopt(struct app *app, struct config *config, struct connector_set *
     }
     if (d) {
         dispatcher_reload(d, config, connectors);
+    }
+    if (app->overseer) {
+        overseer_reload(app->overseer, config);
     }
     admin_reload(app->admin, config);
     log_setup(config->log_level, config->log_format);
@@ -326,6 +340,7 @@ static void stop(struct app *app)
         dispatcher_stop(d);
         dispatcher_join(d);
     }
+    overseer_free(app->overseer);
     janitor_free(app->janitor);
     admin_stop(app->admin);
     admin_join(app->admin);

@@ -16,6 +16,7 @@ enum {
     FAILURES_TOLD_MAX = 5, /* of one batch: a full disk must not fill the log's disk as well */
     NOTIFY_INTERVAL_MS = 250,
     RECONNECT_MIN_MS = 200,
+    QUICK_FAILURE_MS = 2000, /* a broken connection shows at once; what took longer is a server in trouble */
 };
 
 static const struct retry_policy reconnect_policy = {.base_ms = 200, .cap_ms = 1800};
@@ -200,12 +201,25 @@ static bool lost_connection(int st)
     return st == ST_UNAVAILABLE || st == ST_UNCERTAIN || st == ST_IO;
 }
 
-static int store_events(struct ingest *in, struct ingest_event *events, size_t count, struct errmsg *err)
+static int store_without_conflict(struct ingest *in, struct ingest_event *events, size_t count, struct errmsg *err)
 {
     int st = ST_CONFLICT;
 
     for (int i = 0; i < CONFLICT_TRIES && st == ST_CONFLICT; i++) {
         st = store_ingest(in->store, events, count, err);
+    }
+    return st;
+}
+
+/* A connection that broke while nobody looked (a restarted server, a failover) is made anew once; events that were stored by the lost
+ * statement are duplicates then, and acknowledged all the same. */
+static int store_events(struct ingest *in, struct ingest_event *events, size_t count, struct errmsg *err)
+{
+    int64_t began_ms = clock_mono_ms();
+    int st = store_without_conflict(in, events, count, err);
+
+    if (lost_connection(st) && clock_mono_ms() - began_ms < QUICK_FAILURE_MS && store_connect(in->store, NULL) == ST_OK) {
+        st = store_without_conflict(in, events, count, err);
     }
     return st;
 }

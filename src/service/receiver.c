@@ -13,6 +13,7 @@
 #include "domain/signature.h"
 #include "lib/httpd.h"
 #include "service/incoming.h"
+#include "service/refusals.h"
 
 enum { GRACE_MS = 500, GRACE_STEP_MS = 5 };
 
@@ -35,6 +36,7 @@ struct receiver {
     pthread_mutex_t mutex; /* guards rules, the pointer */
     struct rules *rules;
     bool tls;
+    struct refusals *refusals;
     struct metric *received;
     struct metric *connections;
     struct metric *queued;
@@ -239,11 +241,13 @@ static void handle_body(struct receiver *r, struct httpd_request *req, const str
 
     if (signature_verify(rules->verifiers[source - rules->config->sources], header_of, req, body, len, clock_wall_us(), &err) != ST_OK) {
         count(r, source->name, unparsed, "unauthorized");
+        refusals_count(r->refusals, source->name, true, clock_mono_ms());
         log_warn("signature rejected", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s, "reason", err.text,
                  NULL);
         httpd_problem(req, 401, "Unauthorized", NULL); /* a reason would only help who forges */
         return;
     }
+    refusals_count(r->refusals, source->name, false, clock_mono_ms());
     arena = arena_new();
     if (event_parse(body, len, arena, &e, &err) != ST_OK) {
         count(r, source->name, unparsed, "invalid");
@@ -307,6 +311,7 @@ int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx
     int st;
 
     (void)pthread_mutex_init(&r->mutex, NULL);
+    r->refusals = refusals_new();
     r->wake_dispatcher = wake_dispatcher;
     r->wake_ctx = ctx;
     r->tls = c->receiver.tls_certificate_pem != NULL;
@@ -373,6 +378,11 @@ enum ingest_state receiver_database(struct receiver *r, struct errmsg *ret_reaso
     return ingest_state(r->ingest, ret_reason);
 }
 
+size_t receiver_problems(struct receiver *r, struct problem *ret, size_t room)
+{
+    return refusals_problems(r->refusals, clock_mono_ms(), ret, room);
+}
+
 void receiver_refresh_gauges(struct receiver *r)
 {
     metric_set(r->connections, (double)httpd_connections(r->httpd), NULL, NULL, NULL, NULL);
@@ -407,6 +417,7 @@ void receiver_free(struct receiver *r)
     httpd_free(r->httpd);
     ingest_free(r->ingest);
     rules_unref(r->rules);
+    refusals_free(r->refusals);
     (void)pthread_mutex_destroy(&r->mutex);
     mem_free(r);
 }

@@ -112,7 +112,7 @@ create_cluster() { # HOME
         echo "unix_socket_directories = '$sockets'"
         echo "max_connections = 100"
         echo "log_line_prefix = '%m [%p] %a '"
-        [ -z "${PG_FAST:-}" ] || printf '%s = off\n' fsync synchronous_commit full_page_writes
+        [ -z "${PG_FAST:-}" ] || printf '%s = off\n' fsync full_page_writes
     } | as_server tee -a "$home/data/postgresql.conf" >/dev/null
 }
 
