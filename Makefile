@@ -72,7 +72,7 @@ ALL_LDFLAGS = $(FLAVOUR_FLAGS) -pthread $(FLAVOUR_LD) $(LDFLAGS)
 COMMON_SRCS := \
 	$(addprefix src/base/,status.c mem.c buf.c clock.c text.c suggest.c log.c metrics.c) \
 	$(addprefix src/lib/,json.c crypto.c yaml.c jqvm.c db.c httpd.c httpc.c) \
-	$(addprefix src/domain/,event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c issue.c) \
+	$(addprefix src/domain/,event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c issue.c) \
 	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c) \
 	$(addprefix src/connector/,meta.c fit.c module.c message.c request.c step.c) \
 	$(addprefix src/store/,store.c schema.c ingest.c queue.c load.c record.c operate.c issues.c)
@@ -84,10 +84,12 @@ UNIT_TESTS := \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c) \
 	$(addprefix tests/unit/domain/,signature_test.c mapping_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c) \
-	$(addprefix tests/unit/connector/,message_test.c meta_test.c request_test.c module_test.c step_test.c rest_test.c)
+	$(addprefix tests/unit/connector/,message_test.c meta_test.c request_test.c module_test.c step_test.c rest_test.c) \
+	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c) \
+	tests/unit/ctl/sample_test.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
-HARNESS_SRCS := tests/lib/harness.c
-DB_TESTS :=
+HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c
+DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c operate_test.c issues_test.c plans_test.c)
 E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c)
 
 COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o
@@ -117,8 +119,13 @@ $(BUILD)/sandbox-ats: $(SANDBOX_OBJS) $(BUILD)/libatsync.a
 
 # one program per unit test; TEST_LDFLAGS is where a test puts a --wrap of its own
 $(UNIT_PROGRAMS): %: %.o $(BUILD)/libatsync.a
-	$(CC) $(ALL_LDFLAGS) $(TEST_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	$(CC) $(ALL_LDFLAGS) $(TEST_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
 $(BUILD)/tests/unit/base/log_test: private TEST_LDFLAGS := -Wl,--wrap=clock_mono_ms
+# the library holds what both programs share; a test of something else names its objects
+$(BUILD)/tests/unit/service/incoming_test: $(BUILD)/src/service/incoming.o
+$(BUILD)/tests/unit/service/sdnotify_test: $(BUILD)/src/service/sdnotify.o
+$(BUILD)/tests/unit/service/ingest_test: $(BUILD)/src/service/ingest.o $(BUILD)/src/service/thread.o
+$(BUILD)/tests/unit/ctl/sample_test: $(BUILD)/src/ctl/sample.o $(GEN)/samples.o
 
 .PHONY: check-unit unit-programs
 unit-programs: $(UNIT_PROGRAMS)

@@ -140,6 +140,8 @@ const struct connector_config *config_connector(const struct config *c, const ch
 /* A short digest of what a connector needs to be let in (type, base_url, credentials, settings, TLS): tells whether that changed. */
 enum { CONFIG_FINGERPRINT_BYTES = 17 };
 void config_connector_fingerprint(const struct connector_config *c, char ret[CONFIG_FINGERPRINT_BYTES]);
+/* The same over all that decides what is written at the connector: that, and the mapping of its workflows. */
+void config_mapping_fingerprint(const struct config *config, const struct connector_config *c, char ret[CONFIG_FINGERPRINT_BYTES]);
 const char *config_value(const struct named_value *values, size_t count, const char *name); /* or NULL */
 
 /* Compares for a reload: appends one "path: old -> new" line a change (secrets as "changed") to out, and returns false,

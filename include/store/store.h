@@ -74,8 +74,8 @@ struct claim_batch {
     int64_t now_us; /* the database's clock */
     struct arena *arena;
 };
-/* Leases up to limit due candidates of one connector ('' for those without one), the longest due first. */
-int store_claim(struct store *s, const char *connector, const char *owner, int64_t lease_ms, size_t limit, struct claim_batch *ret,
+/* Leases up to limit due candidates of one connector ('' for those without one), the longest due first: those that failed before (retries), or the others. */
+int store_claim(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms, size_t limit, struct claim_batch *ret,
                 struct errmsg *err) ATS_MUSTCHECK;
 void claim_batch_clear(struct claim_batch *b);
 /*
@@ -168,7 +168,8 @@ struct record {
 int store_record(struct store *s, struct record *records, size_t count, struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- connectors */
-int store_connector_register(struct store *s, const struct config *c, struct errmsg *err) ATS_MUSTCHECK;
+/* Makes sure that every configured connector has a row; what failed because of a configuration that is another one now is tried again (*ret_revived writes). */
+int store_connector_register(struct store *s, const struct config *c, int64_t *ret_revived, struct errmsg *err) ATS_MUSTCHECK;
 int store_connector_throttle(struct store *s, const char *connector, int64_t ms, const char *reason, struct errmsg *err) ATS_MUSTCHECK;
 int store_connector_pause(struct store *s, const char *connector, const char *reason, const char *config_hash, struct errmsg *err) ATS_MUSTCHECK;
 struct connector_status_row {
@@ -177,6 +178,18 @@ struct connector_status_row {
     bool paused_by_operator;
 };
 int store_connector_states(struct store *s, struct arena *arena, struct connector_status_row **ret, size_t *ret_count, struct errmsg *err) ATS_MUSTCHECK;
-int store_connector_ok(struct store *s, const char *connector, struct errmsg *err) ATS_MUSTCHECK; /* ends an automatic pause or throttle */
+/* Adds to the counts of the breaker's window; *ret_* are those of all daemons. ST_NOT_FOUND: no such connector. */
+struct breaker_counts {
+    int64_t calls, failures, opens;
+    bool is_open;
+};
+int store_connector_outcomes(struct store *s, const char *connector, int64_t calls, int64_t failures, struct breaker_counts *ret, struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_open(struct store *s, const char *connector, int64_t ms, const char *reason, struct errmsg *err) ATS_MUSTCHECK;
+/* The right to try one candidate of an open connector: *ret is true for one daemon only. */
+int store_connector_probe(struct store *s, const char *connector, bool *ret, struct errmsg *err) ATS_MUSTCHECK;
+/* *ret_others: how many other daemons deliver at this moment. */
+int store_daemon_beat(struct store *s, const char *owner, int64_t *ret_others, struct errmsg *err) ATS_MUSTCHECK;
+int store_daemon_leave(struct store *s, const char *owner, struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_ok(struct store *s, const char *connector, struct errmsg *err) ATS_MUSTCHECK; /* ends an automatic pause, wait, or open breaker */
 
 #endif

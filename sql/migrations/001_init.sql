@@ -51,7 +51,9 @@ create table atsync.candidate (
     error_class text,
     primary key (source, connector, ref)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
-create index candidate_due on atsync.candidate (connector, due_at) where due_at is not null;
+-- First attempts and retries are claimed apart, so that neither crowd can starve the other; a row is in one of the two.
+create index candidate_due on atsync.candidate (connector, due_at) where due_at is not null and attempts = 0;
+create index candidate_retry on atsync.candidate (connector, due_at) where due_at is not null and attempts > 0;
 create index candidate_external on atsync.candidate (external_id);
 
 -- Who is who: another name of a candidate (p:<profile id>, r:<run id>, c:<contact>) and the reference that it stands for.
@@ -211,7 +213,21 @@ create table atsync.connector_state (
     since timestamptz not null default now(),
     until timestamptz,
     paused_by_operator boolean not null default false,
-    config_hash text
+    config_hash text,
+    mapping_hash text,
+    opens integer not null default 0,
+    window_at timestamptz not null default now(),
+    calls bigint not null default 0,
+    failures bigint not null default 0
+) with (fillfactor = 50);
+
+-- Daemons that are alive, so that they can share a connector's rate.
+create table atsync.daemon (
+    owner text primary key,
+    delivers boolean not null,
+    version text not null,
+    started_at timestamptz not null default now(),
+    seen_at timestamptz not null default now()
 );
 
 create table atsync.issue (

@@ -51,7 +51,7 @@ returns text language sql immutable as $$
         when leased then 'in_progress'
         when waiting and connector_state = 'paused' then 'paused'
         when waiting and throttled then 'throttled'
-        when waiting and tried then 'retrying'
+        when waiting and (tried or connector_state = 'open') then 'retrying'
         when waiting then 'pending'
         when dead then 'dead'
         when has_writes then 'synced'
@@ -66,7 +66,7 @@ select r.source, coalesce(r.external_id, c.external_id) as candidate_external_id
                          w.tried > 0 or c.attempts > 0, w.dead > 0, w.writes > 0, s.state, coalesce(s.state = 'throttled' and s.until > now(), false))
            as sync_state,
        coalesce(w.pending, 0) as pending_writes, coalesce(w.dead, 0) as dead_writes, r.last_event_at, c.last_synced_at, c.blocked_since,
-       case when w.pending > 0 then coalesce(w.next_attempt_at, c.due_at) end as next_attempt_at,
+       case when w.pending > 0 then greatest(coalesce(w.next_attempt_at, c.due_at), s.until) end as next_attempt_at,
        coalesce(w.error, c.last_error) as last_error, r.ref
 from atsync.run r
 left join atsync.candidate c on c.source = r.source and c.connector = r.connector and c.ref = r.ref
@@ -184,6 +184,7 @@ comment on table atsync.ats_call is 'HTTP calls made.';
 comment on table atsync.workflow_version is 'Read the view workflow_versions.';
 comment on table atsync.contact_resolution is 'Read the view contact_resolutions.';
 comment on table atsync.connector_state is 'What all daemons share about a connector.';
+comment on table atsync.daemon is 'Daemons that are alive, so that they can share the rate of a connector.';
 comment on table atsync.issue is 'Read the view issues.';
 comment on table atsync.schema_version is 'Migrations applied.';
 

@@ -421,28 +421,94 @@ static void mix(struct buf *b, const char *text)
     buf_putc(b, '\0');
 }
 
-void config_connector_fingerprint(const struct connector_config *c, char ret[CONFIG_FINGERPRINT_BYTES])
+static void mix_connector(struct buf *b, const struct connector_config *c)
+{
+    mix(b, c->type);
+    mix(b, c->base_url);
+    mix(b, c->ca_file);
+    mix(b, c->client_certificate_file);
+    mix(b, c->client_key_file);
+    mix(b, c->proxy);
+    for (size_t i = 0; i < c->credential_count; i++) {
+        mix(b, c->credentials[i].name);
+        mix(b, c->credentials[i].value);
+    }
+    for (size_t i = 0; i < c->setting_count; i++) {
+        mix(b, c->settings[i].name);
+        mix(b, c->settings[i].value);
+    }
+}
+
+static void mix_rule(struct buf *b, const struct rule *r)
+{
+    mix(b, r->condition_text);
+    mix(b, r->stage);
+    for (size_t i = 0; i < r->only_from_count; i++) {
+        mix(b, r->only_from[i]);
+    }
+    mix(b, r->reject);
+    for (size_t i = 0; i < r->field_count; i++) {
+        mix(b, r->fields[i].field);
+        mix(b, r->fields[i].value_json);
+    }
+    for (size_t i = 0; i < r->tag_count; i++) {
+        mix(b, r->tags[i]);
+    }
+    mix(b, r->note);
+    mix(b, r->assessment != NULL ? r->assessment->score_from : NULL);
+}
+
+static void mix_field(struct buf *b, const struct field_map *f)
+{
+    mix(b, f->key_text);
+    mix(b, f->field);
+    mix(b, answer_member_name(f->member));
+    buf_printf(b, "%d %d", (int)f->type, (int)f->clear);
+    for (size_t i = 0; i < f->option_count; i++) {
+        mix(b, f->options[i].from);
+        mix(b, f->options[i].to_json);
+    }
+}
+
+static void mix_workflow(struct buf *b, const struct workflow_map *w)
+{
+    mix(b, w->external_id);
+    mix(b, w->job);
+    buf_printf(b, "%d", (int)w->live);
+    for (size_t i = 0; i < w->rule_count; i++)
+        mix_rule(b, &w->rules[i]);
+    for (size_t i = 0; i < w->field_count; i++)
+        mix_field(b, &w->fields[i]);
+}
+
+static void finish_fingerprint(struct buf *b, char ret[CONFIG_FINGERPRINT_BYTES])
 {
     uint8_t digest[CRYPTO_SHA256_BYTES];
+
+    crypto_sha256(b->data, b->len, digest);
+    crypto_hex(digest, (CONFIG_FINGERPRINT_BYTES - 1) / 2, ret);
+    mem_wipe(b->data, b->len);
+    buf_free(b);
+}
+
+void config_connector_fingerprint(const struct connector_config *c, char ret[CONFIG_FINGERPRINT_BYTES])
+{
     struct buf b;
 
     buf_init(&b, SIZE_MAX / 4);
-    mix(&b, c->type);
-    mix(&b, c->base_url);
-    mix(&b, c->ca_file);
-    mix(&b, c->client_certificate_file);
-    mix(&b, c->client_key_file);
-    mix(&b, c->proxy);
-    for (size_t i = 0; i < c->credential_count; i++) {
-        mix(&b, c->credentials[i].name);
-        mix(&b, c->credentials[i].value);
+    mix_connector(&b, c);
+    finish_fingerprint(&b, ret);
+}
+
+void config_mapping_fingerprint(const struct config *config, const struct connector_config *c, char ret[CONFIG_FINGERPRINT_BYTES])
+{
+    struct buf b;
+
+    buf_init(&b, SIZE_MAX / 4);
+    mix_connector(&b, c);
+    for (size_t i = 0; i < config->mapping.count; i++) {
+        if (strcmp(config->mapping.workflows[i].connector, c->name) == 0)
+            mix_workflow(&b, &config->mapping.workflows[i]);
     }
-    for (size_t i = 0; i < c->setting_count; i++) {
-        mix(&b, c->settings[i].name);
-        mix(&b, c->settings[i].value);
-    }
-    crypto_sha256(b.data, b.len, digest);
-    crypto_hex(digest, (CONFIG_FINGERPRINT_BYTES - 1) / 2, ret);
-    mem_wipe(b.data, b.len);
-    buf_free(&b);
+    finish_fingerprint(&b, ret);
 }

@@ -603,18 +603,53 @@ static bool says_nothing(const struct json *raw)
     return json_type(raw) == JSON_NULL || (json_str(raw) && json_str(raw)[0] == '\0');
 }
 
+struct told { /* what the answers of a run say about one field */
+    const struct run_answer *answer;
+    struct json *value; /* NULL with an answer: to be erased */
+};
+
+/*
+ * The last answer that says something decides: one that is null, or has no place in the options or the type, does not take back
+ * what was answered in an earlier node, as that may have been written already. To be cleared, null says something.
+ */
+static struct told told_of(const struct run *r, const struct field_map *f, bool clear)
+{
+    struct told t = {0};
+
+    for (size_t i = 0; i < r->answer_count; i++) {
+        const struct run_answer *a = &r->answers[i];
+        const struct json *raw = json_get(a->json, answer_member_name(f->member));
+        struct json *value;
+
+        if (strcmp(a->slug, f->slug) != 0 || (f->node_id && strcmp(a->node_id, f->node_id) != 0) ||
+            (t.answer && a->answered_us < t.answer->answered_us)) {
+            continue;
+        }
+        value = says_nothing(raw) ? NULL : typed(f, raw);
+        if (value || (clear && says_nothing(raw))) {
+            json_free(t.value);
+            t = (struct told){.answer = a, .value = value};
+        }
+    }
+    return t;
+}
+
+static bool was_asked(const struct run *r, const struct field_map *f)
+{
+    return run_find_answer(r, f->node_id, f->slug) != NULL;
+}
+
 static void plan_answers(struct planner *p, const struct stamp *terminal)
 {
     for (size_t i = 0; i < p->workflow->field_count; i++) {
         const struct field_map *f = &p->workflow->fields[i];
-        const struct run_answer *a = run_find_answer(p->run, f->node_id, f->slug);
-        const struct json *raw = a ? json_get(a->json, answer_member_name(f->member)) : NULL;
-        struct json *value = says_nothing(raw) ? NULL : typed(f, raw);
+        bool clear = f->clear && terminal;
+        struct told t = told_of(p->run, f, clear);
         /* an answer that is not there may stand in the part of a truncated run that has not come yet */
-        bool erase = f->clear && terminal && says_nothing(raw) && (a || p->run->complete);
+        bool absent = !was_asked(p->run, f) && p->run->complete;
 
-        if (!value && !erase) {
-            continue; /* absent does not erase; an answer that has no place in the options or type writes nothing */
+        if (!t.value && !(clear && (t.answer || absent))) {
+            continue;
         }
         struct desired wish = {
             .key = arena_printf(p->arena, "field/%s", f->field),
@@ -622,9 +657,9 @@ static void plan_answers(struct planner *p, const struct stamp *terminal)
             .target = f->field,
             .reason = arena_printf(p->arena, "fields: %s", f->key_text),
             .line = f->line,
-            .stamp = terminal ? *terminal : answer_stamp(p->run, a),
+            .stamp = terminal ? *terminal : answer_stamp(p->run, t.answer),
         };
-        want(p, wish, value ? value : json_null());
+        want(p, wish, t.value ? t.value : json_null());
     }
 }
 

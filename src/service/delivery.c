@@ -18,7 +18,7 @@
 #include "lib/crypto.h"
 #include "lib/httpc.h"
 
-enum { RESPONSE_MAX_BYTES = 4 * 1024 * 1024, DEFAULT_TIMEOUT_MS = 30000, DEFAULT_CONCURRENCY = 16, WAIT_MS = 1000 };
+enum { RESPONSE_MAX_BYTES = 4 * 1024 * 1024, WAIT_MS = 1000 };
 
 struct task {
     struct delivery *delivery;
@@ -40,6 +40,11 @@ struct lane {
     struct auth_headers auth;
     char *broken; /* why nothing can be sent: the message; NULL: all is well */
     int64_t timeout_ms;
+    bool http1_only;
+    const char *redirect_hosts; /* NULL: none */
+    int64_t rate_count, rate_per_ms; /* of all daemons together; 0: no limit */
+    unsigned concurrency_all;
+    unsigned daemons; /* among whom that is divided */
     unsigned concurrency;
     unsigned in_flight; /* tasks begun and not ended */
     unsigned on_wire;   /* requests under way: at most concurrency */
@@ -58,12 +63,14 @@ struct delivery {
     struct httpc *http;
     struct lane *lanes;
     unsigned tasks;
+    unsigned daemons; /* that share the connectors' rates */
     unsigned connections_max;
     /* shared with other threads */
     pthread_mutex_t lock;
     struct job *submitted;
     struct job *submitted_last;
     bool stopping;
+    unsigned daemons_now;
     struct metric *requests;
     struct metric *seconds;
 };
@@ -85,30 +92,42 @@ static void lane_clear(struct lane *l)
     l->broken = NULL;
 }
 
-static int64_t meta_number(const struct json *meta, const char *object, const char *name, int64_t fallback)
+/*
+ * A bucket that never lets more than the rate through in any of its periods, bursts included: the burst is a fifth of it, and is taken off what
+ * flows in. Divided among the daemons that deliver.
+ */
+static void set_pace(struct lane *l, unsigned daemons)
 {
-    int64_t n;
+    double count = (double)l->rate_count / daemons;
+    double burst = count / 5 > 1 ? count / 5 : 1;
 
-    return json_get_i64(object ? json_get(meta, object) : meta, name, &n) ? n : fallback;
+    l->concurrency = l->concurrency_all / daemons > 0 ? l->concurrency_all / daemons : 1;
+    l->tokens_max = burst;
+    l->tokens = l->tokens < burst ? l->tokens : burst;
+    l->tokens_per_ms = (count > burst ? count - burst : count) / (double)l->rate_per_ms;
+    if (l->rate_count == 0) {
+        l->tokens_per_ms = 0;
+    }
+    l->daemons = daemons;
 }
 
-static void lane_fill(struct lane *l, const struct job *job)
+static void lane_fill(struct lane *l, const struct job *job, unsigned daemons)
 {
-    const struct json *meta = connector_module_meta(job->module);
-    int64_t concurrency = job->connector->concurrency ? job->connector->concurrency : meta_number(meta, NULL, "concurrency", DEFAULT_CONCURRENCY);
-    int64_t rate_count = job->connector->rate_count ? job->connector->rate_count : meta_number(meta, "rate", "count", 0);
-    int64_t rate_ms = job->connector->rate_count ? job->connector->rate_per_ms : meta_number(meta, "rate", "per_ms", 1000);
+    struct connector_limits limits = connector_limits_of(job->module, job->connector);
     struct errmsg err;
 
     l->config = config_ref(job->config);
     l->connector = job->connector;
     l->module = connector_module_ref(job->module);
-    l->timeout_ms = job->connector->timeout_ms ? job->connector->timeout_ms : meta_number(meta, NULL, "timeout_ms", DEFAULT_TIMEOUT_MS);
-    l->concurrency = (unsigned)concurrency;
-    l->tokens_max = (double)rate_count;
-    l->tokens = l->tokens_max;
-    l->tokens_per_ms = rate_count ? (double)rate_count / (double)rate_ms : 0;
+    l->timeout_ms = limits.timeout_ms;
+    l->http1_only = limits.http1_only;
+    l->redirect_hosts = limits.redirect_hosts;
+    l->concurrency_all = (unsigned)limits.concurrency;
+    l->rate_count = limits.rate_count;
+    l->rate_per_ms = limits.rate_per_ms > 0 ? limits.rate_per_ms : 1000;
+    l->tokens = (double)limits.rate_count;
     l->tokens_at_ms = clock_mono_ms();
+    set_pace(l, daemons);
     if (connector_vm_new(l->module, &l->vm, &err) != ST_OK || auth_headers_make(l->module, l->connector, &l->auth, &err) != ST_OK) {
         l->broken = mem_strdup(err.text);
     }
@@ -130,7 +149,7 @@ static struct lane *lane_of(struct delivery *d, const struct job *job)
     }
     if (l->config != job->config) {
         lane_clear(l);
-        lane_fill(l, job);
+        lane_fill(l, job, d->daemons);
     }
     return l;
 }
@@ -143,6 +162,11 @@ static void refill(struct lane *l, int64_t now_ms)
 }
 
 /* ---- results ------------------------------------------------------------------------------------------------------ */
+
+int64_t job_now_us(const struct job *job)
+{
+    return job->claimed_now_us + clock_mono_us() - job->claimed_mono_us;
+}
 
 static bool is_stopping(struct delivery *d)
 {
@@ -183,7 +207,7 @@ static void settle(struct task *t, const struct call_result *r)
             .can_look = connector_module_can_find_marker(job->module),
             .attempts = item->attempts + 1,
             .first_tried_us = item->first_tried_us,
-            .now_us = clock_wall_us(),
+            .now_us = job_now_us(job),
             .retry_after_ms = r->retry_after_ms,
         };
 
@@ -440,7 +464,6 @@ static void send_request(struct task *t)
     struct lane *l = t->lane;
     struct httpc_header headers[64];
     size_t n = 0;
-    bool http1 = json_get_bool(connector_module_meta(l->module), "http1_only");
 
     for (size_t i = 0; i < q->header_count && n < ATS_COUNT(headers); i++) {
         headers[n++] = q->headers[i];
@@ -457,7 +480,8 @@ static void send_request(struct task *t)
         .body_len = q->body_len,
         .timeout_ms = (int)l->timeout_ms,
         .response_max_bytes = RESPONSE_MAX_BYTES,
-        .http1_only = http1,
+        .http1_only = l->http1_only,
+        .redirect_hosts = l->redirect_hosts,
         .ca_file = l->connector->ca_file,
         .client_cert_file = l->connector->client_certificate_file,
         .client_key_file = l->connector->client_key_file,
@@ -590,6 +614,19 @@ static int serve_waiting(struct delivery *d, bool stopping)
     return wait_ms;
 }
 
+static void adopt_share(struct delivery *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->daemons = d->daemons_now;
+    pthread_mutex_unlock(&d->lock);
+    for (struct lane *l = d->lanes; l; l = l->next) {
+        if (l->daemons != d->daemons) {
+            refill(l, clock_mono_ms());
+            set_pace(l, d->daemons);
+        }
+    }
+}
+
 static void *delivery_thread(void *arg)
 {
     struct delivery *d = arg;
@@ -597,6 +634,8 @@ static void *delivery_thread(void *arg)
     for (;;) {
         bool stopping = is_stopping(d);
         struct job *jobs = take_submitted(d);
+
+        adopt_share(d);
 
         while (jobs) {
             struct job *next = jobs->next;
@@ -622,6 +661,8 @@ struct delivery *delivery_new(void (*done)(void *ctx, struct job *job), void *ct
     d->done = done;
     d->ctx = ctx;
     d->connections_max = connections_max;
+    d->daemons = 1;
+    d->daemons_now = 1;
     pthread_mutex_init(&d->lock, NULL);
     d->http = httpc_new(connections_max, "atsyncd/" ATSYNC_VERSION);
     d->requests = metric_counter("atsyncd_ats_requests_total", "Requests sent to an ATS, by HTTP status code and what it meant.",
@@ -657,6 +698,13 @@ void delivery_submit(struct delivery *d, struct job *job)
 void delivery_wake(struct delivery *d)
 {
     httpc_wake(d->http);
+}
+
+void delivery_share(struct delivery *d, unsigned daemons)
+{
+    pthread_mutex_lock(&d->lock);
+    d->daemons_now = daemons;
+    pthread_mutex_unlock(&d->lock);
 }
 
 void delivery_stop(struct delivery *d)

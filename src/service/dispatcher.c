@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "domain/breaker.h"
 #include "domain/ledger.h"
 #include "domain/plan.h"
 #include "domain/run.h"
@@ -24,6 +25,9 @@
 enum {
     CLAIM_MAX = 128,         /* candidates of one claim: more makes the first of them wait for the last */
     STATES_EVERY_MS = 1000,  /* how old what we know of paused connectors may be */
+    BEAT_EVERY_MS = 2000,
+    RETRIES_EVERY_MS = 50,   /* how often retries are looked for while there are none */
+    LANE_MIN = 16,           /* candidates in work that every connector may have */
     NAMES_EVERY_MS = 60000,
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
@@ -42,6 +46,26 @@ struct name_table { /* workflow ids that events told an external id of */
     struct arena *arena;
     struct workflow_name_row *rows;
     size_t count;
+};
+
+/* A connector in use: its share of the slots, and what its breaker needs. */
+struct lane {
+    char *name;
+    size_t in_work;
+    size_t in_work_max;
+    int64_t calls, failures;  /* not told to the database yet */
+    bool was_closed;          /* as seen last: the slow start begins when it closes */
+    int64_t closed_at_ms;
+    int64_t retries_at_ms;    /* when retries are looked for next */
+    struct hold *holds;
+    struct lane *next;
+};
+
+/* A wish that cannot come true before the configuration changes: the first candidate showed it, the others need not try. */
+struct hold {
+    char *what;
+    char *error;
+    struct hold *next;
 };
 
 /* What the plan phase made of one candidate. */
@@ -80,6 +104,8 @@ struct dispatcher {
     size_t state_count;
     int64_t states_at_ms;
     int64_t renewed_at_ms;
+    struct lane *lanes;
+    int64_t beat_at_ms;
     size_t in_work; /* jobs with delivery, or ended and not yet recorded */
     int64_t next_due_at_ms; /* when the earliest of those that we gave back with a time is due; INT64_MAX: none known */
     bool database_away;
@@ -153,21 +179,105 @@ static const struct connector_status_row *state_of(const struct dispatcher *d, c
     return NULL;
 }
 
-/* May candidates of this connector be claimed now? */
-static bool is_open_for_work(const struct dispatcher *d, const char *connector)
+static struct lane *lane_of(struct dispatcher *d, const char *connector)
 {
-    const struct connector_status_row *s = state_of(d, connector);
-    int64_t age_ms = clock_mono_ms() - d->states_at_ms;
+    struct lane *l = d->lanes;
 
-    if (!s || strcmp(s->state, "ok") == 0) {
-        return true;
+    while (l && strcmp(l->name, connector) != 0) {
+        l = l->next;
     }
-    return strcmp(s->state, "throttled") == 0 && s->until_ms <= age_ms;
+    if (!l) {
+        l = mem_zalloc(sizeof *l);
+        l->name = mem_strdup(connector);
+        l->was_closed = true;
+        l->closed_at_ms = INT64_MIN / 2;
+        l->next = d->lanes;
+        d->lanes = l;
+    }
+    return l;
+}
+
+/* How many more candidates of this connector may be taken into work now. */
+static int lane_room(struct dispatcher *d, struct lane *l, size_t *ret, struct errmsg *err)
+{
+    const struct connector_status_row *s = state_of(d, l->name);
+    int64_t age_ms = clock_mono_ms() - d->states_at_ms;
+    size_t ramp;
+    bool mine = false;
+    int st = ST_OK;
+
+    *ret = 0;
+    if (s && strcmp(s->state, "paused") == 0) {
+        return ST_OK;
+    }
+    if (s && strcmp(s->state, "throttled") == 0 && s->until_ms > age_ms) {
+        return ST_OK;
+    }
+    if (s && strcmp(s->state, "open") == 0) {
+        l->was_closed = false;
+        if (s->until_ms <= age_ms && l->in_work == 0) {
+            st = store_connector_probe(d->store, l->name, &mine, err);
+            d->states_at_ms = 0; /* it is ours or somebody else's now */
+        }
+        *ret = mine ? 1 : 0;
+        return st;
+    }
+    if (!l->was_closed) {
+        l->was_closed = true;
+        l->closed_at_ms = clock_mono_ms();
+    }
+    ramp = breaker_ramp(clock_mono_ms() - l->closed_at_ms);
+    ramp = ramp < l->in_work_max ? ramp : l->in_work_max;
+    *ret = ramp > l->in_work ? ramp - l->in_work : 0;
+    return ST_OK;
+}
+
+/* Half of the slots for each connector at most, so that a slow one cannot take them all. */
+static void size_lanes(struct dispatcher *d)
+{
+    size_t slots = (size_t)d->config->delivery.slots;
+
+    for (size_t i = 0; i < d->config->connector_count; i++) {
+        const struct connector_config *c = &d->config->connectors[i];
+        struct connector_limits limits = connector_limits_of(connector_set_find(d->connectors, c->name), c);
+        size_t wanted = 2 * (size_t)limits.concurrency;
+        size_t share = d->config->connector_count > 1 ? slots / 2 : slots;
+
+        wanted = wanted > LANE_MIN ? wanted : LANE_MIN;
+        lane_of(d, c->name)->in_work_max = wanted < share ? wanted : share;
+    }
+    lane_of(d, "")->in_work_max = slots;
+}
+
+static void free_holds(struct lane *l)
+{
+    while (l->holds) {
+        struct hold *next = l->holds->next;
+
+        mem_free(l->holds->what);
+        mem_free(l->holds->error);
+        mem_free(l->holds);
+        l->holds = next;
+    }
 }
 
 static int register_connectors(struct dispatcher *d, bool changed, struct errmsg *err)
 {
-    return changed || !d->states_arena ? store_connector_register(d->store, d->config, err) : ST_OK;
+    int64_t revived = 0;
+    int st;
+
+    if (!changed && d->states_arena) {
+        return ST_OK;
+    }
+    size_lanes(d);
+    for (struct lane *l = d->lanes; l; l = l->next) {
+        free_holds(l);
+    }
+    st = store_connector_register(d->store, d->config, &revived, err);
+    if (st == ST_OK && revived > 0) {
+        log_info("the configuration has changed: writes that failed because of it are tried again", "writes", num_text(revived).s, NULL);
+    }
+    return st;
 }
 
 /* A connector that was paused by itself works again once what it needs has been changed. */
@@ -190,6 +300,35 @@ static int resume_changed(struct dispatcher *d, struct errmsg *err)
         }
     }
     return st == ST_OK ? refresh_states(d, err) : st;
+}
+
+/* ---- wishes that cannot come true before the configuration changes ------------------------------------------------------ */
+
+/* Names a wish that failed because of the configuration, so that the same wish of others is known. */
+static char *hold_name(const struct desired *w)
+{
+    char *value = w->kind == WRITE_STAGE || w->kind == WRITE_REJECT ? json_text(w->value) : NULL;
+    char *name = mem_printf("%s\n%s\n%s\n%s", w->workflow_external_id ? w->workflow_external_id : "", write_kind_name(w->kind),
+                            value ? "" : w->target, value ? value : "");
+
+    mem_free(value);
+    return name;
+}
+
+static struct hold *find_hold(const struct lane *l, const struct desired *w)
+{
+    struct hold *h = l->holds;
+
+    if (h && !write_is_append(w->kind)) {
+        char *name = hold_name(w);
+
+        while (h && strcmp(h->what, name) != 0) {
+            h = h->next;
+        }
+        mem_free(name);
+        return h;
+    }
+    return NULL;
 }
 
 /* ---- plan phase: one candidate -------------------------------------------------------------------------------------------- */
@@ -237,26 +376,43 @@ static struct job *make_job(struct dispatcher *d, struct work *w, struct batch_m
     job->connector = config_connector(d->config, w->who->connector);
     job->module = connector_set_find(d->connectors, w->who->connector);
     job->batch = memory;
+    job->claimed_now_us = memory->claim.now_us;
+    job->claimed_mono_us = memory->claimed_mono_us;
     job->diff = &w->diff;
     job->plan = &w->plan;
     add_calls(job, &w->diff);
     return job;
 }
 
-static void list_writes(struct work *w, struct arena *arena)
+/* The writes to record before anything is sent; what is held is recorded as failed for the same reason, without a call. */
+static void list_writes(struct dispatcher *d, struct work *w, struct arena *arena)
 {
+    const struct lane *lane = lane_of(d, w->who->connector);
     struct record_write *writes = arena_alloc(arena, (w->diff.count + 1) * sizeof *writes);
+    struct record_result *results = arena_alloc(arena, (w->diff.count + 1) * sizeof *results);
     size_t n = 0;
 
     for (size_t i = 0; i < w->diff.count; i++) {
-        const struct ledger_item *item = &w->diff.items[i];
+        struct ledger_item *item = &w->diff.items[i];
+        const struct hold *h = item->step == LEDGER_SEND ? find_hold(lane, item->wish) : NULL;
 
         if (item->step != LEDGER_KEEP) {
             writes[n++] = (struct record_write){.item = item, .state = item->step == LEDGER_SEND ? WRITE_SENDING : WRITE_APPLIED};
         }
+        if (h) {
+            results[w->record.result_count++] = (struct record_result){
+                .item = item,
+                .verdict = {.state = WRITE_DEAD, .error_class = "configuration"},
+                .error = arena_strdup(arena, h->error),
+                .not_attempted = true,
+            };
+            item->step = LEDGER_KEEP;
+            w->diff.to_send--;
+        }
     }
     w->record.writes = writes;
     w->record.write_count = n;
+    w->record.results = results;
     w->record.superseded = w->diff.obsolete;
     w->record.superseded_count = w->diff.obsolete_count;
 }
@@ -299,12 +455,12 @@ static void plan_candidate(struct dispatcher *d, struct work *w, struct batch_me
 
     plan_make(&w->runs, &d->config->mapping, w->who->connector, &w->names, arena, &w->plan);
     ledger_diff(&w->plan, w->loaded->rows, w->loaded->row_count, memory->claim.now_us, arena, &w->diff);
-    list_writes(w, arena);
+    list_writes(d, w, arena);
     w->job = make_job(d, w, memory);
     if (!w->job) {
         int64_t next_ms = w->diff.next_due_us == INT64_MAX ? INT64_MAX : (w->diff.next_due_us - memory->claim.now_us) / 1000 + 1;
 
-        settle_record(&w->record, &w->diff, any_row(&w->diff, WRITE_DEAD), w->diff.next_due_us != INT64_MAX, next_ms);
+        settle_record(&w->record, &w->diff, any_row(&w->diff, WRITE_DEAD) || w->record.result_count > 0, w->diff.next_due_us != INT64_MAX, next_ms);
     }
 }
 
@@ -435,7 +591,7 @@ static void abandon(struct dispatcher *d, struct work *works, size_t count)
     d->give_back = true; /* the leases end by themselves at the latest; taken back once nothing is in work */
 }
 
-static void hand_over(struct dispatcher *d, struct work *works, size_t count)
+static void hand_over(struct dispatcher *d, struct lane *lane, struct work *works, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct work *w = &works[i];
@@ -446,6 +602,7 @@ static void hand_over(struct dispatcher *d, struct work *works, size_t count)
             job_free(w->job);
         } else {
             d->in_work++;
+            lane->in_work++;
             delivery_submit(d->delivery, w->job);
         }
     }
@@ -480,13 +637,13 @@ static bool tells_new_name(struct dispatcher *d, const struct record *records, s
 }
 
 /* Returns the number of candidates claimed, or a negative status. */
-static int claim_round(struct dispatcher *d, const char *connector, size_t limit, struct errmsg *err)
+static int claim_round(struct dispatcher *d, struct lane *lane, bool retries, size_t limit, struct errmsg *err)
 {
     struct batch_memory *memory = mem_zalloc(sizeof *memory);
     struct work *works;
     struct record *records;
     size_t count;
-    int st = store_claim(d->store, connector, d->owner, d->config->delivery.lease_ms, limit, &memory->claim, err);
+    int st = store_claim(d->store, lane->name, retries, d->owner, d->config->delivery.lease_ms, limit, &memory->claim, err);
 
     if (st != ST_OK) {
         mem_free(memory);
@@ -525,7 +682,7 @@ static int claim_round(struct dispatcher *d, const char *connector, size_t limit
             d->names_at_ms = 0; /* the names come with the next round */
             st = ST_OK;
         }
-        hand_over(d, works, count);
+        hand_over(d, lane, works, count);
     } else {
         abandon(d, works, count);
     }
@@ -554,7 +711,7 @@ static struct record result_record(const struct job *job)
                        .calls = job->log,
                        .call_count = job->log_count,
                        .next_due_ms = INT64_MAX};
-    int64_t next_ms = job->diff->next_due_us == INT64_MAX ? INT64_MAX : (job->diff->next_due_us - clock_wall_us()) / 1000 + 1;
+    int64_t next_ms = job->diff->next_due_us == INT64_MAX ? INT64_MAX : (job->diff->next_due_us - job_now_us(job)) / 1000 + 1;
     bool any_pending = job->diff->next_due_us != INT64_MAX;
     bool any_dead = any_row(job->diff, WRITE_DEAD);
     bool tried = any_pending;
@@ -609,13 +766,73 @@ static int tell_connectors(struct dispatcher *d, const struct job *job, struct e
     return st;
 }
 
+/* Tells the database how the calls went, when some failed; opens the breaker, or closes it after a probe that went well. */
+static int tell_breaker(struct dispatcher *d, struct lane *l, struct errmsg *err)
+{
+    const struct connector_status_row *state = state_of(d, l->name);
+    bool open = state && strcmp(state->state, "open") == 0;
+    struct breaker_counts counts;
+    int64_t calls = l->calls;
+    int64_t failures = l->failures;
+    int64_t ms;
+    int st;
+
+    if (calls == 0 || (failures == 0 && !open)) {
+        return ST_OK;
+    }
+    l->calls = 0;
+    l->failures = 0;
+    if (open && failures < calls) {
+        log_info("the ATS answers again", "connector", l->name, NULL);
+        st = store_connector_ok(d->store, l->name, err);
+        return st == ST_OK ? refresh_states(d, err) : st;
+    }
+    st = store_connector_outcomes(d->store, l->name, calls, failures, &counts, err);
+    if (st != ST_OK || !(counts.is_open || breaker_should_open(counts.calls, counts.failures))) {
+        return st;
+    }
+    ms = breaker_open_ms(counts.opens);
+    log_warn("the ATS seems to be away: its candidates wait", "connector", l->name, "wait_ms", num_text(ms).s, NULL);
+    st = store_connector_open(d->store, l->name, ms, "half or more of the calls failed", err);
+    return st == ST_OK ? refresh_states(d, err) : st;
+}
+
+static void count_calls(struct dispatcher *d, const struct job *job)
+{
+    struct lane *l = lane_of(d, job->who->connector);
+
+    for (size_t i = 0; i < job->result_count; i++) {
+        if (!job->results[i].not_attempted) {
+            l->calls++;
+            l->failures += job->results[i].verdict.counts_as_failure;
+        }
+    }
+}
+
+static void remember_holds(struct dispatcher *d, const struct job *job)
+{
+    struct lane *l = lane_of(d, job->who->connector);
+
+    for (size_t i = 0; i < job->result_count; i++) {
+        const struct record_result *r = &job->results[i];
+        const struct desired *wish = r->item->wish;
+
+        if (r->verdict.state == WRITE_DEAD && text_eq(r->verdict.error_class, "configuration") && job->config == d->config &&
+            !write_is_append(wish->kind) && !find_hold(l, wish)) {
+            struct hold *h = mem_zalloc(sizeof *h);
+
+            h->what = hold_name(wish);
+            h->error = mem_strdup(r->error);
+            h->next = l->holds;
+            l->holds = h;
+        }
+    }
+}
+
 static void observe_lag(struct dispatcher *d, const struct job *job, const struct record *r)
 {
     if (strcmp(r->state, "synced") == 0) {
-        const struct batch_memory *m = job->batch;
-        int64_t lag_us = m->claim.now_us - job->who->due_us + clock_mono_us() - m->claimed_mono_us;
-
-        metric_observe(d->lag, (double)lag_us / 1e6, job->who->connector, NULL, NULL, NULL);
+        metric_observe(d->lag, (double)(job_now_us(job) - job->who->due_us) / 1e6, job->who->connector, NULL, NULL, NULL);
     }
 }
 
@@ -690,13 +907,19 @@ static int record_ended(struct dispatcher *d, struct errmsg *err)
                 count_results(d, list);
                 observe_lag(d, list, &records[i]);
             }
+            count_calls(d, list);
+            remember_holds(d, list);
             i++;
+            lane_of(d, list->who->connector)->in_work--;
             job_free(list);
             d->in_work--;
             list = next;
         }
     }
     mem_free(records);
+    for (struct lane *l = d->lanes; l && st == ST_OK; l = l->next) {
+        st = tell_breaker(d, l, err);
+    }
     return st;
 }
 
@@ -728,27 +951,47 @@ static bool is_stopping(struct dispatcher *d)
     return stopping;
 }
 
-static int claim_all(struct dispatcher *d, bool *ret_more, struct errmsg *err)
+/* First attempts and retries get at most half of the room each, while both want it. */
+static int claim_lane(struct dispatcher *d, struct lane *lane, bool *ret_more, struct errmsg *err)
 {
     size_t slots = (size_t)d->config->delivery.slots;
+    size_t free_slots = slots > d->in_work ? slots - d->in_work : 0;
+    int64_t now_ms = clock_mono_ms();
+    size_t room = 0;
+    int st = lane_room(d, lane, &room, err);
+    int n = 0;
 
-    *ret_more = false;
-    for (size_t i = 0; i <= d->config->connector_count; i++) {
-        const char *connector = i == 0 ? "" : d->config->connectors[i - 1].name;
-        size_t room = slots > d->in_work ? slots - d->in_work : 0;
-        size_t limit = room < CLAIM_MAX ? room : CLAIM_MAX;
-        int n;
-
-        if (limit == 0 || !is_open_for_work(d, connector)) {
-            continue;
-        }
-        n = claim_round(d, connector, limit, err);
+    room = room < free_slots ? room : free_slots;
+    room = room < CLAIM_MAX ? room : CLAIM_MAX;
+    if (st != ST_OK || room == 0) {
+        return st;
+    }
+    if (now_ms >= lane->retries_at_ms || room == 1) {
+        n = claim_round(d, lane, true, room > 1 ? (room + 1) / 2 : 1, err);
         if (n < 0) {
             return n;
         }
+        lane->retries_at_ms = n > 0 ? 0 : now_ms + RETRIES_EVERY_MS;
         *ret_more = *ret_more || n > 0; /* what was given back at once may be due again */
     }
+    if ((size_t)n < room) {
+        n = claim_round(d, lane, false, room - (size_t)n, err);
+        if (n < 0) {
+            return n;
+        }
+        *ret_more = *ret_more || n > 0;
+    }
     return ST_OK;
+}
+
+static int claim_all(struct dispatcher *d, bool *ret_more, struct errmsg *err)
+{
+    int st = claim_lane(d, lane_of(d, ""), ret_more, err);
+
+    for (size_t i = 0; i < d->config->connector_count && st == ST_OK; i++) {
+        st = claim_lane(d, lane_of(d, d->config->connectors[i].name), ret_more, err);
+    }
+    return st;
 }
 
 /* One round; *ret_wait_ms: how long nothing will be due. */
@@ -787,6 +1030,18 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
     }
     if (d->next_due_at_ms <= now_ms) {
         d->next_due_at_ms = INT64_MAX;
+        for (struct lane *l = d->lanes; l; l = l->next) {
+            l->retries_at_ms = 0;
+        }
+    }
+    if (now_ms - d->beat_at_ms > BEAT_EVERY_MS || d->beat_at_ms == 0) {
+        int64_t others = 0;
+
+        if ((st = store_daemon_beat(d->store, d->owner, &others, err)) != ST_OK) {
+            return st;
+        }
+        delivery_share(d->delivery, (unsigned)others + 1);
+        d->beat_at_ms = now_ms;
     }
     if ((st = claim_all(d, &more, err)) != ST_OK) {
         return st;
@@ -853,6 +1108,9 @@ static void *dispatcher_thread(void *arg)
             break;
         }
         wait_for_wake(d, wait_ms);
+    }
+    if (store_daemon_leave(d->store, d->owner, NULL) != ST_OK) {
+        log_debug("the other daemons learn in a few seconds that this one has ended", NULL);
     }
     return NULL;
 }
@@ -957,6 +1215,14 @@ void dispatcher_free(struct dispatcher *d)
 
         job_free(job);
         job = next;
+    }
+    while (d->lanes) {
+        struct lane *next = d->lanes->next;
+
+        free_holds(d->lanes);
+        mem_free(d->lanes->name);
+        mem_free(d->lanes);
+        d->lanes = next;
     }
     delivery_free(d->delivery);
     store_free(d->store);

@@ -5,7 +5,7 @@
 #include "store/store.h"
 #include "sql.h"
 
-int store_claim(struct store *s, const char *connector, const char *owner, int64_t lease_ms, size_t limit, struct claim_batch *ret,
+int store_claim(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms, size_t limit, struct claim_batch *ret,
                 struct errmsg *err)
 {
     struct claim_batch b = {0};
@@ -18,7 +18,7 @@ int store_claim(struct store *s, const char *connector, const char *owner, int64
     db_add_text(&p, owner);
     db_add_i64(&p, lease_ms);
     db_add_i64(&p, (int64_t)limit);
-    st = db_exec(s->db, &sql_claim, &p, DB_ROWS, &r, err);
+    st = db_exec(s->db, retries ? &sql_claim_retry : &sql_claim, &p, DB_ROWS, &r, err);
     if (st != ST_OK) {
         return st;
     }

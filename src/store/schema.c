@@ -102,9 +102,9 @@ int store_schema_check(struct store *s, struct errmsg *err)
     return ST_OK;
 }
 
-static void tell(void (*told)(void *, const char *), void *ctx, const char *format, const struct migration *m)
+static void tell(void (*told)(void *, const char *), void *ctx, const char *what, const struct migration *m)
 {
-    char *line = mem_printf("%s %03d %s", format, m->version, m->name);
+    char *line = mem_printf("%s %s", what, m->name);
 
     told(ctx, line);
     mem_free(line);
@@ -197,7 +197,7 @@ int store_migrate(struct store *s, bool dry_run, void (*told)(void *ctx, const c
         } else if ((st = apply(s, &migrations[i], &done, err)) == ST_OK && done) {
             tell(told, ctx, "applied", &migrations[i]);
         } else if (st != ST_OK) {
-            err_prefix(err, st, "migration %03d %s", migrations[i].version, migrations[i].name);
+            err_prefix(err, st, "migration");
         }
     }
     db_result_free(have);

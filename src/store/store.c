@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/text.h"
+#include "domain/breaker.h"
 #include "lib/crypto.h"
 #include "lib/json.h"
 #include "store/internal.h"
@@ -154,19 +155,124 @@ int store_connector_ok(struct store *s, const char *connector, struct errmsg *er
     return st;
 }
 
-int store_connector_register(struct store *s, const struct config *c, struct errmsg *err)
+static int revive(struct store *s, const char *connector, int64_t *revived, struct errmsg *err)
 {
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    db_params_init(&p);
+    db_add_text(&p, connector);
+    st = db_exec(s->db, &sql_revive_config, &p, DB_ROW, &r, err);
+    if (st == ST_OK) {
+        *revived += db_i64(r, 0, 0);
+    }
+    db_result_free(r);
+    return st;
+}
+
+int store_connector_register(struct store *s, const struct config *c, int64_t *ret_revived, struct errmsg *err)
+{
+    struct db_result *changed = NULL;
     struct batch b;
     int st;
 
-    batch_init(&b, "t");
+    *ret_revived = 0;
+    batch_init(&b, "tt");
     for (size_t i = 0; i < c->connector_count; i++) {
+        char hash[CONFIG_FINGERPRINT_BYTES];
+
+        config_mapping_fingerprint(c, &c->connectors[i], hash);
         db_array_text(b.column[0], c->connectors[i].name);
+        db_array_text(b.column[1], hash);
         b.rows++;
     }
-    st = batch_exec(&b, s->db, &sql_connector_register, DB_COMMAND, NULL, err);
+    st = batch_exec(&b, s->db, &sql_connector_register, DB_ROWS, &changed, err);
+    for (size_t i = 0; st == ST_OK && changed && i < db_rows(changed); i++) {
+        st = revive(s, db_text(changed, i, 0), ret_revived, err);
+    }
+    db_result_free(changed);
     batch_clear(&b);
     return st;
+}
+
+int store_connector_outcomes(struct store *s, const char *connector, int64_t calls, int64_t failures, struct breaker_counts *ret, struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    db_params_init(&p);
+    db_add_text(&p, connector);
+    db_add_i64(&p, calls);
+    db_add_i64(&p, failures);
+    db_add_i64(&p, BREAKER_WINDOW_MS);
+    st = db_exec(s->db, &sql_connector_outcomes, &p, DB_MAYBE, &r, err);
+    if (st == ST_OK && db_rows(r) == 0) {
+        st = err_set(err, ST_NOT_FOUND, "connector %s is not registered", connector);
+    }
+    if (st == ST_OK) {
+        *ret = (struct breaker_counts){.calls = db_i64(r, 0, 0),
+                                       .failures = db_i64(r, 0, 1),
+                                       .opens = db_i64(r, 0, 2),
+                                       .is_open = strcmp(db_text(r, 0, 3), "open") == 0};
+    }
+    db_result_free(r);
+    return st;
+}
+
+int store_connector_open(struct store *s, const char *connector, int64_t ms, const char *reason, struct errmsg *err)
+{
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_text(&p, connector);
+    db_add_i64(&p, ms);
+    db_add_text(&p, reason);
+    return db_exec(s->db, &sql_connector_open, &p, DB_COMMAND, NULL, err);
+}
+
+int store_connector_probe(struct store *s, const char *connector, bool *ret, struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    db_params_init(&p);
+    db_add_text(&p, connector);
+    db_add_i64(&p, BREAKER_PROBE_MS);
+    st = db_exec(s->db, &sql_connector_probe, &p, DB_MAYBE, &r, err);
+    if (st == ST_OK) {
+        *ret = db_rows(r) == 1;
+    }
+    db_result_free(r);
+    return st;
+}
+
+int store_daemon_beat(struct store *s, const char *owner, int64_t *ret_others, struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    db_params_init(&p);
+    db_add_text(&p, owner);
+    db_add_text(&p, ATSYNC_VERSION);
+    st = db_exec(s->db, &sql_daemon_beat, &p, DB_ROW, &r, err);
+    if (st == ST_OK) {
+        *ret_others = db_i64(r, 0, 0);
+    }
+    db_result_free(r);
+    return st;
+}
+
+int store_daemon_leave(struct store *s, const char *owner, struct errmsg *err)
+{
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_text(&p, owner);
+    return db_exec(s->db, &sql_daemon_leave, &p, DB_COMMAND, NULL, err);
 }
 
 int store_connector_states(struct store *s, struct arena *arena, struct connector_status_row **ret, size_t *ret_count, struct errmsg *err)
