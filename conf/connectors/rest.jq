@@ -7,6 +7,7 @@ def meta: {
   base_url: null,
   credentials: {token: {help: "the bearer token of the API"}},
   auth: {kind: "header", name: "Authorization", value: "Bearer {token}"},
+  rate: null,
   concurrency: 64,
   timeout_ms: 30000,
   idempotency_header: "Idempotency-Key",

@@ -16,7 +16,7 @@
  *   hosts         ["api.example.com", "*.example.com"]: where a request's own url may lead, beside the host of
  *                 base_url; https only
  *   redirects     hosts to which a 307 or 308 is followed, credentials included; none if left out
- *   rate          {count, per_ms}
+ *   rate          {count, per_ms}; null: no limit; left out: ten a second, for want of knowledge
  *   concurrency, timeout_ms, http1_only
  *                 like rate, where the configuration says nothing
  *   content_type  of JSON bodies ("application/json")

@@ -1,5 +1,5 @@
 -- Candidates by what an operator asks for, page by page in key order, without leasing them.
-select c.source, c.ref, max(c.external_id), max(c.version)
+select c.source, c.ref, max(c.external_id), max(c.version), now()
 from atsync.candidate c
 where ($1::text is null or c.external_id = $1)
   and ($2::text is null or c.connector = $2)

@@ -3,7 +3,7 @@ insert into atsync.run as r
     (source, run_id, ref, connector, is_contact, is_latest, workflow_id, workflow_version_id, workflow_external_id, job, profile_id, external_id, state,
      outcome, result, error_code, error_class, last_failed_node_id, cancellation_reason, final_node_id, truncated, complete, conflict, started_at,
      completed_at, last_event_at, nodes)
-select i.source, i.run_id, i.ref, i.connector, i.is_contact, i.is_latest, i.workflow_id, i.workflow_version_id, i.workflow_external_id, i.job,
+select distinct on (i.source, i.run_id) i.source, i.run_id, i.ref, i.connector, i.is_contact, i.is_latest, i.workflow_id, i.workflow_version_id, i.workflow_external_id, i.job,
        i.profile_id, i.external_id, i.state, i.outcome, i.result, i.error_code, i.error_class, i.last_failed_node_id, i.cancellation_reason,
        i.final_node_id, i.truncated, i.complete, i.conflict, i.started_at, i.completed_at, i.last_event_at, i.nodes::jsonb
 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::boolean[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
@@ -12,7 +12,7 @@ from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::b
      as i (source, run_id, ref, connector, is_contact, is_latest, workflow_id, workflow_version_id, workflow_external_id, job, profile_id, external_id,
            state, outcome, result, error_code, error_class, last_failed_node_id, cancellation_reason, final_node_id, truncated, complete, conflict,
            started_at, completed_at, last_event_at, nodes)
-order by i.source, i.run_id
+order by i.source, i.run_id, i.last_event_at desc, i.ref -- events may name one run for two candidates: the later one shows
 on conflict (source, run_id) do update
 set ref = excluded.ref, connector = excluded.connector, is_latest = excluded.is_latest, workflow_id = excluded.workflow_id,
     workflow_version_id = excluded.workflow_version_id, workflow_external_id = excluded.workflow_external_id, job = excluded.job,
@@ -21,8 +21,11 @@ set ref = excluded.ref, connector = excluded.connector, is_latest = excluded.is_
     cancellation_reason = excluded.cancellation_reason, final_node_id = excluded.final_node_id, truncated = excluded.truncated,
     complete = excluded.complete, conflict = excluded.conflict, started_at = excluded.started_at, completed_at = excluded.completed_at,
     last_event_at = excluded.last_event_at, nodes = excluded.nodes
-where (r.ref, r.connector, r.is_latest, r.workflow_external_id, r.job, r.external_id, r.state, r.outcome, r.result, r.complete, r.conflict,
-       r.last_event_at, r.nodes)
+where (r.ref, r.connector, r.is_latest, r.workflow_id, r.workflow_version_id, r.workflow_external_id, r.job, r.profile_id, r.external_id, r.state,
+       r.outcome, r.result, r.error_code, r.error_class, r.last_failed_node_id, r.cancellation_reason, r.final_node_id, r.truncated, r.complete,
+       r.conflict, r.started_at, r.completed_at, r.last_event_at, r.nodes)
       is distinct from
-      (excluded.ref, excluded.connector, excluded.is_latest, excluded.workflow_external_id, excluded.job, excluded.external_id, excluded.state,
-       excluded.outcome, excluded.result, excluded.complete, excluded.conflict, excluded.last_event_at, excluded.nodes)
+      (excluded.ref, excluded.connector, excluded.is_latest, excluded.workflow_id, excluded.workflow_version_id, excluded.workflow_external_id,
+       excluded.job, excluded.profile_id, excluded.external_id, excluded.state, excluded.outcome, excluded.result, excluded.error_code,
+       excluded.error_class, excluded.last_failed_node_id, excluded.cancellation_reason, excluded.final_node_id, excluded.truncated,
+       excluded.complete, excluded.conflict, excluded.started_at, excluded.completed_at, excluded.last_event_at, excluded.nodes)

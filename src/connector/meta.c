@@ -18,6 +18,7 @@ enum shape {
     SHAPE_TEXTS,    /* a list of texts */
     SHAPE_TEXT_MAP, /* any names, each with a text */
     SHAPE_OBJECT,   /* the members in `members` */
+    SHAPE_OBJECT_OR_NULL,
     SHAPE_ENTRIES,  /* any names, each with an object of `members` */
     SHAPE_LIST,     /* a list of objects of `members` */
 };
@@ -113,7 +114,7 @@ static const struct member meta_members[] = {
     {.name = "headers", .shape = SHAPE_TEXT_MAP},
     {.name = "hosts", .shape = SHAPE_TEXTS},
     {.name = "redirects", .shape = SHAPE_TEXTS},
-    {.name = "rate", .shape = SHAPE_OBJECT, .members = rate_members},
+    {.name = "rate", .shape = SHAPE_OBJECT_OR_NULL, .members = rate_members},
     {.name = "concurrency", .shape = SHAPE_COUNT, .min = 1, .max = 1000},
     {.name = "timeout_ms", .shape = SHAPE_COUNT, .min = 100, .max = 600000},
     {.name = "http1_only", .shape = SHAPE_BOOL},
@@ -193,6 +194,8 @@ static int check_value(const struct check *c, const char *place, const struct js
         return type == JSON_TRUE || type == JSON_FALSE ? ST_OK : wrong(c, place, "must be true or false");
     case SHAPE_COUNT:
         return check_count(c, place, owner, m);
+    case SHAPE_OBJECT_OR_NULL:
+        return type == JSON_NULL ? ST_OK : check_members(c, place, value, m->members);
     case SHAPE_OBJECT:
         return check_members(c, place, value, m->members);
     case SHAPE_TEXTS:

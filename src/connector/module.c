@@ -416,9 +416,10 @@ struct connector_limits connector_limits_of(const struct connector_module *m, co
 {
     const struct json *rate = json_get(m->meta, "rate");
     bool own_rate = connector->rate_count > 0;
+    bool unlimited = rate && json_type(rate) == JSON_NULL; /* said so; saying nothing gets a careful pace */
 
     return (struct connector_limits){
-        .rate_count = first_set(connector->rate_count, rate, "count", RATE_COUNT),
+        .rate_count = first_set(connector->rate_count, rate, "count", unlimited ? 0 : RATE_COUNT),
         .rate_per_ms = own_rate ? connector->rate_per_ms : first_set(0, rate, "per_ms", RATE_PER_MS),
         .concurrency = first_set(connector->concurrency, m->meta, "concurrency", CONCURRENCY),
         .timeout_ms = first_set(connector->timeout_ms, m->meta, "timeout_ms", TIMEOUT_MS),

@@ -149,11 +149,14 @@ static void answer_page(struct admin *a, struct httpd_request *req)
     static const char head[] =
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>atsyncd</title>\n<style>\n"
-        "body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1d2733; background: #fff }\n"
+        "body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: "
+        "#1d2733; background: #fff }\n"
         "h1 { font-size: 1.4rem } .ok { color: #17692f } .bad { color: #a4161a }\n"
-        "table { border-collapse: collapse } th { text-align: left; font-weight: 600; padding: .3rem 2rem .3rem 0; vertical-align: top }\n"
+        "table { border-collapse: collapse } th { text-align: left; font-weight: 600; padding: .3rem 2rem .3rem 0; "
+        "vertical-align: top }\n"
         "td { padding: .3rem 0 }\n"
-        "@media (prefers-color-scheme: dark) { body { color: #dce3ea; background: #14181d } .ok { color: #6fcf8b } .bad { color: #ff8a8a }"
+        "@media (prefers-color-scheme: dark) { body { color: #dce3ea; background: #14181d } .ok { color: #6fcf8b } "
+        ".bad { color: #ff8a8a }"
         " a { color: #8ab8ff } }\n"
         "</style></head><body>\n<h1>atsyncd</h1>\n";
     struct json *status = status_of(a);
@@ -163,12 +166,13 @@ static void answer_page(struct admin *a, struct httpd_request *req)
     struct buf out;
 
     (void)json_get_i64(status, "uptime_seconds", &uptime_s);
-    (void)snprintf(uptime, sizeof uptime, "%lld d %02lld:%02lld:%02lld", (long long)(uptime_s / 86400), (long long)(uptime_s / 3600 % 24),
-                   (long long)(uptime_s / 60 % 60), (long long)(uptime_s % 60));
+    (void)snprintf(uptime, sizeof uptime, "%lld d %02lld:%02lld:%02lld", (long long)(uptime_s / 86400),
+                   (long long)(uptime_s / 3600 % 24), (long long)(uptime_s / 60 % 60), (long long)(uptime_s % 60));
     buf_init(&out, PAGE_MAX_BYTES);
     buf_puts(&out, head);
     buf_printf(&out, "<p class=\"%s\">%s</p>\n<table>\n", ready ? "ok" : "bad",
-               ready ? "Ready: events are taken and stored." : "Not ready: events are answered 503 and have to be sent again.");
+               ready ? "Ready: events are taken and stored."
+                     : "Not ready: events are answered 503 and have to be sent again.");
     if (!ready) {
         add_row(&out, "Reason", json_get_str(status, "reason"));
     }
@@ -176,7 +180,9 @@ static void answer_page(struct admin *a, struct httpd_request *req)
     add_row(&out, "Instance", json_get_str(status, "instance"));
     add_row(&out, "Started", time_iso8601(a->started_us).s);
     add_row(&out, "Up for", uptime);
-    buf_puts(&out, "</table>\n<p><a href=\"/api/status\">As JSON</a>, <a href=\"/metrics\">metrics</a></p>\n</body></html>\n");
+    buf_puts(
+        &out,
+        "</table>\n<p><a href=\"/api/status\">As JSON</a>, <a href=\"/metrics\">metrics</a></p>\n</body></html>\n");
     httpd_respond(req, 200, "text/html; charset=utf-8", buf_text(&out), out.len);
     buf_free(&out);
     json_free(status);
@@ -216,8 +222,9 @@ static const struct route {
     bool open;     /* for probes, which have no token */
     bool database; /* may wait for it: the worker's */
 } routes[] = {
-    {"/healthz", answer_healthz, true, false}, {"/readyz", answer_readyz, true, true},       {"/metrics", answer_metrics, false, false},
-    {"/", answer_page, false, true},           {"/api/status", answer_status, false, true},
+    {"/healthz", answer_healthz, true, false},   {"/readyz", answer_readyz, true, true},
+    {"/metrics", answer_metrics, false, false},  {"/", answer_page, false, true},
+    {"/api/status", answer_status, false, true},
 };
 
 static const struct route *find_route(const char *path)
@@ -263,7 +270,8 @@ static void on_check(void *ctx, struct httpd_request *req)
 
     httpd_add_header(req, "Cache-Control", "no-store");
     httpd_add_header(req, "X-Content-Type-Options", "nosniff");
-    httpd_add_header(req, "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'");
+    httpd_add_header(req, "Content-Security-Policy",
+                     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'");
     if (!(route && route->open) && !token_fits(a, count == 1 ? authorization : NULL)) {
         log_warn("admin request without the token", "peer", httpd_peer(req), "path", route ? route->path : NULL, NULL);
         httpd_add_header(req, "WWW-Authenticate", "Bearer");
@@ -342,7 +350,8 @@ static void *worker_main(void *arg)
 
 static void set_process_gauges(const struct admin *a)
 {
-    metric_set(metric_gauge("atsyncd_build_info", "Which release this is; always 1.", "version"), 1, ATSYNC_VERSION, NULL, NULL, NULL);
+    metric_set(metric_gauge("atsyncd_build_info", "Which release this is; always 1.", "version"), 1, ATSYNC_VERSION,
+               NULL, NULL, NULL);
     metric_set(metric_gauge("atsyncd_start_time_seconds", "When the daemon was started, in seconds since 1970.", ""),
                (double)a->started_us / 1e6, NULL, NULL, NULL, NULL);
 }

@@ -161,8 +161,8 @@ static void tell_up(struct app *app)
     char *receiver = address_text(app->config->receiver.listen, receiver_port(app->receiver));
     char *admin = address_text(app->config->admin.listen, admin_port(app->admin));
 
-    log_info("atsyncd is up", "version", ATSYNC_VERSION, "instance", app->config->instance, "receiver", receiver, "admin",
-             admin ? admin : "none", "delivery", app->config->delivery.enabled ? "on" : "off", NULL);
+    log_info("atsyncd is up", "version", ATSYNC_VERSION, "instance", app->config->instance, "receiver", receiver,
+             "admin", admin ? admin : "none", "delivery", app->config->delivery.enabled ? "on" : "off", NULL);
     mem_free(receiver);
     mem_free(admin);
     (void)sdnotify("READY=1");
@@ -170,8 +170,9 @@ static void tell_up(struct app *app)
 }
 
 /*
- * The daemon is up as soon as it is known how the database is, also when it is away: then it answers 503 and waits. Delivery begins when it
- * was seen with a schema that fits. A schema of a newer release that this one must not touch ends the daemon.
+ * The daemon is up as soon as it is known how the database is, also when it is away: then it answers 503 and waits.
+ * Delivery begins when it was seen with a schema that fits. A schema of a newer release that this one must not touch
+ * ends the daemon.
  */
 static int look_at_database(struct app *app, struct errmsg *err)
 {
@@ -307,7 +308,8 @@ static void *second_signal_main(void *arg)
     while (sigwait(set, &number) == 0 && number == SIGHUP) {
         continue;
     }
-    log_warn("ended at once", "signal", strsignal(number), "hint", "what was under way is taken up at the next start", NULL);
+    log_warn("ended at once", "signal", strsignal(number), "hint", "what was under way is taken up at the next start",
+             NULL);
     log_finish();
     _exit(EXIT_RUNTIME);
 }

@@ -1090,7 +1090,12 @@ static void *dispatcher_thread(void *arg)
         bool stopping = is_stopping(d);
         int64_t wait_ms = d->config->delivery.poll_ms;
         struct errmsg err;
-        int st = round_once(d, stopping, &wait_ms, &err);
+        int st;
+
+        if (stopping) {
+            delivery_stop(d->delivery); /* only now is it certain that no more jobs are handed over */
+        }
+        st = round_once(d, stopping, &wait_ms, &err);
 
         if (st != ST_OK) {
             if (!d->database_away) {
@@ -1188,7 +1193,6 @@ void dispatcher_stop(struct dispatcher *d)
     pthread_mutex_lock(&d->lock);
     d->stopping = true;
     pthread_mutex_unlock(&d->lock);
-    delivery_stop(d->delivery);
     dispatcher_wake(d);
 }
 

@@ -58,7 +58,8 @@ static const char *connector_of(const struct event *e, const char *subject, cons
     return map ? map->connector : "";
 }
 
-void incoming_event(const struct event *e, const char *source, const struct mapping *mapping, struct arena *arena, struct ingest_event *ret)
+void incoming_event(const struct event *e, const char *source, const struct mapping *mapping, struct arena *arena,
+                    struct ingest_event *ret)
 {
     const char *subject = arena_strdup(arena, event_subject(e, arena));
 
@@ -87,7 +88,8 @@ bool incoming_is_json(const char *content_type)
     }
     memcpy(type, content_type, len);
     type[len] = '\0';
-    return text_ieq(type, "application/json") || (len > strlen("+json") && text_ieq(type + len - strlen("+json"), "+json"));
+    return text_ieq(type, "application/json") ||
+           (len > strlen("+json") && text_ieq(type + len - strlen("+json"), "+json"));
 }
 
 const char *incoming_source(const char *path)

@@ -45,6 +45,7 @@ struct ingest {
     struct ingest_event events[BATCH_EVENTS_MAX];
     size_t count;
     bool connected;
+    bool repeated; /* this batch, over a new connection */
     enum told told;
     int64_t connect_at_ms;
     int64_t connect_failures;
@@ -64,8 +65,8 @@ struct ingest *ingest_new(const struct config *c, const struct ingest_hooks *hoo
     in->store = store_new(c, "receiver");
     (void)pthread_mutex_init(&in->mutex, NULL);
     thread_cond_init(&in->changed);
-    in->seconds = metric_histogram("atsyncd_ingest_seconds", "Time from a verified event to its commit.", "", seconds_bounds,
-                                   ATS_COUNT(seconds_bounds));
+    in->seconds = metric_histogram("atsyncd_ingest_seconds", "Time from a verified event to its commit.", "",
+                                   seconds_bounds, ATS_COUNT(seconds_bounds));
     in->batch_events = metric_histogram("atsyncd_ingest_batch_events", "Events that shared a commit.", "", batch_bounds,
                                         ATS_COUNT(batch_bounds));
     return in;
@@ -134,7 +135,8 @@ static void tell_away(struct ingest *in, bool schema, const struct errmsg *reaso
               "events are answered 503 until this is over", NULL);
 }
 
-/* Nothing is promised any more: whoever waits hears so at once, and newcomers are refused until the database is back. */
+/* Nothing is promised any more: whoever waits hears so at once, and newcomers are refused until the database is back.
+ */
 static void go_away(struct ingest *in, enum ingest_state state, const struct errmsg *reason)
 {
     struct ingest_item *item;
@@ -180,7 +182,8 @@ static void connect_database(struct ingest *in)
         tell_away(in, st == ST_CONFLICT, &err);
         go_away(in, st == ST_CONFLICT && schema_is_too_new(in) ? INGEST_SCHEMA_TOO_NEW : INGEST_AWAY, &err);
         crypto_random(&jitter, sizeof jitter);
-        in->connect_at_ms = clock_mono_ms() + RECONNECT_MIN_MS + backoff_delay_ms(&reconnect_policy, ++in->connect_failures, jitter);
+        in->connect_at_ms =
+            clock_mono_ms() + RECONNECT_MIN_MS + backoff_delay_ms(&reconnect_policy, ++in->connect_failures, jitter);
         return;
     }
     in->connected = true;
@@ -211,15 +214,17 @@ static int store_without_conflict(struct ingest *in, struct ingest_event *events
     return st;
 }
 
-/* A connection that broke while nobody looked (a restarted server, a failover) is made anew once; events that were stored by the lost
- * statement are duplicates then, and acknowledged all the same. */
+/* A connection that broke while nobody looked (a restarted server, a failover) is made anew once; events that were
+ * stored by the lost statement are duplicates then, and acknowledged all the same. */
 static int store_events(struct ingest *in, struct ingest_event *events, size_t count, struct errmsg *err)
 {
     int64_t began_ms = clock_mono_ms();
     int st = store_without_conflict(in, events, count, err);
 
-    if (lost_connection(st) && clock_mono_ms() - began_ms < QUICK_FAILURE_MS && store_connect(in->store, NULL) == ST_OK) {
+    if (lost_connection(st) && clock_mono_ms() - began_ms < QUICK_FAILURE_MS &&
+        store_connect(in->store, NULL) == ST_OK) {
         st = store_without_conflict(in, events, count, err);
+        in->repeated = true; /* duplicates now may be news that nobody was woken for */
     }
     return st;
 }
@@ -277,7 +282,8 @@ static int store_singly(struct ingest *in, bool *ret_any, struct errmsg *err)
         *ret_any = *ret_any || (st == ST_OK && in->events[i].stored);
     }
     if (failures > FAILURES_TOLD_MAX) {
-        log_error("more events not stored", "events", num_text((int64_t)(failures - FAILURES_TOLD_MAX)).s, "error", err->text, NULL);
+        log_error("more events not stored", "events", num_text((int64_t)(failures - FAILURES_TOLD_MAX)).s, "error",
+                  err->text, NULL);
     }
     return ST_OK;
 }
@@ -286,10 +292,13 @@ static void write_batch(struct ingest *in)
 {
     struct errmsg err = {{0}};
     bool any = false;
-    int st = store_events(in, in->events, in->count, &err);
+    int st;
+
+    in->repeated = false;
+    st = store_events(in, in->events, in->count, &err);
 
     if (st == ST_OK) {
-        any = any_stored(in, 0, in->count);
+        any = any_stored(in, 0, in->count) || in->repeated;
         metric_observe(in->batch_events, (double)in->count, NULL, NULL, NULL, NULL);
         answer(in, 0, in->count, true);
     } else if (in->count > 1 && (st == ST_INVALID || st == ST_INTERNAL || st == ST_LIMIT)) {
@@ -336,7 +345,8 @@ static void take_batch(struct ingest *in)
     size_t bytes = 0;
 
     in->count = 0;
-    while (in->first && in->count < BATCH_EVENTS_MAX && (in->count == 0 || bytes + in->first->event.body_len <= BATCH_BYTES_MAX)) {
+    while (in->first && in->count < BATCH_EVENTS_MAX &&
+           (in->count == 0 || bytes + in->first->event.body_len <= BATCH_BYTES_MAX)) {
         bytes += in->first->event.body_len;
         in->items[in->count] = in->first;
         in->events[in->count++] = in->first->event;

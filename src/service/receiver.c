@@ -135,7 +135,8 @@ static void on_check(void *ctx, struct httpd_request *req)
     const char *content_type = httpd_header(req, "Content-Type", NULL);
 
     if (!name || !config_source(rules->config, name)) {
-        httpd_problem(req, 404, "Not Found", "Webhooks are taken at /webhooks/NAME, where NAME is a configured source.");
+        httpd_problem(req, 404, "Not Found",
+                      "Webhooks are taken at /webhooks/NAME, where NAME is a configured source.");
     } else if (!text_eq(httpd_method(req), "POST")) {
         httpd_add_header(req, "Allow", "POST");
         httpd_problem(req, 405, "Method Not Allowed", "Webhooks are sent with POST.");
@@ -154,8 +155,9 @@ static void on_too_large(void *ctx, struct httpd_request *req)
 
     if (source) {
         count(r, source->name, unparsed, "too_large");
-        log_warn("event too large", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s, "max_bytes",
-                 num_text(rules->config->receiver.max_body_bytes).s, "hint", "receiver.max_body may be raised", NULL);
+        log_warn("event too large", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s,
+                 "max_bytes", num_text(rules->config->receiver.max_body_bytes).s, "hint",
+                 "receiver.max_body may be raised", NULL);
     }
     httpd_problem(req, 413, "Content Too Large", "The event is larger than this receiver accepts.");
     rules_unref(rules);
@@ -183,7 +185,8 @@ static void pending_free(void *p)
     arena_free(pending->arena);
 }
 
-/* From the writer thread, when the event is on disk or cannot be brought there. The request may be gone when this returns. */
+/* From the writer thread, when the event is on disk or cannot be brought there. The request may be gone when this
+ * returns. */
 static void on_done(struct ingest_item *item, enum ingest_result result)
 {
     static const char stored[] = "{\"status\":\"stored\"}";
@@ -207,8 +210,8 @@ static void on_done(struct ingest_item *item, enum ingest_result result)
 }
 
 /* The event's signature and envelope are good: the answer comes from on_done, unless it cannot even be queued. */
-static void submit(struct receiver *r, struct httpd_request *req, const struct event *e, const char *source, const struct mapping *mapping,
-                   struct arena *arena)
+static void submit(struct receiver *r, struct httpd_request *req, const struct event *e, const char *source,
+                   const struct mapping *mapping, struct arena *arena)
 {
     struct pending *p = arena_alloc(arena, sizeof *p);
     int st;
@@ -231,7 +234,8 @@ static void submit(struct receiver *r, struct httpd_request *req, const struct e
     }
 }
 
-static void handle_body(struct receiver *r, struct httpd_request *req, const struct rules *rules, const struct source_config *source)
+static void handle_body(struct receiver *r, struct httpd_request *req, const struct rules *rules,
+                        const struct source_config *source)
 {
     size_t len = 0;
     const char *body = httpd_body(req, &len);
@@ -239,11 +243,12 @@ static void handle_body(struct receiver *r, struct httpd_request *req, const str
     struct event e = {0};
     struct errmsg err = {{0}};
 
-    if (signature_verify(rules->verifiers[source - rules->config->sources], header_of, req, body, len, clock_wall_us(), &err) != ST_OK) {
+    if (signature_verify(rules->verifiers[source - rules->config->sources], header_of, req, body, len, clock_wall_us(),
+                         &err) != ST_OK) {
         count(r, source->name, unparsed, "unauthorized");
         refusals_count(r->refusals, source->name, true, clock_mono_ms());
-        log_warn("signature rejected", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s, "reason", err.text,
-                 NULL);
+        log_warn("signature rejected", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s,
+                 "reason", err.text, NULL);
         httpd_problem(req, 401, "Unauthorized", NULL); /* a reason would only help who forges */
         return;
     }
@@ -251,13 +256,14 @@ static void handle_body(struct receiver *r, struct httpd_request *req, const str
     arena = arena_new();
     if (event_parse(body, len, arena, &e, &err) != ST_OK) {
         count(r, source->name, unparsed, "invalid");
-        log_warn("event refused", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s, "reason", err.text, NULL);
+        log_warn("event refused", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s,
+                 "reason", err.text, NULL);
         httpd_problem(req, 400, "Bad Request", err.text);
     } else if (!organization_allowed(source, e.organization_id)) {
         count(r, source->name, event_type_label(e.type_name), "forbidden");
-        log_warn("event of another organization", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s,
-                 "organization", e.organization_id ? e.organization_id : "(none)", "hint", "sources.NAME.organizations lists those accepted",
-                 NULL);
+        log_warn("event of another organization", "source", source->name, "peer", httpd_peer(req), "request",
+                 request_text(req).s, "organization", e.organization_id ? e.organization_id : "(none)", "hint",
+                 "sources.NAME.organizations lists those accepted", NULL);
         httpd_problem(req, 403, "Forbidden", "Events of this organization are not accepted here.");
     } else {
         submit(r, req, &e, source->name, &rules->config->mapping, arena);
@@ -276,7 +282,8 @@ static void on_request(void *ctx, struct httpd_request *req)
     if (source) {
         handle_body(r, req, rules, source);
     } else { /* a reload took it away while the body came in */
-        httpd_problem(req, 404, "Not Found", "Webhooks are taken at /webhooks/NAME, where NAME is a configured source.");
+        httpd_problem(req, 404, "Not Found",
+                      "Webhooks are taken at /webhooks/NAME, where NAME is a configured source.");
     }
     rules_unref(rules);
 }
@@ -293,10 +300,12 @@ static void on_batch_done(void *ctx, bool any_stored)
 
 /* ---- life */
 
-int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx, struct receiver **ret, struct errmsg *err)
+int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx, struct receiver **ret,
+                 struct errmsg *err)
 {
     struct receiver *r = mem_zalloc(sizeof *r);
-    const struct httpd_handlers handlers = {.check = on_check, .too_large = on_too_large, .handle = on_request, .ctx = r};
+    const struct httpd_handlers handlers = {
+        .check = on_check, .too_large = on_too_large, .handle = on_request, .ctx = r};
     const struct ingest_hooks hooks = {.batch_done = on_batch_done, .ctx = r};
     const struct httpd_config http = {
         .listen = c->receiver.listen,
@@ -315,7 +324,8 @@ int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx
     r->wake_dispatcher = wake_dispatcher;
     r->wake_ctx = ctx;
     r->tls = c->receiver.tls_certificate_pem != NULL;
-    r->received = metric_counter("atsyncd_events_received_total", "Events by what became of them.", "source,type,result");
+    r->received =
+        metric_counter("atsyncd_events_received_total", "Events by what became of them.", "source,type,result");
     r->connections = metric_gauge("atsyncd_receiver_connections", "Open connections of senders.", "");
     r->queued = metric_gauge("atsyncd_ingest_queue_events", "Events that wait for their commit.", "");
     st = rules_new(c, &r->rules, err);
@@ -394,7 +404,8 @@ void receiver_stop(struct receiver *r)
     int64_t until_ms = clock_mono_ms() + GRACE_MS;
     const struct timespec step = {.tv_nsec = GRACE_STEP_MS * 1000000L};
 
-    /* Requests that are on their way in are better answered than refused; connections without one are not waited for long. */
+    /* Requests that are on their way in are better answered than refused; connections without one are not waited for
+     * long. */
     httpd_quiesce(r->httpd);
     while (httpd_connections(r->httpd) > 0 && clock_mono_ms() < until_ms) {
         (void)nanosleep(&step, NULL);

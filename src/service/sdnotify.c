@@ -30,7 +30,8 @@ bool sdnotify(const char *state)
     if (fd < 0) {
         return false;
     }
-    sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL, &to.any, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) >= 0;
+    sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL, &to.any,
+                  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) >= 0;
     (void)close(fd);
     return sent;
 }

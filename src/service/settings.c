@@ -1,6 +1,7 @@
 #include "service/settings.h"
 
-int settings_load(const char *path, struct config **ret_config, struct connector_set **ret_connectors, struct buf *problems)
+int settings_load(const char *path, struct config **ret_config, struct connector_set **ret_connectors,
+                  struct buf *problems)
 {
     struct config_problems found = {0};
     struct config *config = NULL;

@@ -65,7 +65,7 @@ int store_ingest(struct store *s, struct ingest_event *events, size_t count, str
         }
     }
     st = batch_exec(&b, s->db, &sql_ingest, DB_ROWS, &r, err);
-    if (st == ST_OK) {
+    if (st == ST_OK && r) { /* none when there was nothing to store */
         for (size_t row = 0; row < db_rows(r); row++) {
             struct ingest_event key = {.source = db_text(r, row, 0), .event_id = db_text(r, row, 1)};
             struct ingest_event **found = bsearch(&key, sorted, distinct, sizeof *sorted, by_id);

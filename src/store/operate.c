@@ -30,6 +30,7 @@ int store_peek(struct store *s, const struct filter *f, const char *after_source
     }
     b.arena = arena_new();
     b.count = db_rows(r);
+    b.now_us = b.count > 0 ? db_time(r, 0, 4) : 0;
     b.items = arena_alloc(b.arena, (b.count + 1) * sizeof *b.items);
     for (size_t i = 0; i < b.count; i++) {
         b.items[i] = (struct claimed){.source = arena_strdup(b.arena, db_text(r, i, 0)),
@@ -65,7 +66,7 @@ static int number(struct store *s, const struct sql_stmt *stmt, const struct db_
     return st;
 }
 
-static int dead(struct store *s, const struct sql_stmt *stmt, const struct filter *f, int64_t *ret, struct errmsg *err)
+static int counted(struct store *s, const struct sql_stmt *stmt, const struct filter *f, int64_t *ret, struct errmsg *err)
 {
     struct db_params p;
 
@@ -74,19 +75,24 @@ static int dead(struct store *s, const struct sql_stmt *stmt, const struct filte
     return number(s, stmt, &p, ret, err);
 }
 
+int store_count_resync(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err)
+{
+    return counted(s, &sql_count_resync, f, ret, err);
+}
+
 int store_count_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err)
 {
-    return dead(s, &sql_count_dead, f, ret, err);
+    return counted(s, &sql_count_dead, f, ret, err);
 }
 
 int store_retry_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err)
 {
-    return dead(s, &sql_retry_dead, f, ret, err);
+    return counted(s, &sql_retry_dead, f, ret, err);
 }
 
 int store_skip_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err)
 {
-    return dead(s, &sql_skip_dead, f, ret, err);
+    return counted(s, &sql_skip_dead, f, ret, err);
 }
 
 int store_link(struct store *s, const char *source, const char *alias, const char *external_id, int64_t *ret, struct errmsg *err)

@@ -1,3 +1,5 @@
+#include <limits.h>
+
 #include "base/buf.h"
 #include "store/internal.h"
 #include "store/migrations.h"
@@ -177,6 +179,7 @@ int store_migrate(struct store *s, bool dry_run, void (*told)(void *ctx, const c
     if (status.newer_breaking) {
         return store_schema_check(s, err);
     }
+    db_set_timeout(s->db, INT_MAX); /* a migration takes as long as it takes */
     if ((st = schema_exists(s, &exists, err)) != ST_OK) {
         return st;
     }

@@ -39,16 +39,37 @@ int store_connect(struct store *s, struct errmsg *err)
     return db_connect(s->db, err);
 }
 
+/* How many bytes the character at s has; 0 if it is none. */
+static size_t character(const char *s)
+{
+    size_t left = strnlen(s, 4);
+
+    for (size_t n = 1; n <= left; n++) {
+        if (text_is_utf8(s, n)) {
+            return n;
+        }
+    }
+    return 0;
+}
+
 const char *store_plain(const char *s, struct arena *arena)
 {
     struct buf b;
-    const char *copy;
+    char *copy;
 
     if (!s || text_is_utf8(s, strlen(s))) {
         return s;
     }
     buf_init(&b, 3 * strlen(s));
-    json_plain(s, &b);
+    json_plain(s, &b); /* what JSON can say and PostgreSQL cannot take */
+    copy = arena_strdup(arena, buf_text(&b));
+    buf_reset(&b);
+    for (const char *at = copy; *at;) { /* and bytes of other encodings, e.g. in an error message of the ATS */
+        size_t n = character(at);
+
+        buf_add(&b, n ? at : "\xef\xbf\xbd", n ? n : 3);
+        at += n ? n : 1;
+    }
     copy = arena_strdup(arena, buf_text(&b));
     buf_free(&b);
     return copy;
