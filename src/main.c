@@ -6,19 +6,23 @@
 #include "service/app.h"
 #include "service/settings.h"
 
-static const char usage[] = "Usage: atsyncd [-c FILE] [-t]\n"
-                            "Takes signed webhooks and brings candidates' records in the ATS to the state that they tell.\n"
-                            "\n"
-                            "  -c, --config FILE  configuration (default " SETTINGS_DEFAULT_PATH ")\n"
-                            "  -t, --test         check configuration, connectors and mapping, and end\n"
-                            "      --version      print the version, and end\n"
-                            "  -h, --help         print this text, and end\n"
-                            "\n"
-                            "Manual: man 8 atsyncd, man 5 atsyncd.conf\n";
+static const char usage[] =
+    "Usage: atsyncd [-c FILE] [-t]\n"
+    "Takes signed webhooks and brings candidates' records in the ATS to the state that they tell.\n"
+    "\n"
+    "  -c, --config FILE  configuration (default " SETTINGS_DEFAULT_PATH ")\n"
+    "  -t, --test         check configuration, connectors and mapping, and end\n"
+    "      --version      print the version, and end\n"
+    "  -h, --help         print this text, and end\n"
+    "\n"
+    "Manual: man 8 atsyncd, man 5 atsyncd.conf\n";
 
 static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'}, {"test", no_argument, NULL, 't'}, {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, 'c'},
+    {"test", no_argument, NULL, 't'},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 /* Without standard descriptors the first socket would become standard error, and get the log. */

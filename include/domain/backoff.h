@@ -1,7 +1,7 @@
 /*
  * backoff - when to try again.
  *
- * Exponential with full jitter: a random time between 0 and min(cap, base * 2^attempts), so that candidates that failed together do not
+ * Exponential with full jitter: a random time between 0 and min(cap, base * 2^(attempts - 1)), so that candidates that failed together do not
  * come back together (AWS Architecture Blog, "Exponential Backoff And Jitter"). Pure: the random number is the caller's.
  */
 #ifndef ATSYNC_DOMAIN_BACKOFF_H

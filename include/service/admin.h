@@ -1,8 +1,8 @@
 /*
  * admin - the listener for operators and machines: health, readiness, metrics, status (interface.md section 4).
  *
- * Thread: an HTTP thread answers what needs no database (health, metrics) and never waits; the rest is handed to a worker with a database
- * connection of its own, so that a database that hangs does not make the daemon look dead.
+ * Thread: an HTTP thread answers what needs no database (health, metrics) and never waits; the rest is handed to a
+ * worker with a database connection of its own, so that a database that hangs does not make the daemon look dead.
  */
 #ifndef ATSYNC_SERVICE_ADMIN_H
 #define ATSYNC_SERVICE_ADMIN_H
@@ -13,7 +13,8 @@
 
 struct admin;
 
-/* What must hold for readiness besides a database that answers: ST_OK, or anything else with the reason. Any thread, must not wait. */
+/* What must hold for readiness besides a database that answers: ST_OK, or anything else with the reason. Any thread,
+ * must not wait. */
 typedef int (*admin_ready_fn)(void *ctx, struct errmsg *reason);
 
 /* *ret is NULL, with ST_OK, when the configuration says "none". Binds the address. */

@@ -1,6 +1,6 @@
 /*
- * incoming - from a parsed event to the row that is stored: texts that PostgreSQL takes, keys that fit into an index, and the connector
- * that the event is for, as far as that can be told without looking anything up. Pure.
+ * incoming - from a parsed event to the row that is stored: texts that PostgreSQL takes, keys that fit into an index,
+ * and the connector that the event is for, as far as that can be told without looking anything up. Pure.
  */
 #ifndef ATSYNC_SERVICE_INCOMING_H
 #define ATSYNC_SERVICE_INCOMING_H
@@ -15,13 +15,18 @@
 #include "store/store.h"
 
 /*
- * Fills everything but body and stored. All texts live in the arena, except connector (the mapping's) and source (the caller's).
- *   event_id   as sent if it is clean UTF-8 of at most 400 bytes, else "sha256:" and its digest: two ids never become one
- *   external_id  clean, uncut: it is what the ATS is asked for
- *   others     clean; over 400 bytes "#" and their digest
- *   connector  NULL: needs no work (an event of another family); "": the dispatcher finds out
+ * Fills everything but body and stored. All texts live in the arena, except connector (the mapping's) and source (the
+ * caller's).
+ *
+ * event_id: as sent if it is clean UTF-8 of at most 400 bytes, else "sha256:" and its digest: two ids never become one.
+ *
+ * external_id: clean and uncut, it is what the ATS is asked for. The others: clean; over 400 bytes "#" and their
+ * digest.
+ *
+ * connector: NULL needs no work (an event of another family); for "" the dispatcher finds out.
  */
-void incoming_event(const struct event *e, const char *source, const struct mapping *mapping, struct arena *arena, struct ingest_event *ret);
+void incoming_event(const struct event *e, const char *source, const struct mapping *mapping, struct arena *arena,
+                    struct ingest_event *ret);
 
 /* A Content-Type that says JSON: application/json or anything with the suffix +json (RFC 6839), parameters allowed. */
 bool incoming_is_json(const char *content_type);

@@ -1,10 +1,12 @@
 /*
  * ingest - the group commit: many requests, one writer, one statement, one commit.
  *
- * Events wait in a bounded queue; the writer thread takes whatever arrived during its last commit (at most 200 events or 8 MiB), stores it in one transaction, and
- * only then tells each submitter. An idle daemon so answers after one commit, a busy one after one shared commit.
+ * Events wait in a bounded queue; the writer thread takes whatever arrived during its last commit (at most 200 events
+ * or 8 MiB), stores it in one transaction, and only then tells each submitter. An idle daemon so answers after one
+ * commit, a busy one after one shared commit.
  *
- * Thread: ingest_submit from any thread; `done` is called from the writer thread, in the order of submission within a batch, then `batch_done` once.
+ * Thread: ingest_submit from any thread; `done` is called from the writer thread, in the order of submission within a
+ * batch, then `batch_done` once.
  */
 #ifndef ATSYNC_SERVICE_INGEST_H
 #define ATSYNC_SERVICE_INGEST_H
@@ -32,26 +34,28 @@ struct ingest_item {
 };
 
 struct ingest_hooks {
-    void (*batch_done)(void *ctx, bool any_stored); /* after the answers of a batch: wake the HTTP loop, wake the dispatcher */
+    /* After the answers of a batch: wake the HTTP loop, wake the dispatcher. */
+    void (*batch_done)(void *ctx, bool any_stored);
     void *ctx;
 };
 
 struct ingest *ingest_new(const struct config *c, const struct ingest_hooks *hooks);
 int ingest_start(struct ingest *in, struct errmsg *err) ATS_MUSTCHECK;
-/* Queues an event. ST_LIMIT: the queue is full; ST_UNAVAILABLE: the database is away (known from the last commit, until a reconnect succeeds) or ingest is stopping.
- * Then done is not called. */
+/* Queues an event. ST_LIMIT: the queue is full; ST_UNAVAILABLE: the database is away (known from the last commit, until
+ * a reconnect succeeds) or ingest is stopping. Then done is not called. */
 int ingest_submit(struct ingest *in, struct ingest_item *item) ATS_MUSTCHECK;
-/* How it stands with the database; any thread, never waits. */
+/* How it stands with the database. */
 enum ingest_state {
-    INGEST_CONNECTING,     /* not known yet; events are taken */
+    INGEST_CONNECTING, /* not known yet; events are taken */
     INGEST_READY,
     INGEST_AWAY,           /* or its schema is missing or old; tried again all the time */
     INGEST_SCHEMA_TOO_NEW, /* another release's, which this one must not touch */
 };
-enum ingest_state ingest_state(struct ingest *in, struct errmsg *ret_reason); /* ret_reason: set for the last two; may be NULL */
+/* Any thread, never waits. ret_reason (may be NULL) is set for the last two. */
+enum ingest_state ingest_state(struct ingest *in, struct errmsg *ret_reason);
 size_t ingest_queued(struct ingest *in);
-void ingest_stop(struct ingest *in);  /* what is queued is still written */
+void ingest_stop(struct ingest *in); /* what is queued is still written */
 void ingest_join(struct ingest *in);
-void ingest_free(struct ingest *in);  /* stops and joins if that was not done; NULL is harmless */
+void ingest_free(struct ingest *in); /* stops and joins if that was not done; NULL is harmless */
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * janitor - what has to be done every few seconds: the service manager's watchdog, gauges, the counts of repeated log lines.
+ * janitor - what has to be done every few seconds: the service manager's watchdog, gauges, the counts of repeated log
+ * lines.
  *
  * Thread: one of its own; refresh is called in it.
  */

@@ -1,8 +1,8 @@
 /*
  * notify - listens for other processes' word that events were stored, and wakes the dispatcher.
  *
- * Only a shortcut: the dispatcher polls anyway, so a connection that cannot be had (a pooler in between, the database away) is tried again
- * quietly and never an error.
+ * Only a shortcut: the dispatcher polls anyway, so a connection that cannot be had (a pooler in between, the database
+ * away) is tried again quietly and never an error.
  *
  * Thread: one of its own.
  */

@@ -1,5 +1,6 @@
 /*
- * receiver - POST /webhooks/<source>: signature over the raw bytes, envelope, store, and only then the answer (interface.md section 3).
+ * receiver - POST /webhooks/<source>: signature over the raw bytes, envelope, store, and only then the answer
+ * (interface.md section 3).
  *
  * Thread: its HTTP server's one thread handles requests; answers come from ingest's writer thread.
  */
@@ -15,9 +16,11 @@
 struct receiver;
 
 /* wake_dispatcher (may be NULL) is called after a batch with new events. Binds the address. */
-int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx, struct receiver **ret, struct errmsg *err) ATS_MUSTCHECK;
+int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx, struct receiver **ret,
+                 struct errmsg *err) ATS_MUSTCHECK;
 int receiver_start(struct receiver *r, struct errmsg *err) ATS_MUSTCHECK;
-/* New secrets, organizations, mapping (for routing), certificate; listen address and limits of the server stay. On failure nothing has changed. */
+/* New secrets, organizations, mapping (for routing), certificate; listen address and limits of the server stay. On
+ * failure nothing has changed. */
 int receiver_reload(struct receiver *r, struct config *c, struct errmsg *err) ATS_MUSTCHECK;
 unsigned receiver_port(const struct receiver *r);
 enum ingest_state receiver_database(struct receiver *r, struct errmsg *ret_reason); /* as ingest_state */

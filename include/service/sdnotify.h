@@ -1,6 +1,6 @@
 /*
- * sdnotify - tells the service manager how the daemon is doing (sd_notify(3)'s protocol: a datagram to $NOTIFY_SOCKET). Without a service
- * manager nothing happens.
+ * sdnotify - tells the service manager how the daemon is doing (sd_notify(3)'s protocol: a datagram to $NOTIFY_SOCKET).
+ * Without a service manager nothing happens.
  *
  * Thread: any; the environment must not change meanwhile.
  */

@@ -11,7 +11,9 @@
 
 #define SETTINGS_DEFAULT_PATH ATSYNC_SYSCONFDIR "/atsyncd/atsyncd.conf"
 
-/* Both or nothing. On failure (ST_INVALID, ST_IO) all problems are appended to problems, one "FILE:LINE: message" a line. */
-int settings_load(const char *path, struct config **ret_config, struct connector_set **ret_connectors, struct buf *problems) ATS_MUSTCHECK;
+/* Both or nothing. On failure (ST_INVALID, ST_IO) all problems are appended to problems, one "FILE:LINE: message" a
+ * line. */
+int settings_load(const char *path, struct config **ret_config, struct connector_set **ret_connectors,
+                  struct buf *problems) ATS_MUSTCHECK;
 
 #endif

@@ -10,7 +10,8 @@
 #include "base/compiler.h"
 #include "base/status.h"
 
-/* Signals belong to the main thread: all are blocked in the new one. name: at most 15 characters. ST_IO if the system has no thread left. */
+/* Signals belong to the main thread: all are blocked in the new one. name: at most 15 characters. ST_IO if the system
+ * has no thread left. */
 int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *arg, struct errmsg *err) ATS_MUSTCHECK;
 
 /* A condition whose waits are not disturbed by changes of the wall clock. */

@@ -1,4 +1,4 @@
--- Learns other names of candidates, and wakes what waited under them.
+-- Learns other names of candidates, and wakes what waits under them.
 with learned as (
     insert into atsync.identity (source, alias, ref, external_id, origin)
     select i.source, i.alias, i.ref, i.external_id, 'event'

@@ -55,7 +55,8 @@ static void test_words_of_the_ats(void **state)
 static void test_what_must_not_be_shown(void **state)
 {
     static const char answers_text[] =
-        "{\"dbs\":\"Ann\",\"name\":\"John Smith\",\"first\":\"John\",\"year\":1987,\"big\":12345678901234567890,\"yes\":true,"
+        "{\"dbs\":\"Ann\",\"first\":\"John\",\"name\":\"John Smith\","
+        "\"year\":1987,\"big\":12345678901234567890,\"yes\":true,"
         "\"list\":[\"first line\\nQuestion: the answer \\nlast\"],\"odd\":\"ab\\u0000cd\"}";
     static const struct {
         const char *text;
@@ -71,7 +72,9 @@ static void test_what_must_not_be_shown(void **state)
         {"a first line of it, last", "a … of it, …"},
         {"  two\nlines\t and\x01 more \x7f ", "two lines and more"},
         {"odd \xc0\x80 and \xed\xa0\x80", "odd \xef\xbf\xbd and \xef\xbf\xbd"},
-        {"ab\xc0\x80" "cd", "…"},
+        {"ab\xc0\x80"
+         "cd",
+         "…"},
         {"x\ns3cret\n", "x ***"},
     };
     struct arena *arena = arena_new();

@@ -24,18 +24,26 @@ static void test_full_meta_is_accepted(void **state)
     static const char *const texts[] = {
         "{\"name\":\"x\",\"title\":\"X\"," CAN "}",
         META("\"base_url\":null"),
-        META("\"base_url\":\"https://{sub}.example.com/v1\",\"settings\":{\"sub\":{\"help\":\"h\",\"pattern\":\"[a-z]+\",\"default\":\"eu\","
-             "\"required\":false}},\"credentials\":{\"key\":{\"help\":\"h\",\"required\":true},\"b2\":{\"help\":\"h\"}},"
-             "\"auth\":{\"kind\":\"header\",\"name\":\"Authorization\",\"value\":\"Token token={key}\",\"headers\":{\"X-A\":\"{b2}\","
-             "\"X-B\":\"{sub}\",\"X-C\":\"c\"}},\"headers\":{\"X-Api-Version\":\"20240904\",\"X-T\":\"{sub}\"},"
-             "\"hosts\":[\"api.example.com\",\"*.example.com\"],\"redirects\":[\"*.example.com\"],\"rate\":{\"count\":50,\"per_ms\":10000},"
-             "\"concurrency\":8,\"timeout_ms\":130000,\"http1_only\":true,\"content_type\":\"application/vnd.api+json\","
-             "\"idempotency_header\":\"Idempotency-Key\",\"retry_after\":[{\"header\":\"X-Rate-Limit-Reset\",\"unit\":\"epoch\"}],"
-             "\"throttle_ms\":1000,\"classify\":true,\"probe\":false,\"notes\":[\"n\"]"),
+        META(
+            "\"base_url\":\"https://{sub}.example.com/"
+            "v1\",\"settings\":{\"sub\":{\"help\":\"h\",\"pattern\":\"[a-z]+\",\"default\":\"eu\","
+            "\"required\":false}},\"credentials\":{\"key\":{\"help\":\"h\",\"required\":true},\"b2\":{\"help\":\"h\"}},"
+            "\"auth\":{\"kind\":\"header\",\"name\":\"Authorization\",\"value\":\"Token "
+            "token={key}\",\"headers\":{\"X-A\":\"{b2}\","
+            "\"X-B\":\"{sub}\",\"X-C\":\"c\"}},\"headers\":{\"X-Api-Version\":\"20240904\",\"X-T\":\"{sub}\"},"
+            "\"hosts\":[\"api.example.com\",\"*.example.com\"],\"redirects\":[\"*.example.com\"],\"rate\":{\"count\":"
+            "50,\"per_ms\":10000},"
+            "\"concurrency\":8,\"timeout_ms\":130000,\"http1_only\":true,\"content_type\":\"application/vnd.api+json\","
+            "\"idempotency_header\":\"Idempotency-Key\",\"retry_after\":[{\"header\":\"X-Rate-Limit-Reset\",\"unit\":"
+            "\"epoch\"}],"
+            "\"throttle_ms\":1000,\"classify\":true,\"probe\":false,\"notes\":[\"n\"]"),
         META("\"auth\":{\"kind\":\"none\"}"),
-        META("\"credentials\":{\"k\":{\"help\":\"h\"}},\"auth\":{\"kind\":\"basic\",\"username\":\"{k}\",\"password\":\"\"}"),
-        "{\"name\":\"x\",\"title\":\"X\",\"capabilities\":{\"stage\":{\"needs_job\":true,\"values\":[\"NEW\"],\"pattern\":\".\",\"only_from\":true},"
-        "\"reject\":{\"needs_job\":false},\"fields\":{\"batch\":true,\"pattern\":\"customText[0-9]+\"},\"tags\":{\"max_chars\":25},"
+        META("\"credentials\":{\"k\":{\"help\":\"h\"}},\"auth\":{\"kind\":\"basic\",\"username\":\"{k}\",\"password\":"
+             "\"\"}"),
+        "{\"name\":\"x\",\"title\":\"X\",\"capabilities\":{\"stage\":{\"needs_job\":true,\"values\":[\"NEW\"],"
+        "\"pattern\":\".\",\"only_from\":true},"
+        "\"reject\":{\"needs_job\":false},\"fields\":{\"batch\":true,\"pattern\":\"customText[0-9]+\"},\"tags\":{\"max_"
+        "chars\":25},"
         "\"note\":{\"max_chars\":10000,\"find_marker\":true},\"assessment\":{\"max_chars\":255}}}",
     };
 
@@ -67,20 +75,26 @@ static void test_what_is_wrong(void **state)
         {META("\"qqq\":null"), "meta has an unknown member \"qqq\""},
         {META("\"base_url\":1"), "meta.base_url must be a text or null"},
         {META("\"base_url\":\"https://{sub}.x\""), "meta.base_url: {sub} is not among meta.settings"},
-        {META("\"base_url\":\"https://{sub\""), "meta.base_url: a brace must open or close a {name} of small letters, digits and _"},
-        {META("\"base_url\":\"https://sub}\""), "meta.base_url: a brace must open or close a {name} of small letters, digits and _"},
-        {META("\"base_url\":\"https://{}\""), "meta.base_url: a brace must open or close a {name} of small letters, digits and _"},
-        {META("\"credentials\":{\"k\":{\"help\":\"h\"}},\"base_url\":\"https://{k}\""), "meta.base_url: {k} is not among meta.settings"},
+        {META("\"base_url\":\"https://{sub\""),
+         "meta.base_url: a brace must open or close a {name} of small letters, digits and _"},
+        {META("\"base_url\":\"https://sub}\""),
+         "meta.base_url: a brace must open or close a {name} of small letters, digits and _"},
+        {META("\"base_url\":\"https://{}\""),
+         "meta.base_url: a brace must open or close a {name} of small letters, digits and _"},
+        {META("\"credentials\":{\"k\":{\"help\":\"h\"}},\"base_url\":\"https://{k}\""),
+         "meta.base_url: {k} is not among meta.settings"},
         {META("\"settings\":[]"), "meta.settings must be an object"},
         {META("\"settings\":{\"s\":{}}"), "meta.settings.s.help is missing"},
         {META("\"settings\":{\"s\":\"t\"}"), "meta.settings.s must be an object"},
-        {META("\"settings\":{\"S\":{\"help\":\"h\"}}"), "meta.settings: the name \"S\" must consist of small letters, digits and _"},
+        {META("\"settings\":{\"S\":{\"help\":\"h\"}}"),
+         "meta.settings: the name \"S\" must consist of small letters, digits and _"},
         {META("\"settings\":{\"s\":{\"help\":\"h\",\"patern\":\"\"}}"),
          "meta.settings.s has an unknown member \"patern\", did you mean \"pattern\"?"},
         {META("\"settings\":{\"s\":{\"help\":\"h\"}},\"credentials\":{\"s\":{\"help\":\"h\"}}"),
          "meta.settings: \"s\" is a setting as well as a credential"},
         {META("\"auth\":{}"), "meta.auth.kind is missing"},
-        {META("\"auth\":{\"kind\":\"heder\"}"), "meta.auth.kind must be none, header or basic, not \"heder\"; did you mean \"header\"?"},
+        {META("\"auth\":{\"kind\":\"heder\"}"),
+         "meta.auth.kind must be none, header or basic, not \"heder\"; did you mean \"header\"?"},
         {META("\"auth\":{\"kind\":\"oauth2\"}"), "meta.auth.kind must be none, header or basic, not \"oauth2\""},
         {META("\"auth\":{\"kind\":\"header\",\"name\":\"A\"}"), "meta.auth.value is missing"},
         {META("\"auth\":{\"kind\":\"basic\",\"username\":\"u\"}"), "meta.auth.password is missing"},
@@ -94,7 +108,8 @@ static void test_what_is_wrong(void **state)
         {META("\"headers\":{\"A\":\"{s}\"}"), "meta.headers.A: {s} is not among meta.settings"},
         {META("\"hosts\":\"a.b\""), "meta.hosts must be a list"},
         {META("\"hosts\":[1]"), "meta.hosts[0] must be a text"},
-        {META("\"hosts\":[\"*\"]"), "meta.hosts: \"*\" is not a host name in small letters such as api.example.com or *.example.com"},
+        {META("\"hosts\":[\"*\"]"),
+         "meta.hosts: \"*\" is not a host name in small letters such as api.example.com or *.example.com"},
         {META("\"redirects\":[\"a.b\",\"a/b\"]"),
          "meta.redirects: \"a/b\" is not a host name in small letters such as api.example.com or *.example.com"},
         {META("\"rate\":{\"count\":50}"), "meta.rate.per_ms is missing"},
@@ -109,7 +124,8 @@ static void test_what_is_wrong(void **state)
          "meta.capabilities has an unknown member \"notes\", did you mean \"note\"?"},
         {"{\"name\":\"x\",\"title\":\"X\",\"capabilities\":{\"note\":{\"max_chars\":99}}}",
          "meta.capabilities.note.max_chars must be a whole number from 100 to 10000000"},
-        {"{\"name\":\"x\",\"title\":\"X\",\"capabilities\":{\"note\":true}}", "meta.capabilities.note must be an object"},
+        {"{\"name\":\"x\",\"title\":\"X\",\"capabilities\":{\"note\":true}}",
+         "meta.capabilities.note must be an object"},
     };
 
     (void)state;
@@ -127,11 +143,15 @@ static void test_what_is_wrong(void **state)
 
 static void test_filling(void **state)
 {
-    struct json *meta = json_of("{\"settings\":{\"a\":{\"help\":\"\"},\"b\":{\"help\":\"\",\"default\":\"B\"}},\"credentials\":{\"k\":{\"help\":\"\"}}}");
+    struct json *meta = json_of("{\"settings\":{\"a\":{\"help\":\"\"},\"b\":{\"help\":\"\",\"default\":\"B\"}},"
+                                "\"credentials\":{\"k\":{\"help\":\"\"}}}");
     struct named_value settings[] = {{.name = (char[]){"a"}, .value = (char[]){"A{b}"}}};
     struct named_value credentials[] = {{.name = (char[]){"k"}, .value = (char[]){"secret"}}};
-    struct connector_config connector = {
-        .name = (char[]){"c"}, .settings = settings, .setting_count = 1, .credentials = credentials, .credential_count = 1};
+    struct connector_config connector = {.name = (char[]){"c"},
+                                         .settings = settings,
+                                         .setting_count = 1,
+                                         .credentials = credentials,
+                                         .credential_count = 1};
     static const struct {
         const char *text;
         bool with_credentials;
@@ -152,7 +172,8 @@ static void test_filling(void **state)
     buf_init(&out, 1000);
     for (size_t i = 0; i < ATS_COUNT(cases); i++) {
         buf_reset(&out);
-        assert_int_equal(meta_fill(meta, &connector, cases[i].text, cases[i].with_credentials, &out, &err), cases[i].status);
+        assert_int_equal(meta_fill(meta, &connector, cases[i].text, cases[i].with_credentials, &out, &err),
+                         cases[i].status);
         assert_string_equal(cases[i].status == ST_OK ? buf_text(&out) : err.text, cases[i].result);
     }
     connector.credential_count = 0;
@@ -170,9 +191,21 @@ static void test_host_patterns(void **state)
     static const struct {
         const char *pattern;
         bool ok;
-    } cases[] = {{"a", true},      {"api.example.com", true}, {"*.example.com", true}, {"*", false},        {"*.", false},
-                 {"", false},      {".a", false},             {"a.", false},           {"a..b", false},     {"A.b", false},
-                 {"a.*.b", false}, {"a b", false},            {"a:443", false},        {"a-1.b2.c", true},  {"**.a", false}};
+    } cases[] = {{"a", true},
+                 {"api.example.com", true},
+                 {"*.example.com", true},
+                 {"*", false},
+                 {"*.", false},
+                 {"", false},
+                 {".a", false},
+                 {"a.", false},
+                 {"a..b", false},
+                 {"A.b", false},
+                 {"a.*.b", false},
+                 {"a b", false},
+                 {"a:443", false},
+                 {"a-1.b2.c", true},
+                 {"**.a", false}};
 
     (void)state;
     for (size_t i = 0; i < ATS_COUNT(cases); i++) {

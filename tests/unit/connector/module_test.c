@@ -13,7 +13,8 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-/* A configuration file of our own has its connectors beside it; the shipped ones are found from the root of the tree. */
+/* A configuration file of our own has its connectors beside it; the shipped ones are found from the root of the tree.
+ */
 static char dir[] = "/tmp/atsyncd-module-XXXXXX";
 static char config_path[sizeof dir + sizeof "/t.conf"];
 #define SHIPPED_CONFIG "conf/t.conf"
@@ -33,7 +34,8 @@ static const struct {
                "                 tags: {batch: true, max_chars: 5}},\n"
                "  classify: true};\n"
                "def stage: 1;\ndef fields: 1;\ndef tags: 1;\ndef classify: null;\n"},
-    {"other", "def meta: {name: \"other\", title: \"O\", base_url: \"https://o.example\", capabilities: {assessment: {needs_job: true}}};\n"
+    {"other", "def meta: {name: \"other\", title: \"O\", base_url: \"https://o.example\", capabilities: {assessment: "
+              "{needs_job: true}}};\n"
               "def assessment: 1;\n"},
     {"broken", "def meta:\n  {name: \"broken\",\n   title: };\n"},
     {"nofn", "def meta: {name: \"nofn\", title: \"N\", capabilities: {note: {}}};\n"},
@@ -41,7 +43,8 @@ static const struct {
     {"failing", "def meta: \"a\" + 1;\n"},
     {"badpattern", "def meta: {name: \"badpattern\", title: \"B\", base_url: \"https://b.example\",\n"
                    "  settings: {s: {help: \"h\", pattern: \"[\"}}, capabilities: {note: {}}};\ndef note: 1;\n"},
-    {"rest", "# over the shipped one\ndef meta: {name: \"rest\", title: \"mine\", capabilities: {note: {}}};\ndef note: 1;\n"},
+    {"rest",
+     "# over the shipped one\ndef meta: {name: \"rest\", title: \"mine\", capabilities: {note: {}}};\ndef note: 1;\n"},
 };
 
 static char *module_path(const char *type)
@@ -184,14 +187,17 @@ static void test_what_cannot_be_loaded(void **state)
         const char *begin; /* %s: the directory */
         const char *part;
     } cases[] = {
-        {"regoin", ST_NOT_FOUND, "there is no connector type \"regoin\", did you mean \"region\"? (looked for regoin.jq in %s/connectors, ",
+        {"regoin", ST_NOT_FOUND,
+         "there is no connector type \"regoin\", did you mean \"region\"? (looked for regoin.jq in %s/connectors, ",
          "/atsyncd/connectors)"},
-        {"zzzzzz", ST_NOT_FOUND, "there is no connector type \"zzzzzz\" (looked for zzzzzz.jq in %s/connectors, ", "/atsyncd/connectors)"},
+        {"zzzzzz", ST_NOT_FOUND, "there is no connector type \"zzzzzz\" (looked for zzzzzz.jq in %s/connectors, ",
+         "/atsyncd/connectors)"},
         {"../connectors/region", ST_NOT_FOUND,
          "\"../connectors/region\" is no connector type: types have small letters, digits, \"-\" and \"_\"", ""},
         {"", ST_NOT_FOUND, "\"\" is no connector type: types have small letters, digits, \"-\" and \"_\"", ""},
         {"broken", ST_INVALID, "%s/connectors/broken.jq:3: syntax error", ""},
-        {"nofn", ST_INVALID, "%s/connectors/nofn.jq: meta promises a function that the file does not have: nofn:", "note/0 is not defined"},
+        {"nofn", ST_INVALID,
+         "%s/connectors/nofn.jq: meta promises a function that the file does not have: nofn:", "note/0 is not defined"},
         {"badmeta", ST_INVALID,
          "%s/connectors/badmeta.jq: meta.capabilities has an unknown member \"notes\", did you mean \"note\"?", ""},
         {"failing", ST_INVALID, "%s/connectors/failing.jq: meta: string (\"a\") and number (1) cannot be added", ""},
@@ -283,24 +289,31 @@ static void test_rest_fits(void **state)
         const char *text;
         const char *problems;
     } cases[] = {
-        {REST WORKFLOW("    job: \"1\"\n    on: {started: {stage: A, only_from: [none], tags: [t]}, completed: {reject: no},\n"
-                       "         finished: {note: summary, assessment: mean, fields: {a: b}}}\n    fields: {x: y}\n"),
+        {REST WORKFLOW(
+             "    job: \"1\"\n    on: {started: {stage: A, only_from: [none], tags: [t]}, completed: {reject: no},\n"
+             "         finished: {note: summary, assessment: mean, fields: {a: b}}}\n    fields: {x: y}\n"),
          ""},
         {"connectors:\n  ats:\n    type: rest\n",
          "conf/t.conf:2: connectors.ats.credentials.token: is required by type rest: the bearer token of the API\n"
          "conf/t.conf:2: connectors.ats.base_url: base_url is required: the address of the ATS's API, such as "
          "https://ats.example.com/api\n"},
-        {"connectors:\n  ats:\n    type: rest\n    base_url: http://ats.example.com\n    credentials:\n      tokn: t\n      token: t\n"
+        {"connectors:\n  ats:\n    type: rest\n    base_url: http://ats.example.com\n    credentials:\n      tokn: t\n "
+         "     token: t\n"
          "    settings:\n      what: 1\n",
-         "conf/t.conf:2: connectors.ats.base_url: base_url \"http://ats.example.com\" must begin with https://: credentials would travel "
+         "conf/t.conf:2: connectors.ats.base_url: base_url \"http://ats.example.com\" must begin with https://: "
+         "credentials would travel "
          "unencrypted (http:// is for loopback and private addresses)\n"
          "conf/t.conf:6: connectors.ats.credentials.tokn: type rest has no such credential, did you mean \"token\"?\n"
          "conf/t.conf:9: connectors.ats.settings.what: type rest has no such setting\n"},
-        {REST WORKFLOW("    on:\n      started: {stage: A}\n      completed: {reject: no}\n      finished: {assessment: mean, tags: [x]}\n"),
-         "conf/t.conf:7: workflows.w.on.started.stage: connector \"ats\" (type rest) needs to know the job for this: give workflows.w a job\n"
-         "conf/t.conf:8: workflows.w.on.completed.reject: connector \"ats\" (type rest) needs to know the job for this: give workflows.w a "
+        {REST WORKFLOW("    on:\n      started: {stage: A}\n      completed: {reject: no}\n      finished: "
+                       "{assessment: mean, tags: [x]}\n"),
+         "conf/t.conf:7: workflows.w.on.started.stage: connector \"ats\" (type rest) needs to know the job for this: "
+         "give workflows.w a job\n"
+         "conf/t.conf:8: workflows.w.on.completed.reject: connector \"ats\" (type rest) needs to know the job for "
+         "this: give workflows.w a "
          "job\n"
-         "conf/t.conf:9: workflows.w.on.finished.assessment: connector \"ats\" (type rest) needs to know the job for this: give workflows.w "
+         "conf/t.conf:9: workflows.w.on.finished.assessment: connector \"ats\" (type rest) needs to know the job for "
+         "this: give workflows.w "
          "a job\n"},
     };
 
@@ -318,19 +331,25 @@ static void test_abilities_and_values(void **state)
         const char *text;
         const char *problems; /* each line without "DIR/t.conf:" */
     } cases[] = {
-        {REGION WORKFLOW("    on: {started: {stage: NEW, tags: [five5], fields: {custom12: x}}}\n    fields: {a: custom1}\n"), ""},
-        {REGION WORKFLOW("    on:\n      started: {stage: NEWS, tags: [äöüäö, sixsix]}\n      completed: {stage: Hired, only_from: [NEW]}\n"),
+        {REGION WORKFLOW(
+             "    on: {started: {stage: NEW, tags: [five5], fields: {custom12: x}}}\n    fields: {a: custom1}\n"),
+         ""},
+        {REGION WORKFLOW("    on:\n      started: {stage: NEWS, tags: [äöüäö, sixsix]}\n      completed: {stage: "
+                         "Hired, only_from: [NEW]}\n"),
          "7: workflows.w.on.started.stage: the ATS has no \"NEWS\", did you mean \"NEW\"?\n"
          "7: workflows.w.on.started.tags: \"sixsix\" is longer than the 5 characters that the ATS allows\n"
          "8: workflows.w.on.completed.stage: the ATS has no \"Hired\"\n"
-         "8: workflows.w.on.completed.only_from: connector \"ats\" (type region) cannot see in which stage a candidate is, so only_from is "
+         "8: workflows.w.on.completed.only_from: connector \"ats\" (type region) cannot see in which stage a candidate "
+         "is, so only_from is "
          "not possible\n"},
-        {REGION WORKFLOW("    on:\n      finished:\n        note: summary\n        assessment: mean\n        reject: no\n"
-                         "        fields:\n          custom1: a\n          customs: b\n    fields:\n      slug: xcustom1\n"),
+        {REGION WORKFLOW(
+             "    on:\n      finished:\n        note: summary\n        assessment: mean\n        reject: no\n"
+             "        fields:\n          custom1: a\n          customs: b\n    fields:\n      slug: xcustom1\n"),
          "7: workflows.w.on.finished.reject: connector \"ats\" (type region) cannot reject candidates\n"
          "7: workflows.w.on.finished.note: connector \"ats\" (type region) cannot write notes\n"
          "7: workflows.w.on.finished.assessment: connector \"ats\" (type region) cannot record assessments\n"
-         "13: workflows.w.on.finished.fields: \"customs\" does not look like the connector wants it (pattern custom[0-9]+)\n"
+         "13: workflows.w.on.finished.fields: \"customs\" does not look like the connector wants it (pattern "
+         "custom[0-9]+)\n"
          "15: workflows.w.fields: \"xcustom1\" does not look like the connector wants it (pattern custom[0-9]+)\n"},
         {OTHER WORKFLOW("    on:\n      started: {stage: A, tags: [a, b]}\n    fields:\n      x: y\n      z: y\n"),
          "7: workflows.w.on.started.stage: connector \"ats\" (type other) cannot move candidates to a stage\n"
@@ -344,7 +363,8 @@ static void test_abilities_and_values(void **state)
         {"connectors:\n  ats: {type: badpattern, settings: {s: x}}\n",
          "2: connectors.ats.settings.s: the pattern in DIR/connectors/badpattern.jq cannot be used: [\n"},
         {"connectors:\n  ats:\n    type: badmeta\n  two: {type: other}\n",
-         "3: connectors.ats.type: DIR/connectors/badmeta.jq: meta.capabilities has an unknown member \"notes\", did you mean \"note\"?\n"},
+         "3: connectors.ats.type: DIR/connectors/badmeta.jq: meta.capabilities has an unknown member \"notes\", did "
+         "you mean \"note\"?\n"},
     };
 
     (void)state;

@@ -38,22 +38,30 @@ static void test_base_url(void **state)
         {"{}", "http://192.168.1.2", false, "http://192.168.1.2", NULL},
         {"{}", "http://ats.internal", true, "http://ats.internal", NULL},
         {"{\"base_url\":\"https://{sub}.example.com/v1\"}", NULL, false, "https://acme.example.com/v1", NULL},
-        {"{\"base_url\":\"https://{sub}.example.com/v1\"}", "https://other.example", false, "https://other.example", NULL},
-        {"{\"base_url\":\"https://{no}.example.com\"}", NULL, false, NULL, "the setting \"no\" of connector \"ats\" is missing"},
-        {"{}", NULL, false, NULL, "base_url is required: the address of the ATS's API, such as https://ats.example.com/api"},
+        {"{\"base_url\":\"https://{sub}.example.com/v1\"}", "https://other.example", false, "https://other.example",
+         NULL},
+        {"{\"base_url\":\"https://{no}.example.com\"}", NULL, false, NULL,
+         "the setting \"no\" of connector \"ats\" is missing"},
+        {"{}", NULL, false, NULL,
+         "base_url is required: the address of the ATS's API, such as https://ats.example.com/api"},
         {"{\"base_url\":null}", NULL, false, NULL,
          "base_url is required: the address of the ATS's API, such as https://ats.example.com/api"},
         {"{}", "http://ats.example.com", false, NULL,
-         "base_url \"http://ats.example.com\" must begin with https://: credentials would travel unencrypted (http:// is for loopback "
+         "base_url \"http://ats.example.com\" must begin with https://: credentials would travel unencrypted (http:// "
+         "is for loopback "
          "and private addresses)"},
         {"{}", "http://localhost.example.com", false, NULL,
-         "base_url \"http://localhost.example.com\" must begin with https://: credentials would travel unencrypted (http:// is for "
+         "base_url \"http://localhost.example.com\" must begin with https://: credentials would travel unencrypted "
+         "(http:// is for "
          "loopback and private addresses)"},
         {"{}", "http://8.8.8.8", false, NULL,
-         "base_url \"http://8.8.8.8\" must begin with https://: credentials would travel unencrypted (http:// is for loopback "
+         "base_url \"http://8.8.8.8\" must begin with https://: credentials would travel unencrypted (http:// is for "
+         "loopback "
          "and private addresses)"},
-        {"{}", "ftp://ats.example.com", false, NULL, "base_url \"ftp://ats.example.com\" does not begin with https:// or http://"},
-        {"{}", "https://user@ats.example.com", false, NULL, "base_url \"https://user@ats.example.com\" holds a user name"},
+        {"{}", "ftp://ats.example.com", false, NULL,
+         "base_url \"ftp://ats.example.com\" does not begin with https:// or http://"},
+        {"{}", "https://user@ats.example.com", false, NULL,
+         "base_url \"https://user@ats.example.com\" holds a user name"},
         {"{}", "https://ats.example.com?a=1", false, NULL,
          "base_url \"https://ats.example.com?a=1\" has a query, which belongs to single requests"},
         {"{}", "https://ats.example.com/#a", false, NULL,
@@ -75,7 +83,10 @@ static void test_base_url(void **state)
         struct named_value settings[] = {{.name = (char[]){"sub"}, .value = (char[]){"acme"}},
                                          {.name = (char[]){"line"}, .value = (char[]){"a\nb"}}};
         char *configured = mem_strdup(cases[i].configured);
-        struct connector_config connector = {.name = (char[]){"ats"}, .base_url = configured, .settings = settings, .setting_count = 2,
+        struct connector_config connector = {.name = (char[]){"ats"},
+                                             .base_url = configured,
+                                             .settings = settings,
+                                             .setting_count = 2,
                                              .allow_private_addresses = cases[i].allow_private};
         struct json *meta = json_of(cases[i].meta);
         struct target *t = NULL;
@@ -192,7 +203,8 @@ static char *shown(const struct request *r)
 }
 
 #define JSON_META                                                                                                      \
-    "{\"content_type\":\"application/vnd.api+json\",\"idempotency_header\":\"Idempotency-Key\",\"headers\":{\"X-Version\":\"2\"}}"
+    "{\"content_type\":\"application/"                                                                                 \
+    "vnd.api+json\",\"idempotency_header\":\"Idempotency-Key\",\"headers\":{\"X-Version\":\"2\"}}"
 
 static void assert_made(const char *meta_text, const char *spec_text, const char *key, int status, const char *expected)
 {
@@ -234,9 +246,11 @@ static void test_requests(void **state)
         {"{\"method\":\"GET\",\"path\":[\"a?b=c&d#e%2e\",\"\\u00fc \\n\",\"...\",\"a.b-c_d~e\"]}",
          "GET https://ats.example/api/a%3Fb%3Dc%26d%23e%252e/%C3%BC%20%0A/.../a.b-c_d~e "
          "/api/a%3Fb%3Dc%26d%23e%252e/%C3%BC%20%0A/.../a.b-c_d~e\n" ACCEPT},
-        {"{\"method\":\"GET\",\"path\":[\"x\"],\"query\":{\"filter[email]\":\"a+b@c.d\",\"n\":7,\"t\":true,\"no\":null,\"ids\":[1,\"2\",null]}}",
+        {"{\"method\":\"GET\",\"path\":[\"x\"],\"query\":{\"filter[email]\":\"a+b@c.d\",\"n\":7,\"t\":true,\"no\":null,"
+         "\"ids\":[1,\"2\",null]}}",
          "GET https://ats.example/api/x?filter%5Bemail%5D=a%2Bb%40c.d&n=7&t=true&ids=1&ids=2 /api/x\n" ACCEPT},
-        {"{\"method\":\"GET\",\"path\":[\"x\"],\"query\":{\"no\":null}}", "GET https://ats.example/api/x /api/x\n" ACCEPT},
+        {"{\"method\":\"GET\",\"path\":[\"x\"],\"query\":{\"no\":null}}",
+         "GET https://ats.example/api/x /api/x\n" ACCEPT},
         {"{\"method\":\"GET\",\"url\":\"https://ats.example/next?cursor=a%2Fb\",\"query\":{\"n\":1}}",
          "GET https://ats.example/next?cursor=a%2Fb&n=1 /next\n" ACCEPT},
         {"{\"method\":\"GET\",\"url\":\"https://ats.example?x\"}", "GET https://ats.example?x /\n" ACCEPT},
@@ -245,11 +259,13 @@ static void test_requests(void **state)
          "Content-Type: application/json\n\n{\"a\":[1,\"\\u0000\\ud800\",12345678901234567890]}"},
         {"{\"method\":\"PUT\",\"path\":[\"x\"],\"body\":false}",
          "PUT https://ats.example/api/x /api/x\n" ACCEPT "Content-Type: application/json\n\nfalse"},
-        {"{\"method\":\"PATCH\",\"path\":[\"x\"],\"body\":null,\"query\":null}", "PATCH https://ats.example/api/x /api/x\n" ACCEPT},
+        {"{\"method\":\"PATCH\",\"path\":[\"x\"],\"body\":null,\"query\":null}",
+         "PATCH https://ats.example/api/x /api/x\n" ACCEPT},
         {"{\"method\":\"POST\",\"path\":[\"x\"],\"form\":{\"grant type\":\"a&b\",\"n\":1}}",
          "POST https://ats.example/api/x /api/x\n" ACCEPT
          "Content-Type: application/x-www-form-urlencoded\n\ngrant%20type=a%26b&n=1"},
-        {"{\"method\":\"DELETE\",\"path\":[\"x\"],\"headers\":{\"accept\":\"text/plain\",\"On-Behalf-Of\":4080,\"X-No\":null}}",
+        {"{\"method\":\"DELETE\",\"path\":[\"x\"],\"headers\":{\"accept\":\"text/"
+         "plain\",\"On-Behalf-Of\":4080,\"X-No\":null}}",
          "DELETE https://ats.example/api/x /api/x\naccept: text/plain\nOn-Behalf-Of: 4080\n"},
     };
 
@@ -272,15 +288,20 @@ static void test_refused_requests(void **state)
     } cases[] = {
         {"[]", ST_INVALID, "the request must be an object"},
         {"{}", ST_INVALID, "the request's method must be GET, POST, PUT, PATCH or DELETE"},
-        {"{\"method\":\"get\",\"path\":[]}", ST_INVALID, "the request's method must be GET, POST, PUT, PATCH or DELETE"},
+        {"{\"method\":\"get\",\"path\":[]}", ST_INVALID,
+         "the request's method must be GET, POST, PUT, PATCH or DELETE"},
         {"{\"method\":\"GET\"}", ST_INVALID, "the request must have either a path or a url"},
-        {"{\"method\":\"GET\",\"path\":[],\"url\":\"https://ats.example\"}", ST_INVALID, "the request must have either a path or a url"},
+        {"{\"method\":\"GET\",\"path\":[],\"url\":\"https://ats.example\"}", ST_INVALID,
+         "the request must have either a path or a url"},
         {"{\"method\":\"GET\",\"path\":\"/x\"}", ST_INVALID, "the request's path must be a list of segments"},
-        {"{\"method\":\"GET\",\"path\":[\"a\",\"\"]}", ST_DENIED, "part 2 of the path is empty, which would lead elsewhere"},
+        {"{\"method\":\"GET\",\"path\":[\"a\",\"\"]}", ST_DENIED,
+         "part 2 of the path is empty, which would lead elsewhere"},
         {"{\"method\":\"GET\",\"path\":[\".\"]}", ST_DENIED, "part 1 of the path is a dot, which would lead elsewhere"},
-        {"{\"method\":\"GET\",\"path\":[\"a\",\"b\",\"..\"]}", ST_DENIED, "part 3 of the path is a dot, which would lead elsewhere"},
+        {"{\"method\":\"GET\",\"path\":[\"a\",\"b\",\"..\"]}", ST_DENIED,
+         "part 3 of the path is a dot, which would lead elsewhere"},
         {"{\"method\":\"GET\",\"path\":[\"a\",null]}", ST_DENIED, "part 2 of the path is null, not a text or number"},
-        {"{\"method\":\"GET\",\"path\":[[\"a\"]]}", ST_INVALID, "part 1 of the path is a list, an object or a boolean, not a text or number"},
+        {"{\"method\":\"GET\",\"path\":[[\"a\"]]}", ST_INVALID,
+         "part 1 of the path is a list, an object or a boolean, not a text or number"},
         {"{\"method\":\"GET\",\"path\":[\"a\\u0000\"]}", ST_DENIED,
          "the path holds a NUL or half a character, which no URL and no header can carry"},
         {"{\"method\":\"GET\",\"path\":[],\"query\":{\"a\":\"\\udc00\"}}", ST_DENIED,
@@ -288,9 +309,11 @@ static void test_refused_requests(void **state)
         {"{\"method\":\"GET\",\"path\":[],\"query\":{\"a\":{}}}", ST_INVALID,
          "the request's query: \"a\" must be a text, a number, a boolean, null or a list of them"},
         {"{\"method\":\"GET\",\"path\":[],\"query\":[]}", ST_INVALID, "the request's query must be an object"},
-        {"{\"method\":\"GET\",\"path\":[],\"quary\":{}}", ST_INVALID, "the request has an unknown member \"quary\", did you mean \"query\"?"},
+        {"{\"method\":\"GET\",\"path\":[],\"quary\":{}}", ST_INVALID,
+         "the request has an unknown member \"quary\", did you mean \"query\"?"},
         {"{\"method\":\"GET\",\"url\":7}", ST_INVALID, "the request's url must be a text"},
-        {"{\"method\":\"GET\",\"url\":\"/x\"}", ST_INVALID, "the request's url does not begin with https:// or http://"},
+        {"{\"method\":\"GET\",\"url\":\"/x\"}", ST_INVALID,
+         "the request's url does not begin with https:// or http://"},
         {"{\"method\":\"GET\",\"url\":\"https://evil.example/x\"}", ST_INVALID,
          "the request's url leads to https://evil.example:443, which is not a host of this connector"},
         {"{\"method\":\"GET\",\"url\":\"http://ats.example/x\"}", ST_INVALID,
@@ -298,12 +321,15 @@ static void test_refused_requests(void **state)
         {"{\"method\":\"GET\",\"path\":[],\"headers\":[]}", ST_INVALID, "the request's headers must be an object"},
         {"{\"method\":\"GET\",\"path\":[],\"headers\":{\"authorization\":\"x\"}}", ST_INVALID,
          "the header \"authorization\" is not for a connector to set"},
-        {"{\"method\":\"GET\",\"path\":[],\"headers\":{\"A b\":\"x\"}}", ST_INVALID, "the header \"A b\" is not for a connector to set"},
+        {"{\"method\":\"GET\",\"path\":[],\"headers\":{\"A b\":\"x\"}}", ST_INVALID,
+         "the header \"A b\" is not for a connector to set"},
         {"{\"method\":\"GET\",\"path\":[],\"headers\":{\"X-A\":\"a\\r\\nX-B: c\"}}", ST_DENIED,
          "the value of the header X-A holds control characters or is too long"},
-        {"{\"method\":\"GET\",\"path\":[],\"headers\":{\"X-A\":{}}}", ST_INVALID, "the header X-A must be a text or a number"},
+        {"{\"method\":\"GET\",\"path\":[],\"headers\":{\"X-A\":{}}}", ST_INVALID,
+         "the header X-A must be a text or a number"},
         {"{\"method\":\"GET\",\"path\":[],\"body\":{}}", ST_INVALID, "a GET request cannot have a body"},
-        {"{\"method\":\"PUT\",\"path\":[],\"body\":{},\"form\":{}}", ST_INVALID, "the request has a body as well as a form"},
+        {"{\"method\":\"PUT\",\"path\":[],\"body\":{},\"form\":{}}", ST_INVALID,
+         "the request has a body as well as a form"},
     };
     struct buf long_spec;
 
@@ -322,8 +348,8 @@ static void test_refused_requests(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_base_url),         cmocka_unit_test(test_private_addresses), cmocka_unit_test(test_hosts),
-        cmocka_unit_test(test_requests),         cmocka_unit_test(test_refused_requests),
+        cmocka_unit_test(test_base_url), cmocka_unit_test(test_private_addresses), cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_requests), cmocka_unit_test(test_refused_requests),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,15 +19,18 @@ static const char module_text[] =
     "def meta: {name: \"t\", title: \"T\", base_url: \"https://t.example/api\",\n"
     "  settings: {user: {help: \"h\", default: \"u1\"}, none: {help: \"h\", required: false}, set: {help: \"h\"}},\n"
     "  credentials: {token: {help: \"h\"}, second: {help: \"h\", required: false}},\n"
-    "  auth: {kind: \"header\", name: \"Authorization\", value: \"Bearer {token}\", headers: {\"X-User\": \"{user}\"}},\n"
+    "  auth: {kind: \"header\", name: \"Authorization\", value: \"Bearer {token}\", headers: {\"X-User\": "
+    "\"{user}\"}},\n"
     "  idempotency_header: \"Idempotency-Key\", classify: true, probe: true, throttle_ms: 1500,\n"
     "  retry_after: [{header: \"X-Reset\", unit: \"epoch\"}, {header: \"x-left\", unit: \"seconds\"},\n"
-    "                {header: \"x-ms\", unit: \"epoch_ms\"}, {header: \"x-date\", unit: \"http_date\"}, {header: \"x-iso\", unit: \"iso8601\"}],\n"
-    "  capabilities: {stage: {}, reject: {}, fields: {}, tags: {}, note: {max_chars: 100, find_marker: true}, assessment: {max_chars: 100}}};\n"
-    "def write: {request: {method: \"PUT\", path: [\"x\", .candidate.id], body: .write.send}};\n"
+    "                {header: \"x-ms\", unit: \"epoch_ms\"}, {header: \"x-date\", unit: \"http_date\"}, {header: "
+    "\"x-iso\", unit: \"iso8601\"}],\n"
+    "  capabilities: {stage: {}, reject: {}, fields: {}, tags: {}, note: {max_chars: 100, find_marker: true}, "
+    "assessment: {max_chars: 100}}};\n"
     "def look($name): {lookup: $name, request: {method: \"GET\", path: [$name]}};\n"
-    "# returns what write.script holds at the place of the number of answers so far\n"
-    "def stage: .write.script[[.got[] | if type == \"array\" then .[] else . end] | length];\n"
+    "# what write.script holds at the place of the number of answers so far; \"echo\" sends the answers back\n"
+    "def stage: .got as $got | .write.script[[.got[] | if type == \"array\" then .[] else . end] | length]\n"
+    "  | if . == \"echo\" then {request: {method: \"POST\", path: [\"echo\"], body: $got}} else . end;\n"
     "def reject: .candidate + .write.number;\n"
     "def fields: empty;\n"
     "def tags: {request: {method: \"POST\", path: [\"tags\"], body: {settings, got, write, secret: .credentials}}};\n"
@@ -37,8 +40,14 @@ static const char module_text[] =
     "def probe: if .got.me == null then look(\"me\") else {already: true} end;\n"
     "def classify: .body | if type == \"object\" then .classify else null end;\n";
 
+static const char basic_text[] =
+    "def meta: {name: \"basic\", title: \"B\", base_url: \"https://b.example\", credentials: {user: {help: \"h\"}, "
+    "key: {help: \"h\"}},\n"
+    "  auth: {kind: \"basic\", username: \"{user}\", password: \"{key}\"}, capabilities: {note: {}}};\n"
+    "def note: {request: {method: \"POST\", path: [\"n\"], body: .write.text}};\n";
+
 static char dir[] = "/tmp/atsyncd-step-XXXXXX";
-static struct connector_module *module;
+static struct connector_module *module, *basic_module;
 static struct connector_vm *vm;
 static struct named_value credentials[] = {{.name = (char[]){"token"}, .value = (char[]){"s3cret-token"}},
                                            {.name = (char[]){"second"}, .value = (char[]){"other-secret"}}};
@@ -50,30 +59,35 @@ static struct connector_config connector = {.name = (char[]){"ats"},
                                             .settings = settings,
                                             .setting_count = 1};
 
-static int set_up(void **state)
+static struct connector_module *made(const char *type, const char *text)
 {
-    char *connectors, *path, *config;
-    struct errmsg err;
-    FILE *f;
+    char *connectors = mem_printf("%s/connectors", dir);
+    char *path = mem_printf("%s/%s.jq", connectors, type);
+    char *config = mem_printf("%s/t.conf", dir);
+    struct connector_module *m = NULL;
+    struct errmsg err = {"cannot write"};
+    FILE *f = mkdir(connectors, 0700) == 0 ? fopen(path, "we") : NULL;
 
-    (void)state;
-    if (mkdtemp(dir) == NULL)
-        return -1;
-    connectors = mem_printf("%s/connectors", dir);
-    path = mem_printf("%s/t.jq", connectors);
-    config = mem_printf("%s/t.conf", dir);
-    if (mkdir(connectors, 0700) != 0 || (f = fopen(path, "we")) == NULL || fputs(module_text, f) < 0 || fclose(f) != 0)
-        return -1;
-    if (connector_module_load(config, "t", &module, &err) != ST_OK || connector_vm_new(module, &vm, &err) != ST_OK) {
-        print_error("%s\n", err.text);
-        return -1;
-    }
+    if (f == NULL || fputs(text, f) < 0 || fclose(f) != 0 || connector_module_load(config, type, &m, &err) != ST_OK)
+        print_error("%s: %s\n", path, err.text);
     (void)unlink(path);
     (void)rmdir(connectors);
     mem_free(connectors);
     mem_free(path);
     mem_free(config);
-    return rmdir(dir);
+    return m;
+}
+
+static int set_up(void **state)
+{
+    struct errmsg err;
+
+    (void)state;
+    if (mkdtemp(dir) == NULL)
+        return -1;
+    module = made("t", module_text);
+    basic_module = made("basic", basic_text);
+    return module == NULL || basic_module == NULL || connector_vm_new(module, &vm, &err) != ST_OK ? -1 : rmdir(dir);
 }
 
 static int tear_down(void **state)
@@ -82,6 +96,7 @@ static int tear_down(void **state)
     connector_vm_free(vm);
     connector_vm_free(NULL);
     connector_module_unref(module);
+    connector_module_unref(basic_module);
     return 0;
 }
 
@@ -191,7 +206,8 @@ static const char *header_of(const struct prepared_request *r, const char *name)
 /* ---- the way through a call */
 static void test_lookups_then_write(void **state)
 {
-    struct call *c = scripted("[{\"lookup\":\"a\"," GET("a") "},{\"lookup\":\"b\"," GET("b") ",\"expect\":[404],\"cache\":\"15m\"}," OK_WRITE "]");
+    struct call *c = scripted("[{\"lookup\":\"a\"," GET("a") "},{\"lookup\":\"b\"," GET(
+        "b") ",\"expect\":[404],\"cache\":\"15m\"}," OK_WRITE "]");
 
     (void)state;
     assert_next(c, "GET", "https://t.example/api/a", NULL);
@@ -218,18 +234,14 @@ static void test_lookups_then_write(void **state)
 
 static void test_what_modules_see(void **state)
 {
-    struct call *c;
-    struct json *body, *expected;
+    struct call *c = begin("tags", "{\"tags\":[\"\\u0000\\ud800\",12345678901234567890]}", false);
 
     (void)state;
-    c = begin("tags", "{\"tags\":[\"\\u0000\\ud800\",12345678901234567890]}", false);
     assert_next(c, "POST", "https://t.example/api/tags",
-                "{\"settings\":{\"user\":\"u1\",\"set\":\"S\"},\"got\":{},\"write\":{\"tags\":[\"\\u0000\\ud800\",12345678901234567890]},"
+                "{\"settings\":{\"user\":\"u1\",\"set\":\"S\"},\"got\":{},\"write\":{\"tags\":[\"\\u0000\\ud800\","
+                "12345678901234567890]},"
                 "\"secret\":null}");
     call_free(c);
-
-    /* the second step sends the answers back */
-    struct named_value *own = connector.settings;
     c = begin("probe", "{}", false);
     assert_next(c, "GET", "https://t.example/api/me", NULL);
     answer(c, (struct canned){.status = 200});
@@ -237,41 +249,63 @@ static void test_what_modules_see(void **state)
     assert_false(call_result(c)->was_write);
     assert_int_equal(call_result(c)->http_status, 200);
     call_free(c);
-    assert_ptr_equal(own, connector.settings);
-
-    struct json *input = json_of("{\"candidate\":{\"id\":1},\"write\":{\"send\":{\"n\":1e400}}}");
-
-    expected = json_of("{\"request\":{\"method\":\"POST\",\"path\":[\"notes\"],\"body\":{\"text\":null,\"body\":null}}}");
-    assert_int_equal(connector_vm_run(vm, "note", input, &body, NULL), ST_OK);
-    assert_true(json_equal(body, expected));
-    json_free(expected);
-    json_free(body);
-    json_free(input);
 }
 
-/* What an answer looks like in .got: `stage` with a script that copies it is not possible, so ask the function directly. */
 static void test_answers_in_got(void **state)
 {
     static const struct {
         struct canned answer;
-        const char *steps; /* the second depends on the first answer being in its place */
+        const char *got;
     } cases[] = {
-        {{.status = 200, .headers = "content-type: application/json\nx-a: 1\nx-a: \xe4\n", .body = "{\"n\":12345678901234567890}"}, NULL},
+        {{.status = 200,
+          .headers = "content-type: application/json\nx-a: 1\nx-a: \xe4\n",
+          .body = "{\"n\":12345678901234567890,\"s\":\"\\u0000\"}"},
+         "{\"status\":200,\"headers\":{\"content-type\":\"application/json\",\"x-a\":\"1, ?\"},"
+         "\"body\":{\"n\":12345678901234567890,\"s\":\"\\u0000\"},\"length\":39}"},
+        {{.status = 204}, "{\"status\":204,\"headers\":{},\"body\":null,\"length\":0}"},
+        {{.status = 200, .headers = "content-type: text/plain\n", .body = "secret text"},
+         "{\"status\":200,\"headers\":{\"content-type\":\"text/plain\"},\"body\":null,\"length\":11}"},
+        {{.status = 200, .headers = "content-type: text/plain\n", .body = " [1]"},
+         "{\"status\":200,\"headers\":{\"content-type\":\"text/plain\"},\"body\":[1],\"length\":4}"},
+        {{.status = 200, .headers = "content-type: application/vnd.api+JSON\n", .body = "7"},
+         "{\"status\":200,\"headers\":{\"content-type\":\"application/vnd.api+JSON\"},\"body\":7,\"length\":1}"},
+        {{.status = 200, .body = "7"}, "{\"status\":200,\"headers\":{},\"body\":null,\"length\":1}"},
+        {{.status = 200, .body = "{half"}, "{\"status\":200,\"headers\":{},\"body\":null,\"length\":5}"},
     };
-    struct call *c = scripted("[{\"lookup\":\"p\",\"append\":true," GET("1") "},{\"lookup\":\"p\",\"append\":true," GET("2") "}," OK_WRITE "]");
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        struct call *c = scripted("[{\"lookup\":\"one\"," GET("1") "},\"echo\"]");
+        char *body = mem_printf("{\"one\":%s}", cases[i].got);
+
+        assert_next(c, "GET", "https://t.example/api/1", NULL);
+        answer(c, cases[i].answer);
+        assert_next(c, "POST", "https://t.example/api/echo", body);
+        mem_free(body);
+        call_free(c);
+    }
+}
+
+static void test_pages_are_gathered(void **state)
+{
+    struct call *c = scripted(
+        "[{\"lookup\":\"p\",\"append\":true," GET("1") "},{\"lookup\":\"p\",\"append\":true," GET("2") "},\"echo\"]");
 
     (void)state;
     assert_next(c, "GET", "https://t.example/api/1", NULL);
-    answer(c, cases[0].answer);
+    answer(c, (struct canned){.status = 200, .body = "[1]"});
     assert_next(c, "GET", "https://t.example/api/2", NULL);
-    answer(c, cases[0].answer);
-    assert_next(c, "PUT", "https://t.example/api/w", "1");
+    answer(c, (struct canned){.status = 200, .body = "[2]"});
+    assert_next(c, "POST", "https://t.example/api/echo",
+                "{\"p\":[{\"status\":200,\"headers\":{},\"body\":[1],\"length\":3},{\"status\":200,\"headers\":{},"
+                "\"body\":[2],\"length\":3}]}");
     call_free(c);
 }
 
 static void test_lookup_that_writes(void **state)
 {
-    struct call *c = scripted("[{\"lookup\":\"tag\",\"write\":true,\"request\":{\"method\":\"POST\",\"path\":[\"tags\"],\"body\":{}}}," OK_WRITE "]");
+    struct call *c = scripted("[{\"lookup\":\"tag\",\"write\":true,\"request\":{\"method\":\"POST\",\"path\":[\"tags\"]"
+                              ",\"body\":{}}}," OK_WRITE "]");
     struct call *again;
     char *key;
 
@@ -280,7 +314,8 @@ static void test_lookup_that_writes(void **state)
     assert_true(call_request(c)->is_write);
     key = mem_strdup(header_of(call_request(c), "Idempotency-Key"));
     assert_int_equal(strlen(key), 36);
-    again = scripted("[{\"lookup\":\"tag\",\"write\":true,\"request\":{\"method\":\"POST\",\"path\":[\"tags\"],\"body\":{}}}]");
+    again = scripted(
+        "[{\"lookup\":\"tag\",\"write\":true,\"request\":{\"method\":\"POST\",\"path\":[\"tags\"],\"body\":{}}}]");
     assert_int_equal(call_advance(again), CALL_REQUEST);
     assert_string_equal(header_of(call_request(again), "Idempotency-Key"), key);
     answer(again, (struct canned){.result = HTTPC_UNCERTAIN, .error = "lost"});
@@ -321,9 +356,11 @@ static void test_decisions(void **state)
         {"{}", BROKEN("its result must be an object with exactly one of request, already, skip, fail and found")},
         {"null", BROKEN("its result must be an object with exactly one of request, already, skip, fail and found")},
         {"\"x\"", BROKEN("its result must be an object with exactly one of request, already, skip, fail and found")},
-        {"{\"already\":true,\"skip\":\"x\"}", BROKEN("its result must be an object with exactly one of request, already, skip, fail and found")},
+        {"{\"already\":true,\"skip\":\"x\"}",
+         BROKEN("its result must be an object with exactly one of request, already, skip, fail and found")},
         {"{\"alredy\":true}", BROKEN("its result has an unknown member \"alredy\", did you mean \"already\"?")},
-        {"{\"lookup\":\"a\"}", BROKEN("its result must be an object with exactly one of request, already, skip, fail and found")},
+        {"{\"lookup\":\"a\"}",
+         BROKEN("its result must be an object with exactly one of request, already, skip, fail and found")},
         {"{\"lookup\":\"\"," GET("a") "}", BROKEN("a lookup must have a name")},
         {"{\"lookup\":7," GET("a") "}", BROKEN("a lookup must have a name")},
         {"{\"lookup\":\"a\"," GET("a") ",\"expect\":404}", BROKEN("expect must be a list of HTTP statuses")},
@@ -358,7 +395,8 @@ static void test_programs_that_fail(void **state)
         const char *message;
     } cases[] = {
         {"reject", "{\"number\":1}", "connector t, function reject: object (…) and number (…) cannot be added"},
-        {"reject", "{\"number\":\"secret answer\"}", "connector t, function reject: object (…) and string (…) cannot be added"},
+        {"reject", "{\"number\":\"secret answer\"}",
+         "connector t, function reject: object (…) and string (…) cannot be added"},
         {"fields", "{}", "connector t, function fields: it gave no answer"},
         {"find_marker", "{}", "connector t, function find_marker: it may only look, so every request must be a lookup"},
         {"current", "{}", "connector t, function current: there is no such function: meta does not promise it"},
@@ -386,8 +424,9 @@ static void test_lookups_end(void **state)
     c = scripted("[{\"lookup\":\"a\"," GET("a") "},{\"lookup\":\"a\",\"append\":true," GET("b") "}]");
     assert_next(c, "GET", "https://t.example/api/a", NULL);
     answer(c, (struct canned){.status = 200});
-    assert_result(c, OUTCOME_INVALID, "connector",
-                  "connector t, function stage: a lookup of this name was made before, once with append and once without");
+    assert_result(
+        c, OUTCOME_INVALID, "connector",
+        "connector t, function stage: a lookup of this name was made before, once with append and once without");
     call_free(c);
 
     buf_init(&steps, 100000);
@@ -417,49 +456,143 @@ static void test_answers_to_the_write(void **state)
     } cases[] = {
         {{.status = 200, .body = "{\"message\":\"stored\"}"}, false, OUTCOME_OK, "", "", -1},
         {{.status = 202, .headers = "content-type: text/plain\n", .body = "accepted"}, false, OUTCOME_OK, "", "", -1},
-        {{.status = 200, .headers = "content-type: text/html\n", .body = "<p>"}, false, OUTCOME_RETRY, "bad_answer", "", -1},
+        {{.status = 200, .headers = "content-type: text/html\n", .body = "<p>"},
+         false,
+         OUTCOME_RETRY,
+         "bad_answer",
+         "",
+         -1},
         {{.status = 200, .body = " <!DOCTYPE html><p>"}, true, OUTCOME_UNCERTAIN, "bad_answer", "", -1},
-        {{.status = 422, .body = "{\"errors\":[{\"message\":\"no such stage\"}]}"}, false, OUTCOME_INVALID, "invalid", "no such stage", -1},
-        {{.status = 422, .headers = "content-type: text/plain\n", .body = "no such stage"}, false, OUTCOME_INVALID, "invalid", "", -1},
-        {{.status = 400, .headers = "content-type: application/problem+json\n", .body = "\"text\""}, false, OUTCOME_INVALID, "invalid", "", -1},
+        {{.status = 422, .body = "{\"errors\":[{\"message\":\"no such stage\"}]}"},
+         false,
+         OUTCOME_INVALID,
+         "invalid",
+         "no such stage",
+         -1},
+        {{.status = 422, .headers = "content-type: text/plain\n", .body = "no such stage"},
+         false,
+         OUTCOME_INVALID,
+         "invalid",
+         "",
+         -1},
+        {{.status = 400, .headers = "content-type: application/problem+json\n", .body = "\"text\""},
+         false,
+         OUTCOME_INVALID,
+         "invalid",
+         "",
+         -1},
         {{.status = 404}, false, OUTCOME_NOT_FOUND, "not_found", "", -1},
-        {{.status = 403, .body = "{\"message\":\"token s3cret-token has no scope\"}"}, false, OUTCOME_CONFIG, "permission",
-         "token *** has no scope", -1},
+        {{.status = 403, .body = "{\"message\":\"token s3cret-token has no scope\"}"},
+         false,
+         OUTCOME_CONFIG,
+         "permission",
+         "token *** has no scope",
+         -1},
         {{.status = 500, .body = "{\"error\":\"oops\"}"}, false, OUTCOME_RETRY, "unavailable", "oops", -1},
         {{.status = 500}, true, OUTCOME_UNCERTAIN, "unavailable", "", -1},
         {{.status = 503, .headers = "retry-after: 7\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 7000},
         {{.status = 429}, false, OUTCOME_THROTTLED, "rate_limited", "", 1500},
-        {{.status = 429, .headers = "x-left: 1.5\nretry-after: 3\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 3000},
+        {{.status = 429, .headers = "x-left: 1.5\nretry-after: 3\n"},
+         false,
+         OUTCOME_THROTTLED,
+         "rate_limited",
+         "",
+         3000},
         {{.status = 429, .headers = "x-left: 2.5\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 2500},
-        {{.status = 429, .headers = "x-left: 2.5\nx-reset: 1770000012\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 12000},
+        {{.status = 429, .headers = "x-left: 2.5\nx-reset: 1770000012\n"},
+         false,
+         OUTCOME_THROTTLED,
+         "rate_limited",
+         "",
+         12000},
         {{.status = 429, .headers = "x-reset: 1\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 0},
-        {{.status = 429, .headers = "x-reset: never\nx-ms: 1770000000250\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 250},
-        {{.status = 429, .headers = "x-date: Mon, 02 Feb 2026 02:40:05 GMT\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 5000},
-        {{.status = 429, .headers = "x-iso: 2026-02-02T02:41:00Z\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 60000},
+        {{.status = 429, .headers = "x-reset: never\nx-ms: 1770000000250\n"},
+         false,
+         OUTCOME_THROTTLED,
+         "rate_limited",
+         "",
+         250},
+        {{.status = 429, .headers = "x-date: Mon, 02 Feb 2026 02:40:05 GMT\n"},
+         false,
+         OUTCOME_THROTTLED,
+         "rate_limited",
+         "",
+         5000},
+        {{.status = 429, .headers = "x-iso: 2026-02-02T02:41:00Z\n"},
+         false,
+         OUTCOME_THROTTLED,
+         "rate_limited",
+         "",
+         60000},
         {{.status = 429, .headers = "x-left: 1e9\n"}, false, OUTCOME_THROTTLED, "rate_limited", "", 86400000},
         {{.status = 500, .headers = "x-left: 60\n"}, false, OUTCOME_RETRY, "unavailable", "", -1},
         {{.status = 500, .headers = "retry-after: 60\n"}, false, OUTCOME_RETRY, "unavailable", "", 60000},
-        {{.result = HTTPC_NOT_SENT, .error = "connection refused"}, true, OUTCOME_RETRY, "unavailable", "connection refused", -1},
+        {{.result = HTTPC_NOT_SENT, .error = "connection refused"},
+         true,
+         OUTCOME_RETRY,
+         "unavailable",
+         "connection refused",
+         -1},
         {{.result = HTTPC_UNCERTAIN, .error = "timed out"}, false, OUTCOME_UNCERTAIN, "uncertain", "timed out", -1},
-        {{.result = HTTPC_REFUSED, .error = "private address"}, false, OUTCOME_CONFIG, "configuration", "private address", -1},
+        {{.result = HTTPC_REFUSED, .error = "private address"},
+         false,
+         OUTCOME_CONFIG,
+         "configuration",
+         "private address",
+         -1},
         {{.result = HTTPC_TOO_LARGE, .status = 200, .error = "too large"}, true, OUTCOME_OK, "", "", -1},
-        {{.result = HTTPC_TOO_LARGE, .status = 422, .error = "too large"}, true, OUTCOME_INVALID, "invalid", "too large", -1},
+        {{.result = HTTPC_TOO_LARGE, .status = 422, .error = "too large"},
+         true,
+         OUTCOME_INVALID,
+         "invalid",
+         "too large",
+         -1},
         /* classify */
-        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"invalid\",\"message\":\"not s3cret-token\"}}"}, false, OUTCOME_INVALID, "invalid",
-         "not ***", -1},
-        {{.status = 500, .body = "{\"message\":\"m\",\"classify\":{\"outcome\":\"config\",\"class\":\"quota_used_up\"}}"}, false, OUTCOME_CONFIG,
-         "quota_used_up", "m", -1},
+        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"invalid\",\"message\":\"not s3cret-token\"}}"},
+         false,
+         OUTCOME_INVALID,
+         "invalid",
+         "not ***",
+         -1},
+        {{.status = 500,
+          .body = "{\"message\":\"m\",\"classify\":{\"outcome\":\"config\",\"class\":\"quota_used_up\"}}"},
+         false,
+         OUTCOME_CONFIG,
+         "quota_used_up",
+         "m",
+         -1},
         {{.status = 409, .body = "{\"classify\":{\"outcome\":\"already\"}}"}, false, OUTCOME_ALREADY, "", "", -1},
-        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"throttled\",\"retry_after_ms\":9}}"}, false, OUTCOME_THROTTLED, "rate_limited", "", 9},
+        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"throttled\",\"retry_after_ms\":9}}"},
+         false,
+         OUTCOME_THROTTLED,
+         "rate_limited",
+         "",
+         9},
         {{.status = 422, .body = "{\"classify\":{\"outcome\":\"stale\"}}"}, false, OUTCOME_STALE, "stale", "", -1},
-        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"fine\"}}"}, false, OUTCOME_INVALID, "connector",
-         "connector t, function classify: \"fine\" is no outcome", -1},
-        {{.status = 200, .body = "{\"classify\":{}}"}, false, OUTCOME_INVALID, "connector",
-         "connector t, function classify: its result must be null or an object with an outcome", -1},
-        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"ok\",\"clas\":1}}"}, false, OUTCOME_INVALID, "connector",
-         "connector t, function classify: its result has an unknown member \"clas\"", -1},
-        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"retry\",\"class\":\"Not OK\"}}"}, false, OUTCOME_INVALID, "connector",
-         "connector t, function classify: class must be a word of small letters, digits and _", -1},
+        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"fine\"}}"},
+         false,
+         OUTCOME_INVALID,
+         "connector",
+         "connector t, function classify: \"fine\" is no outcome",
+         -1},
+        {{.status = 200, .body = "{\"classify\":{}}"},
+         false,
+         OUTCOME_INVALID,
+         "connector",
+         "connector t, function classify: its result must be null or an object with an outcome",
+         -1},
+        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"ok\",\"clas\":1}}"},
+         false,
+         OUTCOME_INVALID,
+         "connector",
+         "connector t, function classify: its result has an unknown member \"clas\"",
+         -1},
+        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"retry\",\"class\":\"Not OK\"}}"},
+         false,
+         OUTCOME_INVALID,
+         "connector",
+         "connector t, function classify: class must be a word of small letters, digits and _",
+         -1},
     };
 
     (void)state;
@@ -503,7 +636,8 @@ static void test_answers_to_a_lookup(void **state)
 
     (void)state;
     for (size_t i = 0; i < ATS_COUNT(cases); i++) {
-        struct call *c = begin("stage", "{\"script\":[{\"lookup\":\"a\",\"expect\":[404]," GET("a") "},{\"already\":true}]}", true);
+        struct call *c =
+            begin("stage", "{\"script\":[{\"lookup\":\"a\",\"expect\":[404]," GET("a") "},{\"already\":true}]}", true);
 
         assert_next(c, "GET", "https://t.example/api/a", NULL);
         answer(c, cases[i].answer);
@@ -545,11 +679,13 @@ static void test_one_repetition_after_new_credentials(void **state)
 /* ---- texts */
 static void test_answers_of_candidates_are_not_told(void **state)
 {
-    struct call *c = begin("note", "{\"body\":\"Result: passed\\nWhere do you live?: 7 Elm Street\",\"marker\":\"atsync:1\"}", true);
+    struct call *c =
+        begin("note", "{\"body\":\"Result: passed\\nWhere do you live?: 7 Elm Street\",\"marker\":\"atsync:1\"}", true);
 
     (void)state;
     assert_int_equal(call_advance(c), CALL_REQUEST);
-    answer(c, (struct canned){.status = 422, .body = "{\"message\":\"7 Elm Street: not allowed, Basic s3cret-token\"}"});
+    answer(c,
+           (struct canned){.status = 422, .body = "{\"message\":\"7 Elm Street: not allowed, Basic s3cret-token\"}"});
     assert_result(c, OUTCOME_INVALID, "invalid", "…: not allowed, Basic ***");
     call_free(c);
 }
@@ -564,7 +700,8 @@ static void test_notes_are_cut_but_keep_their_marker(void **state)
     buf_init(&write, 10000);
     buf_init(&expected, 10000);
     c = begin("note", "{\"body\":\"short\",\"marker\":\"atsync:0123456789abcdef\"}", true);
-    assert_next(c, "POST", "https://t.example/api/notes", "{\"text\":\"short\\n[atsync:0123456789abcdef]\",\"body\":\"short\"}");
+    assert_next(c, "POST", "https://t.example/api/notes",
+                "{\"text\":\"short\\n[atsync:0123456789abcdef]\",\"body\":\"short\"}");
     call_free(c);
 
     /* 100 in all: 26 for the line with the marker, so 74 of the body fit */
@@ -574,7 +711,8 @@ static void test_notes_are_cut_but_keep_their_marker(void **state)
     c = begin("note", buf_text(&write), true);
     buf_puts(&expected, "1234");
     buf_reset(&write);
-    buf_printf(&write, "{\"text\":\"%s\\n[atsync:0123456789abcdef]\",\"body\":\"%s\"}", buf_text(&expected), buf_text(&expected));
+    buf_printf(&write, "{\"text\":\"%s\\n[atsync:0123456789abcdef]\",\"body\":\"%s\"}", buf_text(&expected),
+               buf_text(&expected));
     assert_next(c, "POST", "https://t.example/api/notes", buf_text(&write));
     call_free(c);
 
@@ -587,7 +725,8 @@ static void test_notes_are_cut_but_keep_their_marker(void **state)
         buf_puts(&expected, ten);
     buf_puts(&expected, "äöüäöüä… [cut]");
     buf_reset(&write);
-    buf_printf(&write, "{\"text\":\"%s\\n[atsync:0123456789abcdef]\",\"body\":\"%s\"}", buf_text(&expected), buf_text(&expected));
+    buf_printf(&write, "{\"text\":\"%s\\n[atsync:0123456789abcdef]\",\"body\":\"%s\"}", buf_text(&expected),
+               buf_text(&expected));
     assert_next(c, "POST", "https://t.example/api/notes", buf_text(&write));
     call_free(c);
 
@@ -610,11 +749,6 @@ static void test_notes_are_cut_but_keep_their_marker(void **state)
 }
 
 /* ---- authentication */
-static struct json *auth_of(const char *text)
-{
-    return json_of(text);
-}
-
 static void test_auth_headers(void **state)
 {
     struct auth_headers h = {.count = 0};
@@ -638,8 +772,49 @@ static void test_auth_headers(void **state)
     poor.credentials = bad;
     poor.credential_count = 1;
     assert_int_equal(auth_headers_make(module, &poor, &h, &err), ST_INVALID);
-    assert_string_equal(err.text, "a credential of connector \"ats\" is too long or holds a line break, which no header can carry");
+    assert_string_equal(
+        err.text, "a credential of connector \"ats\" is too long or holds a line break, which no header can carry");
     assert_int_equal(h.count, 0);
+}
+
+static void test_basic_authentication(void **state)
+{
+    struct named_value pair[] = {{.name = (char[]){"user"}, .value = (char[]){"Aladdin"}},
+                                 {.name = (char[]){"key"}, .value = (char[]){"open sesame"}}};
+    struct connector_config basic = {.name = (char[]){"b"}, .credentials = pair, .credential_count = 2};
+    struct json *context = json_of("{\"write\":{\"body\":\"x\",\"marker\":\"m\"}}");
+    struct auth_headers h = {.count = 0};
+    struct connector_vm *own = NULL;
+    struct errmsg err;
+    struct call *c;
+
+    (void)state;
+    assert_int_equal(auth_headers_make(basic_module, &basic, &h, &err), ST_OK);
+    assert_int_equal(h.count, 1);
+    assert_string_equal(h.items[0].name, "Authorization");
+    assert_string_equal(h.items[0].value, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="); /* RFC 7617 section 2 */
+    auth_headers_clear(&h);
+
+    /* an ATS that repeats the header */
+    assert_int_equal(connector_vm_new(basic_module, &own, &err), ST_OK);
+    c = call_new(own, &basic, "note", context, true, "key-1");
+    assert_next(c, "POST", "https://b.example/n", "\"x\\n[m]\"");
+    assert_null(header_of(call_request(c), "Idempotency-Key"));
+    answer(c, (struct canned){.status = 403,
+                              .body = "{\"message\":\"no: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ== (open sesame)\"}"});
+    assert_result(c, OUTCOME_CONFIG, "permission", "no: Basic *** (***)");
+    call_free(c);
+    connector_vm_free(own);
+    json_free(context);
+
+    pair[0].value = (char[]){"a:b"};
+    assert_int_equal(auth_headers_make(basic_module, &basic, &h, &err), ST_INVALID);
+    assert_string_equal(err.text,
+                        "the user name of connector \"b\" holds a colon, which basic authentication cannot carry");
+    basic.credential_count = 1;
+    pair[0].value = (char[]){"a"};
+    assert_int_equal(auth_headers_make(basic_module, &basic, &h, &err), ST_INVALID);
+    assert_string_equal(err.text, "the credential \"key\" of connector \"b\" is missing");
 }
 
 static void test_bad_target_ends_the_call(void **state)
@@ -652,7 +827,8 @@ static void test_bad_target_ends_the_call(void **state)
     lost.base_url = (char[]){"http://ats.example.com"};
     c = call_new(vm, &lost, "note", context, true, NULL);
     assert_result(c, OUTCOME_CONFIG, "configuration",
-                  "base_url \"http://ats.example.com\" must begin with https://: credentials would travel unencrypted (http:// is for "
+                  "base_url \"http://ats.example.com\" must begin with https://: credentials would travel unencrypted "
+                  "(http:// is for "
                   "loopback and private addresses)");
     call_free(c);
     json_free(context);
@@ -664,6 +840,7 @@ int main(void)
         cmocka_unit_test(test_lookups_then_write),
         cmocka_unit_test(test_what_modules_see),
         cmocka_unit_test(test_answers_in_got),
+        cmocka_unit_test(test_pages_are_gathered),
         cmocka_unit_test(test_lookup_that_writes),
         cmocka_unit_test(test_decisions),
         cmocka_unit_test(test_programs_that_fail),
@@ -674,6 +851,7 @@ int main(void)
         cmocka_unit_test(test_answers_of_candidates_are_not_told),
         cmocka_unit_test(test_notes_are_cut_but_keep_their_marker),
         cmocka_unit_test(test_auth_headers),
+        cmocka_unit_test(test_basic_authentication),
         cmocka_unit_test(test_bad_target_ends_the_call),
     };
 

@@ -1,0 +1,409 @@
+#include "domain/ledger.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+
+enum { NOW = 1000 };
+#define ANY_TIME INT64_MIN
+
+static void test_states(void **state)
+{
+    static const char *const names[WRITE_STATE_COUNT] = {"pending", "sending", "applied",
+                                                         "skipped", "dead",    "superseded"};
+    enum write_state s = WRITE_DEAD;
+
+    (void)state;
+    for (int i = 0; i < WRITE_STATE_COUNT; i++) {
+        assert_string_equal(write_state_name((enum write_state)i), names[i]);
+        assert_true(write_state_parse(names[i], &s));
+        assert_int_equal(s, i);
+    }
+    s = WRITE_DEAD;
+    assert_false(write_state_parse("done", &s));
+    assert_int_equal(s, WRITE_DEAD);
+}
+
+/* One wish of value "new" against one live row. */
+static const struct {
+    const char *rule;
+    enum write_kind kind;
+    struct ledger_row row; /* hash NULL: there is none */
+    enum ledger_step step;
+    int64_t rev;
+    bool fresh, supersedes, look_first;
+    const char *base;
+    int64_t due_us;
+} cases[] = {
+    {"never written", WRITE_FIELD, {0}, LEDGER_SEND, 1, true, false, false, NULL, INT64_MAX},
+    {"there already",
+     WRITE_FIELD,
+     {.hash = "new", .rev = 3, .state = WRITE_APPLIED, .attempts = 1},
+     LEDGER_KEEP,
+     3,
+     false,
+     false,
+     false,
+     NULL,
+     INT64_MAX},
+    {"another value is there",
+     WRITE_FIELD,
+     {.hash = "old", .rev = 3, .state = WRITE_APPLIED, .attempts = 1},
+     LEDGER_SEND,
+     4,
+     true,
+     false,
+     false,
+     "old",
+     INT64_MAX},
+    {"waiting, and it is time",
+     WRITE_FIELD,
+     {.hash = "new", .rev = 1, .state = WRITE_PENDING, .attempts = 2, .next_attempt_us = NOW},
+     LEDGER_SEND,
+     1,
+     false,
+     false,
+     false,
+     NULL,
+     INT64_MAX},
+    {"waiting, not yet",
+     WRITE_FIELD,
+     {.hash = "new", .rev = 1, .state = WRITE_PENDING, .attempts = 2, .next_attempt_us = NOW + 1},
+     LEDGER_KEEP,
+     1,
+     false,
+     false,
+     false,
+     NULL,
+     NOW + 1},
+    {"a value that became obsolete before it was sent is never sent",
+     WRITE_FIELD,
+     {.hash = "old", .base_hash = "older", .rev = 2, .state = WRITE_PENDING, .next_attempt_us = NOW + 99},
+     LEDGER_SEND,
+     3,
+     true,
+     true,
+     false,
+     "older",
+     INT64_MAX},
+    {"it never left, and the ATS still has what is wanted again: no call",
+     WRITE_FIELD,
+     {.hash = "old", .base_hash = "new", .rev = 2, .state = WRITE_PENDING, .next_attempt_us = ANY_TIME},
+     LEDGER_RECORD,
+     3,
+     true,
+     true,
+     false,
+     "new",
+     INT64_MAX},
+    {"it was tried: what the ATS has is not known",
+     WRITE_FIELD,
+     {.hash = "old", .base_hash = "new", .rev = 2, .state = WRITE_PENDING, .attempts = 1, .next_attempt_us = ANY_TIME},
+     LEDGER_SEND,
+     3,
+     true,
+     true,
+     false,
+     NULL,
+     INT64_MAX},
+    {"it is perhaps there",
+     WRITE_FIELD,
+     {.hash = "old",
+      .base_hash = "new",
+      .rev = 2,
+      .state = WRITE_PENDING,
+      .uncertain = true,
+      .next_attempt_us = ANY_TIME},
+     LEDGER_SEND,
+     3,
+     true,
+     true,
+     false,
+     NULL,
+     INT64_MAX},
+    {"the daemon died in the call of another value",
+     WRITE_FIELD,
+     {.hash = "old", .base_hash = "new", .rev = 2, .state = WRITE_SENDING, .attempts = 1},
+     LEDGER_SEND,
+     3,
+     true,
+     true,
+     false,
+     NULL,
+     INT64_MAX},
+    {"the daemon died in the call: a set write is simply repeated, at once",
+     WRITE_FIELD,
+     {.hash = "new", .rev = 2, .state = WRITE_SENDING, .attempts = 1, .next_attempt_us = NOW + 99},
+     LEDGER_SEND,
+     2,
+     false,
+     false,
+     false,
+     NULL,
+     INT64_MAX},
+    {"skipped: not tried again for this value",
+     WRITE_STAGE,
+     {.hash = "new", .rev = 1, .state = WRITE_SKIPPED, .attempts = 1},
+     LEDGER_KEEP,
+     1,
+     false,
+     false,
+     false,
+     NULL,
+     INT64_MAX},
+    {"another value is wanted instead of a skipped one",
+     WRITE_STAGE,
+     {.hash = "old", .rev = 1, .state = WRITE_SKIPPED, .attempts = 1},
+     LEDGER_SEND,
+     2,
+     true,
+     false,
+     false,
+     NULL,
+     INT64_MAX},
+    {"dead: somebody has to look",
+     WRITE_FIELD,
+     {.hash = "new", .rev = 1, .state = WRITE_DEAD, .attempts = 1},
+     LEDGER_KEEP,
+     1,
+     false,
+     false,
+     false,
+     NULL,
+     INT64_MAX},
+    {"a dead value is superseded by a newer one",
+     WRITE_FIELD,
+     {.hash = "old", .rev = 1, .state = WRITE_DEAD, .attempts = 1},
+     LEDGER_SEND,
+     2,
+     true,
+     true,
+     false,
+     NULL,
+     INT64_MAX},
+    {"superseded before it was done, wanted again",
+     WRITE_FIELD,
+     {.hash = "new", .rev = 1, .state = WRITE_SUPERSEDED},
+     LEDGER_SEND,
+     2,
+     true,
+     false,
+     false,
+     NULL,
+     INT64_MAX},
+    {"stage and reject share a key: the same text is not the same value",
+     WRITE_REJECT,
+     {.hash = "new", .kind = WRITE_STAGE, .rev = 1, .state = WRITE_APPLIED},
+     LEDGER_RECORD,
+     2,
+     true,
+     false,
+     false,
+     "new",
+     INT64_MAX},
+
+    {"a note that was never posted", WRITE_NOTE, {0}, LEDGER_SEND, 1, true, false, false, NULL, INT64_MAX},
+    {"a note that is there, whatever happens to its text",
+     WRITE_NOTE,
+     {.hash = "old", .rev = 1, .state = WRITE_APPLIED, .attempts = 1},
+     LEDGER_KEEP,
+     1,
+     false,
+     false,
+     false,
+     NULL,
+     INT64_MAX},
+    {"a note that was skipped",
+     WRITE_NOTE,
+     {.hash = "old", .rev = 1, .state = WRITE_SKIPPED},
+     LEDGER_KEEP,
+     1,
+     false,
+     false,
+     false,
+     NULL,
+     INT64_MAX},
+    {"a note that is dead",
+     WRITE_NOTE,
+     {.hash = "old", .rev = 1, .state = WRITE_DEAD},
+     LEDGER_KEEP,
+     1,
+     false,
+     false,
+     false,
+     NULL,
+     INT64_MAX},
+    {"a note that was surely not posted",
+     WRITE_NOTE,
+     {.hash = "old", .rev = 1, .state = WRITE_PENDING, .attempts = 1, .next_attempt_us = ANY_TIME},
+     LEDGER_SEND,
+     1,
+     false,
+     false,
+     false,
+     NULL,
+     INT64_MAX},
+    {"perhaps posted: look before repeating",
+     WRITE_NOTE,
+     {.hash = "old", .rev = 1, .state = WRITE_PENDING, .uncertain = true, .attempts = 1, .next_attempt_us = ANY_TIME},
+     LEDGER_SEND,
+     1,
+     false,
+     false,
+     true,
+     NULL,
+     INT64_MAX},
+    {"the daemon died in the call: look",
+     WRITE_NOTE,
+     {.hash = "new", .rev = 1, .state = WRITE_SENDING, .attempts = 1},
+     LEDGER_SEND,
+     1,
+     false,
+     false,
+     true,
+     NULL,
+     INT64_MAX},
+    {"perhaps posted, not due: wait",
+     WRITE_NOTE,
+     {.hash = "new", .rev = 1, .state = WRITE_PENDING, .uncertain = true, .attempts = 1, .next_attempt_us = NOW + 5},
+     LEDGER_KEEP,
+     1,
+     false,
+     false,
+     true,
+     NULL,
+     NOW + 5},
+    {"not wanted for a while, wanted again: it never left",
+     WRITE_NOTE,
+     {.hash = "new", .rev = 1, .state = WRITE_SUPERSEDED},
+     LEDGER_SEND,
+     2,
+     true,
+     false,
+     false,
+     NULL,
+     INT64_MAX},
+    {"not wanted any more while it was being posted, wanted again: look",
+     WRITE_NOTE,
+     {.hash = "new", .rev = 1, .state = WRITE_SUPERSEDED, .attempts = 1},
+     LEDGER_SEND,
+     2,
+     true,
+     false,
+     true,
+     NULL,
+     INT64_MAX},
+};
+
+static void test_cases(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        struct arena *a = arena_new();
+        struct desired wish = {.key = "k", .kind = cases[i].kind, .hash = "new"};
+        struct plan plan = {&wish, 1};
+        struct ledger_row row = cases[i].row;
+        struct ledger_diff d;
+
+        row.key = "k";
+        row.kind = row.kind == WRITE_FIELD ? cases[i].kind : row.kind;
+        ledger_diff(&plan, &row, row.hash ? 1 : 0, NOW, a, &d);
+        assert_int_equal(d.count, 1);
+        const struct ledger_item *item = &d.items[0];
+
+        if (item->step != cases[i].step || item->rev != cases[i].rev || item->fresh != cases[i].fresh ||
+            item->supersedes != cases[i].supersedes || item->look_first != cases[i].look_first ||
+            item->due_us != cases[i].due_us ||
+            (item->step != LEDGER_KEEP && item->fresh && !text_eq(item->base_hash, cases[i].base))) {
+            fail_msg("%s: step=%d rev=%d fresh=%d supersedes=%d look=%d base=%s", cases[i].rule, (int)item->step,
+                     (int)item->rev, item->fresh, item->supersedes, item->look_first,
+                     item->base_hash ? item->base_hash : "-");
+        }
+        assert_int_equal(d.to_send, cases[i].step == LEDGER_SEND);
+        assert_int_equal(d.obsolete_count, 0);
+        assert_true(d.next_due_us == cases[i].due_us);
+        if (item->step == LEDGER_SEND) { /* a new revision begins to count anew */
+            assert_int_equal(item->attempts, item->fresh ? 0 : row.attempts);
+        }
+        arena_free(a);
+    }
+}
+
+/* Fields, tags, assessment, disposition, notes; notes in the order in which things happened. */
+static void test_order_of_calls(void **state)
+{
+    struct desired wishes[] = {
+        {.key = "assessment/J", .kind = WRITE_ASSESSMENT, .hash = "h"},
+        {.key = "disposition/J", .kind = WRITE_REJECT, .hash = "h"},
+        {.key = "field/a", .kind = WRITE_FIELD, .hash = "h"},
+        {.key = "field/b", .kind = WRITE_FIELD, .hash = "h"},
+        {.key = "note/r/completed", .kind = WRITE_NOTE, .hash = "h", .stamp = {5, "a"}},
+        {.key = "note/r/started", .kind = WRITE_NOTE, .hash = "h", .stamp = {1, "b"}},
+        {.key = "tag/t", .kind = WRITE_TAG, .hash = "h"},
+    };
+    static const char *const wanted[] = {"field/a",       "field/b",        "tag/t",           "assessment/J",
+                                         "disposition/J", "note/r/started", "note/r/completed"};
+    struct plan plan = {wishes, ATS_COUNT(wishes)};
+    struct arena *a = arena_new();
+    struct ledger_diff d;
+
+    (void)state;
+    ledger_diff(&plan, NULL, 0, NOW, a, &d);
+    assert_int_equal(d.count, ATS_COUNT(wanted));
+    assert_int_equal(d.to_send, ATS_COUNT(wanted));
+    for (size_t i = 0; i < d.count; i++) {
+        assert_string_equal(d.items[i].wish->key, wanted[i]);
+        assert_null(d.items[i].row);
+    }
+    arena_free(a);
+}
+
+/* Rows that nobody wants any more: what was not done becomes superseded, what was done stays. */
+static void test_obsolete(void **state)
+{
+    static const struct ledger_row rows[] = {
+        {.key = "a", .state = WRITE_PENDING, .hash = "h"},
+        {.key = "b", .state = WRITE_SENDING, .hash = "h"},
+        {.key = "c", .state = WRITE_APPLIED, .hash = "h"},
+        {.key = "d", .state = WRITE_SKIPPED, .hash = "h"},
+        {.key = "e", .state = WRITE_DEAD, .hash = "h"},
+        {.key = "f", .state = WRITE_SUPERSEDED, .hash = "h"},
+        {.key = "g", .state = WRITE_PENDING, .hash = "h", .next_attempt_us = NOW + 7},
+        {.key = "h", .state = WRITE_PENDING, .hash = "h", .next_attempt_us = NOW + 3},
+    };
+    struct desired wishes[] = {{.key = "g", .hash = "h"}, {.key = "h", .hash = "h"}};
+    struct plan plan = {wishes, ATS_COUNT(wishes)};
+    struct arena *a = arena_new();
+    struct ledger_diff d;
+
+    (void)state;
+    ledger_diff(&plan, rows, ATS_COUNT(rows), NOW, a, &d);
+    assert_int_equal(d.obsolete_count, 3);
+    assert_string_equal(d.obsolete[0]->key, "a");
+    assert_string_equal(d.obsolete[1]->key, "b");
+    assert_string_equal(d.obsolete[2]->key, "e");
+    assert_int_equal(d.to_send, 0);
+    assert_int_equal(d.next_due_us, NOW + 3);
+    plan.count = 0;
+    ledger_diff(&plan, NULL, 0, NOW, a, &d);
+    assert_int_equal(d.count, 0);
+    assert_true(d.next_due_us == INT64_MAX);
+    arena_free(a);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_order_of_calls),
+        cmocka_unit_test(test_obsolete),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
