@@ -197,9 +197,46 @@ static void test_markers(void **state)
     arena_free(a);
 }
 
+static char *whole_file(const char *path)
+{
+    struct buf b;
+    char piece[4096];
+    size_t n;
+    FILE *f = fopen(path, "re");
+
+    assert_non_null(f);
+    buf_init(&b, 1024 * 1024);
+    while ((n = fread(piece, 1, sizeof piece, f)) > 0)
+        buf_add(&b, piece, n);
+    fclose(f);
+    return buf_take(&b);
+}
+
+/* The note that README shows is the one that its sample gets. */
+static void test_readme(void **state)
+{
+    char *body = whole_file("conf/samples/run-completed.json");
+    char *readme = whole_file("README.md");
+    struct arena *a = arena_new();
+    struct event e;
+    struct run_set runs;
+
+    (void)state;
+    assert_int_equal(event_parse(body, strlen(body), a, &e, NULL), ST_OK);
+    runs_fold(&e, 1, a, &runs);
+    assert_int_equal(runs.count, 1);
+    assert_non_null(strstr(readme, arena_printf(a, "```text\n%s\n[%s]\n```", note_summary(&runs.runs[0], "completed", e.workflow_external_id, a),
+                                                note_marker("popp", "x:ats_42", "note/run_4a1e9c/completed", a))));
+    event_clear(&e);
+    arena_free(a);
+    mem_free(body);
+    mem_free(readme);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_readme),
         cmocka_unit_test(test_summaries),         cmocka_unit_test(test_answers_of_several_nodes),
         cmocka_unit_test(test_templates),         cmocka_unit_test(test_reasons_in_templates),
         cmocka_unit_test(test_refused_templates), cmocka_unit_test(test_markers),
