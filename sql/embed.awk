@@ -14,7 +14,8 @@ BEGIN {
     if (mode == "migrations") print "const struct migration migrations[] = {"
 }
 FNR == 1 {
-    if (open) print (mode == "migrations") ? "    }," : "};"
+    if (open) print (mode == "migrations") ? "    }," : "    , " anew "};"
+    anew = "false"
     open = 1
     if (mode == "migrations") {
         # first line of the file: "-- breaking: yes|no. what it does"
@@ -23,9 +24,10 @@ FNR == 1 {
         printf "    {.version = %d, .name = \"%s\", .breaking = %s, .text =\n", name + 0, name, breaking
     } else printf "const struct sql_stmt sql_%s = {\"%s\",\n", base(FILENAME), base(FILENAME)
 }
+mode == "statements" && $0 ~ /^-- plan: anew/ { anew = "true" }
 { if (mode == "statements" && $0 ~ /^--/) next; print quote($0) }
 END {
     if (mode == "header") exit
-    if (mode == "statements" && open) print "};"
+    if (mode == "statements" && open) print "    , " anew "};"
     if (mode == "migrations") { if (open) print "    },"; print "};\nconst unsigned migration_count = sizeof(migrations) / sizeof(migrations[0]);" }
 }

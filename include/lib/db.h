@@ -3,7 +3,8 @@
  *
  * Every statement is a constant text from sql/ with parameters ($1…): nothing here or above builds SQL out of
  * values. Results and parameters travel in binary. The caller states the shape it expects, and another shape is ST_INTERNAL.
- * No session state is needed between calls, so a pooler in transaction mode may stand in between.
+ * No session state is needed between calls, so a pooler in transaction mode may stand in between. Statements are prepared once a connection
+ * where that works; a pooler that sends them to another server (SQLSTATE 26000, 42P05) is noticed, and they are sent as a whole from then on.
  *
  * Failures: ST_UNAVAILABLE (no connection, server going down, read-only server after a failover: the connection is closed and the
  * next call connects anew), ST_UNCERTAIN (the connection broke while a statement or COMMIT was under way), ST_CONFLICT (serialization failure, deadlock, unique
@@ -27,6 +28,7 @@ struct db_result;
 struct sql_stmt {
     const char *name; /* file name without .sql, for messages and statistics */
     const char *text;
+    bool planned_anew; /* the file says "-- plan: anew": its best plan depends on the values (a LIMIT, a filter that may be off) */
 };
 
 enum db_shape {

@@ -25,6 +25,7 @@ struct filter {
 int store_peek(struct store *s, const struct filter *f, const char *after_source, const char *after_ref, size_t limit, struct claim_batch *ret,
                struct errmsg *err) ATS_MUSTCHECK;
 int store_resync(struct store *s, const struct filter *f, struct errmsg *err) ATS_MUSTCHECK;
+int store_count_resync(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK; /* candidates */
 int store_count_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
 int store_retry_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
 int store_skip_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;

@@ -154,6 +154,7 @@ struct record {
     size_t result_count;
     const struct record_call *calls;
     size_t call_count;
+    bool just_claimed; /* less than half a lease ago: nobody else can have claimed it, so it need not be looked at */
     /* release */
     bool release;
     const char *state;       /* pending, retrying, synced, … */
@@ -163,7 +164,7 @@ struct record {
     const char *error_class; /* NULL: none */
     const char *error;
     bool forget;             /* the row has served (resolved into another): delete it */
-    bool lost;               /* out: the lease was not ours any more, nothing was recorded for it */
+    bool lost;               /* out: the lease was not ours any more: only the calls that were made were recorded */
 };
 int store_record(struct store *s, struct record *records, size_t count, struct errmsg *err) ATS_MUSTCHECK;
 

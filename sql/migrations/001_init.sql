@@ -51,9 +51,9 @@ create table atsync.candidate (
     error_class text,
     primary key (source, connector, ref)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
--- First attempts and retries are claimed apart, so that neither crowd can starve the other; a row is in one of the two.
-create index candidate_due on atsync.candidate (connector, due_at) where due_at is not null and attempts = 0;
-create index candidate_retry on atsync.candidate (connector, due_at) where due_at is not null and attempts > 0;
+-- First attempts (0) and retries (1) are claimed apart, so that neither crowd can starve the other.
+create index candidate_due on atsync.candidate (connector, least(attempts, 1), due_at) where due_at is not null;
+create index candidate_unrouted on atsync.candidate (source, state) where connector = '';
 create index candidate_external on atsync.candidate (external_id);
 
 -- Who is who: another name of a candidate (p:<profile id>, r:<run id>, c:<contact>) and the reference that it stands for.

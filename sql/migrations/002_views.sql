@@ -60,7 +60,7 @@ returns text language sql immutable as $$
 $$;
 
 create or replace view atsync.sync_status as
-select r.source, coalesce(r.external_id, c.external_id) as candidate_external_id, r.workflow_external_id, nullif(r.connector, '') as connector, r.job,
+select r.source, r.external_id as candidate_external_id, r.workflow_external_id, nullif(r.connector, '') as connector, r.job,
        case when not r.is_contact then r.run_id end as run_id, r.state as run_state, r.outcome, r.result,
        atsync.sync_state(c.state, c.connector, c.lease_owner is not null and c.due_at > now(), c.version > c.synced_version or w.pending > 0,
                          w.tried > 0 or c.attempts > 0, w.dead > 0, w.writes > 0, s.state, coalesce(s.state = 'throttled' and s.until > now(), false))

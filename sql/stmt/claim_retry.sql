@@ -1,8 +1,9 @@
 -- The same for candidates that failed before and are due for another attempt. The lease shows as a due time in the future, so an expired one is simply due again.
+-- plan: anew
 with due as (
     select source, connector, ref, due_at
     from atsync.candidate
-    where connector = $1 and due_at <= now() and attempts > 0
+    where connector = $1 and due_at <= now() and least(attempts, 1) = 1
     order by due_at
     limit $4
     for update skip locked

@@ -1,4 +1,5 @@
 -- How many dead writes a retry or skip would touch.
+-- plan: anew
 select count(*)
 from atsync.ats_write w
 join atsync.candidate c on c.source = w.source and c.connector = w.connector and c.ref = w.ref

@@ -1,4 +1,5 @@
 -- How many candidates a resync would touch.
+-- plan: anew
 select count(distinct (c.source, c.ref))
 from atsync.candidate c
 where ($1::text is null or c.external_id = $1)

@@ -13,7 +13,7 @@ with given as (
     update atsync.candidate c
     set version = c.version + 1, due_at = case when c.lease_owner is null then now() else c.due_at end
     from given g
-    where c.source = g.source and c.ref = g.alias
+    where c.source = g.source and c.connector = '' and c.ref = g.alias
     returning c.ref
 )
 select count(*) from woken

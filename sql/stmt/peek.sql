@@ -1,4 +1,5 @@
 -- Candidates by what an operator asks for, page by page in key order, without leasing them.
+-- plan: anew
 select c.source, c.ref, max(c.external_id), max(c.version), now()
 from atsync.candidate c
 where ($1::text is null or c.external_id = $1)

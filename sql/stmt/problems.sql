@@ -1,4 +1,5 @@
 -- Everything that is wrong now and has lasted long enough to be told. $1, $2: workflow and slug pairs of the mapping.
+-- plan: anew
 select 'dead_writes' as class, w.source, w.connector, w.workflow_external_id as workflow, coalesce(w.error_class, 'invalid') as detail,
        max(w.error) as sample, count(distinct w.ref) as affected
 from atsync.ats_write w

@@ -1,15 +1,32 @@
--- Learns other names of candidates, and wakes what waits under them.
-with learned as (
-    insert into atsync.identity (source, alias, ref, external_id, origin)
-    select i.source, i.alias, i.ref, i.external_id, 'event'
-    from (select distinct * from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as u (source, alias, ref, external_id)) i
-    order by i.source, i.alias, i.ref
+-- Learns other names of candidates, marks those that events give to two, and wakes what waited under them. $5: names that are only woken.
+with named as (
+    select distinct u.source, u.alias, u.ref, u.external_id
+    from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as u (source, alias, ref, external_id)
+), judged as (
+    select n.*, o.others or count(*) over (partition by n.source, n.alias) > 1 as torn
+    from named n
+    cross join lateral (
+        select exists (select from atsync.identity i where i.source = n.source and i.alias = n.alias and i.ref <> n.ref) as others
+    ) o
+), learned as (
+    insert into atsync.identity as i (source, alias, ref, external_id, origin, conflict)
+    select j.source, j.alias, j.ref, j.external_id, 'event',
+           j.torn
+    from judged j
+    order by j.source, j.alias, j.ref
     on conflict (source, alias, ref) do nothing
     returning source, alias
-), woken as (
-    update atsync.candidate q
-    set version = q.version + 1, due_at = case when q.lease_owner is null then now() else q.due_at end
-    from learned l
-    where q.source = l.source and q.connector = '' and q.ref = l.alias
+), torn as (
+    update atsync.identity i
+    set conflict = true
+    from judged j
+    where j.torn and i.source = j.source and i.alias = j.alias and i.origin <> 'operator' and not i.conflict
+), waiting as (
+    select source, alias from learned
+    union
+    select w.source, w.alias from unnest($5::text[], $6::text[]) as w (source, alias)
 )
-select count(*) from learned
+update atsync.candidate q
+set version = q.version + 1, due_at = case when q.lease_owner is null then now() else q.due_at end
+from waiting w
+where q.source = w.source and q.connector = '' and q.ref = w.alias

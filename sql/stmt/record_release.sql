@@ -1,4 +1,4 @@
--- Gives candidates back: idle, due again later, or due at once because something arrived meanwhile.
+-- Gives candidates back that are still ours: idle, due again later, or due at once because something arrived meanwhile. Tells which were.
 update atsync.candidate q
 set lease_owner = null,
     state = r.state,
@@ -10,6 +10,8 @@ set lease_owner = null,
     last_error = r.error,
     due_at = case when q.version > r.version and not r.failed then now()
                   when r.delay_ms is not null then now() + r.delay_ms * interval '1 millisecond' end
-from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::boolean[], $7::boolean[], $8::text[], $9::text[], $10::bigint[])
-     as r (source, connector, ref, version, state, synced, failed, error_class, error, delay_ms)
-where q.source = r.source and q.connector = r.connector and q.ref = r.ref
+from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::boolean[], $7::boolean[], $8::text[], $9::text[], $10::bigint[],
+            $11::bigint[], $12::bigint[])
+     as r (source, connector, ref, version, state, synced, failed, error_class, error, delay_ms, lease_no, idx)
+where q.source = r.source and q.connector = r.connector and q.ref = r.ref and q.lease_no = r.lease_no
+returning r.idx

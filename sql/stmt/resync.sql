@@ -1,4 +1,5 @@
 -- Everything is worked out again for these candidates; what the ATS holds already is not written again.
+-- plan: anew
 update atsync.candidate c
 set version = c.version + 1, attempts = 0, due_at = case when c.lease_owner is null then now() else c.due_at end
 where ($1::text is null or c.external_id = $1)

@@ -1,4 +1,5 @@
 -- Dead writes are tried again.
+-- plan: anew
 with again as (
     update atsync.ats_write w
     set state = 'pending', attempts = 0, first_tried_at = null, next_attempt_at = null

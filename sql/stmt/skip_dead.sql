@@ -1,4 +1,5 @@
 -- Dead writes are given up: they are not tried again unless a newer event wants something else.
+-- plan: anew
 with given_up as (
     update atsync.ats_write w
     set state = 'skipped', error = coalesce('given up by an operator: ' || w.error, 'given up by an operator')

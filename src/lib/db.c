@@ -28,12 +28,17 @@ enum {
 /* PostgreSQL counts microseconds from 2000-01-01. */
 static const int64_t PG_EPOCH_US = INT64_C(946684800000000);
 
+enum { PREPARED_MAX = 64 };
+
 struct db {
     char *conninfo;
     char *application_name;
     PGconn *conn; /* NULL when not connected */
     int timeout_ms;
     char sqlstate[6];
+    bool unprepared; /* something in between does not keep prepared statements */
+    const struct sql_stmt *prepared[PREPARED_MAX]; /* on this connection */
+    unsigned prepared_count;
 };
 
 struct db_result {
@@ -72,6 +77,7 @@ void db_disconnect(struct db *db)
 {
     PQfinish(db->conn);
     db->conn = NULL;
+    db->prepared_count = 0;
 }
 
 bool db_is_connected(const struct db *db)
@@ -247,13 +253,14 @@ void db_add_bool(struct db_params *p, bool b)
 
 void db_add_time(struct db_params *p, int64_t unix_us)
 {
-    uint64_t wire = htobe64((uint64_t)(unix_us - PG_EPOCH_US));
+    uint64_t wire;
 
     if (unix_us == INT64_MIN) {
         next_param(p, OID_TIMESTAMPTZ, NULL, 0);
-    } else {
-        add_inline(p, OID_TIMESTAMPTZ, &wire, sizeof wire);
+        return;
     }
+    wire = htobe64((uint64_t)(unix_us - PG_EPOCH_US));
+    add_inline(p, OID_TIMESTAMPTZ, &wire, sizeof wire);
 }
 
 void db_add_bytes(struct db_params *p, const void *bytes, size_t len)
@@ -561,25 +568,71 @@ static int check_shape(const char *name, const PGresult *r, enum db_shape shape,
     return ST_INTERNAL;
 }
 
+static bool is_prepared(const struct db *db, const struct sql_stmt *stmt)
+{
+    for (unsigned i = 0; i < db->prepared_count; i++) {
+        if (db->prepared[i] == stmt) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int prepare(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, struct errmsg *err)
+{
+    PGresult *pg = NULL;
+    int st = run(db, stmt->name,
+                 PQsendPrepare(db->conn, stmt->name, stmt->text, params ? (int)params->count : 0, params ? params->types : NULL) == 1, &pg, err);
+
+    PQclear(pg);
+    if (st == ST_OK) {
+        db->prepared[db->prepared_count++] = stmt;
+    }
+    return st;
+}
+
+/* Invalid or duplicate statement name: what we prepared is on another server connection. */
+static bool pooler_in_between(const struct db *db)
+{
+    return strcmp(db->sqlstate, "26000") == 0 || strcmp(db->sqlstate, "42P05") == 0;
+}
+
+static int send_statement(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, PGresult **ret, struct errmsg *err)
+{
+    static const int formats[DB_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    int count = params ? (int)params->count : 0;
+    const char *const *values = params ? params->values : NULL;
+    const int *lengths = params ? params->lengths : NULL;
+    int st = ST_OK;
+
+    db->sqlstate[0] = '\0';
+    if (db->unprepared || stmt->planned_anew || (!is_prepared(db, stmt) && db->prepared_count == PREPARED_MAX)) {
+        return run(db, stmt->name,
+                   PQsendQueryParams(db->conn, stmt->text, count, params ? params->types : NULL, values, lengths, formats, 1) == 1, ret, err);
+    }
+    if (!is_prepared(db, stmt)) {
+        st = prepare(db, stmt, params, err);
+    }
+    return st == ST_OK ? run(db, stmt->name, PQsendQueryPrepared(db->conn, stmt->name, count, values, lengths, formats, 1) == 1, ret, err) : st;
+}
+
 int db_exec(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
             struct db_result **ret, struct errmsg *err)
 {
-    int formats[DB_PARAMS_MAX];
     PGresult *pg = NULL;
-    int count = params ? (int)params->count : 0;
     int st = db_connect(db, err);
 
     if (st != ST_OK) {
         return st;
     }
-    db->sqlstate[0] = '\0';
-    for (int i = 0; i < count; i++) {
-        formats[i] = 1;
+    st = send_statement(db, stmt, params, &pg, err);
+    if (st != ST_OK && pooler_in_between(db)) {
+        db->unprepared = true;
+        if (!db->conn || PQtransactionStatus(db->conn) != PQTRANS_IDLE) {
+            return err_set(err, ST_CONFLICT, "%s: a pooler does not keep prepared statements; to be repeated without", stmt->name);
+        }
+        st = send_statement(db, stmt, params, &pg, err);
     }
-    st = run(db, stmt->name,
-             PQsendQueryParams(db->conn, stmt->text, count, params ? params->types : NULL, params ? params->values : NULL,
-                               params ? params->lengths : NULL, formats, 1) == 1,
-             &pg, err);
     if (st == ST_OK) {
         st = check_shape(stmt->name, pg, shape, err);
     }

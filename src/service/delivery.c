@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/text.h"
@@ -444,6 +445,7 @@ static void answered(void *ctx, const struct httpc_response *response)
     struct prepared_request copy = *q;
 
     t->lane->on_wire--;
+    FAULT_POINT("answered");
     copy.method = arena_strdup(t->job->arena, q->method);
     copy.path_for_log = arena_strdup(t->job->arena, q->path_for_log);
     call_answer(t->call, response, clock_wall_us());
@@ -490,6 +492,7 @@ static void send_request(struct task *t)
     };
 
     l->on_wire++;
+    FAULT_POINT("before-request");
     httpc_start(t->delivery->http, &request, answered, t);
 }
 

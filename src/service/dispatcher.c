@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/text.h"
@@ -23,7 +24,7 @@
 #include "store/store.h"
 
 enum {
-    CLAIM_MAX = 128,         /* candidates of one claim: more makes the first of them wait for the last */
+    CLAIM_MAX = 256,         /* candidates of one claim: more makes the first of them wait for the last */
     STATES_EVERY_MS = 1000,  /* how old what we know of paused connectors may be */
     BEAT_EVERY_MS = 2000,
     RETRIES_EVERY_MS = 50,   /* how often retries are looked for while there are none */
@@ -240,7 +241,7 @@ static void size_lanes(struct dispatcher *d)
     for (size_t i = 0; i < d->config->connector_count; i++) {
         const struct connector_config *c = &d->config->connectors[i];
         struct connector_limits limits = connector_limits_of(connector_set_find(d->connectors, c->name), c);
-        size_t wanted = 2 * (size_t)limits.concurrency;
+        size_t wanted = 4 * (size_t)limits.concurrency;
         size_t share = d->config->connector_count > 1 ? slots / 2 : slots;
 
         wanted = wanted > LANE_MIN ? wanted : LANE_MIN;
@@ -656,6 +657,7 @@ static int claim_round(struct dispatcher *d, struct lane *lane, bool retries, si
         batch_unref(memory);
         return 0;
     }
+    FAULT_POINT("claimed");
     st = store_load(d->store, &memory->claim, &memory->loaded, err);
     if (st != ST_OK) {
         memory->claim.count = 0;
@@ -663,20 +665,24 @@ static int claim_round(struct dispatcher *d, struct lane *lane, bool retries, si
         batch_unref(memory);
         return st;
     }
+    FAULT_POINT("loaded");
     works = arena_alloc(memory->claim.arena, count * sizeof *works);
     records = arena_alloc(memory->claim.arena, count * sizeof *records);
     for (size_t i = 0; i < count; i++) {
         works[i].who = &memory->claim.items[i];
         works[i].loaded = &memory->loaded[i];
         prepare(d, &works[i], memory);
+        works[i].record.just_claimed = clock_mono_us() - memory->claimed_mono_us < d->config->delivery.lease_ms * 500;
         memory->refs += works[i].job != NULL;
         records[i] = works[i].record;
     }
+    FAULT_POINT("planned");
     st = store_record(d->store, records, count, err);
     for (size_t i = 0; i < count; i++) {
         works[i].record.lost = records[i].lost;
     }
     if (st == ST_OK) {
+        FAULT_POINT("intents-recorded");
         remember_due(d, records, count);
         if (tells_new_name(d, records, count) && ((st = refresh_names(d, err)) != ST_OK || (st = store_wake_unrouted(d->store, err)) != ST_OK)) {
             d->names_at_ms = 0; /* the names come with the next round */
@@ -885,6 +891,7 @@ static int record_ended(struct dispatcher *d, struct errmsg *err)
         st = tell_connectors(d, j, err);
     }
     if (st == ST_OK) {
+        FAULT_POINT("results-collected");
         st = store_record(d->store, records, count, err);
     }
     if (st != ST_OK) {
@@ -895,6 +902,7 @@ static int record_ended(struct dispatcher *d, struct errmsg *err)
         }
         put_back_ended(d, list);
     } else {
+        FAULT_POINT("results-recorded");
         remember_due(d, records, count);
         i = 0;
         while (list) {

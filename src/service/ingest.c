@@ -1,6 +1,7 @@
 #include "service/ingest.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -295,9 +296,11 @@ static void write_batch(struct ingest *in)
     int st;
 
     in->repeated = false;
+    FAULT_POINT("ingest-before-commit");
     st = store_events(in, in->events, in->count, &err);
 
     if (st == ST_OK) {
+        FAULT_POINT("ingest-committed");
         any = any_stored(in, 0, in->count) || in->repeated;
         metric_observe(in->batch_events, (double)in->count, NULL, NULL, NULL, NULL);
         answer(in, 0, in->count, true);

@@ -4,6 +4,7 @@
  */
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "lib/json.h"
 #include "store/internal.h"
 #include "store/store.h"
@@ -47,22 +48,68 @@ static int run_batch(const struct recording *rec, struct batch *b, const struct 
 
 /* ---- leases ------------------------------------------------------------------------------------------------------- */
 
+/* Which of the rows that a statement returned are still ours. */
+static void keep_ours(const struct recording *rec, const struct db_result *r)
+{
+    for (size_t row = 0; r && row < db_rows(r); row++) {
+        rec->records[db_i64(r, row, 0)].lost = false;
+    }
+}
+
+/* A candidate that is not given back in this transaction is locked, unless it was claimed so recently that nobody else can have it. */
 static int lock_leases(const struct recording *rec)
 {
     struct batch b;
     struct db_result *r = NULL;
     int st;
 
-    batch_init(&b, "tttl");
+    batch_init(&b, "tttll");
     for (size_t i = 0; i < rec->count; i++) {
-        rec->records[i].lost = true;
-        add_who(&b, rec->records[i].who);
-        db_array_i64(b.column[3], rec->records[i].who->lease_no);
+        struct record *one = &rec->records[i];
+
+        one->lost = !one->just_claimed;
+        if (one->just_claimed || (one->release && !one->forget)) {
+            continue;
+        }
+        add_who(&b, one->who);
+        db_array_i64(b.column[3], one->who->lease_no);
+        db_array_i64(b.column[4], (int64_t)i);
     }
     st = batch_exec(&b, rec->db, &sql_record_lock, DB_ROWS, &r, rec->err);
-    for (size_t row = 0; st == ST_OK && row < db_rows(r); row++) {
-        rec->records[db_i64(r, row, 0) - 1].lost = false;
+    keep_ours(rec, r);
+    db_result_free(r);
+    batch_clear(&b);
+    return st;
+}
+
+/* Giving back locks as well, and tells whether the lease was ours: it comes first. */
+static int release(const struct recording *rec)
+{
+    struct batch b;
+    struct db_result *r = NULL;
+    int st;
+
+    batch_init(&b, "tttltbbttlll");
+    for (size_t i = 0; i < rec->count; i++) {
+        struct record *one = &rec->records[i];
+
+        if (!one->release || one->forget) {
+            continue;
+        }
+        one->lost = true;
+        add_who(&b, one->who);
+        db_array_i64(b.column[3], one->who->version);
+        db_array_text(b.column[4], one->state);
+        db_array_i64(b.column[5], one->synced);
+        db_array_i64(b.column[6], one->failed);
+        db_array_text(b.column[7], one->error_class);
+        db_array_text(b.column[8], plain(rec, one->error));
+        db_array_i64(b.column[9], one->next_due_ms == INT64_MAX ? DB_NULL_I64 : one->next_due_ms);
+        db_array_i64(b.column[10], one->who->lease_no);
+        db_array_i64(b.column[11], (int64_t)i);
     }
+    st = batch_exec(&b, rec->db, &sql_record_release, DB_ROWS, &r, rec->err);
+    keep_ours(rec, r);
     db_result_free(r);
     batch_clear(&b);
     return st;
@@ -175,6 +222,12 @@ static int update_results(const struct recording *rec)
     return run_batch(rec, &b, &sql_record_result);
 }
 
+/* The route to the candidate that this reference stands for, when the record gives it up for that one; else NULL. */
+static const struct record_route *stands_for(const struct record *r)
+{
+    return r->forget && r->route_count > 0 && strcmp(r->routes[0].ref, r->who->ref) != 0 ? &r->routes[0] : NULL;
+}
+
 /* ---- runs and what else events tell ----------------------------------------------------------------------------------- */
 
 static bool is_latest(const struct record *r, size_t index)
@@ -253,59 +306,61 @@ static int upsert_runs(const struct recording *rec)
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *r = &rec->records[i];
 
-        for (size_t k = 0; !r->lost && r->runs && k < r->runs->count; k++) {
+        /* of a reference that stands for another one, the other folds the runs, with all that it knows of them */
+        for (size_t k = 0; !r->lost && r->runs && !stands_for(r) && k < r->runs->count; k++) {
             add_run(rec, &b, r, k);
         }
     }
     return run_batch(rec, &b, &sql_record_run);
 }
 
-/* The sender's own names of a candidate whose external id is known. */
+static void add_name(const struct recording *rec, struct batch *b, const struct claimed *who, const char *alias, const char *ref, const char *external_id)
+{
+    db_array_text(b->column[0], who->source);
+    db_array_text(b->column[1], alias);
+    db_array_text(b->column[2], ref);
+    db_array_text(b->column[3], plain(rec, external_id));
+    b->rows++;
+}
+
+/* The sender's own names of a candidate whose external id is known; six columns, of which the last two go by themselves. */
 static int learn_identities(const struct recording *rec)
 {
-    struct batch learned;
-    struct batch waiting;
-    struct db_result *r = NULL;
-    int st;
+    struct batch b;
+    struct db_params p;
+    size_t waiting = 0;
+    int st = ST_OK;
 
-    batch_init(&learned, "tttt");
-    batch_init(&waiting, "tt");
+    batch_init(&b, "tttttt");
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *one = &rec->records[i];
+        const struct record_route *other = one->lost ? NULL : stands_for(one);
 
+        if (other && other->external_id && one->who->ref[0] == 'r') { /* found by its run: from now on its events are found by this name */
+            add_name(rec, &b, one->who, one->who->ref, other->ref, other->external_id);
+        }
         for (size_t k = 0; !one->lost && one->runs && one->who->ref[0] == 'x' && k < one->runs->count; k++) {
             const struct run *run = &one->runs->runs[k];
 
             if (!run->external_id) {
                 continue; /* told by an alias itself: nothing new */
             }
-            db_array_text(waiting.column[0], one->who->source);
-            db_array_text(waiting.column[1], subject_key('r', run->run_id, rec->arena));
-            waiting.rows++;
+            db_array_text(b.column[4], one->who->source);
+            db_array_text(b.column[5], subject_key('r', run->run_id, rec->arena));
+            waiting++;
             if (run->profile_id) {
-                db_array_text(learned.column[0], one->who->source);
-                db_array_text(learned.column[1], subject_key('p', run->profile_id, rec->arena));
-                db_array_text(learned.column[2], one->who->ref);
-                db_array_text(learned.column[3], plain(rec, run->external_id));
-                learned.rows++;
+                add_name(rec, &b, one->who, subject_key('p', run->profile_id, rec->arena), one->who->ref, run->external_id);
             }
         }
     }
-    st = batch_exec(&learned, rec->db, &sql_record_identity, DB_ROW, &r, rec->err);
-    if (st == ST_OK && r && db_i64(r, 0, 0) > 0) {
-        struct db_params p;
-
+    if (b.rows > 0 || waiting > 0) {
         db_params_init(&p);
-        db_add_array(&p, learned.column[0]);
-        db_add_array(&p, learned.column[1]);
-        st = db_exec(rec->db, &sql_record_identity_conflict, &p, DB_COMMAND, NULL, rec->err);
+        for (unsigned i = 0; i < b.columns; i++) {
+            db_add_array(&p, b.column[i]);
+        }
+        st = db_exec(rec->db, &sql_record_identity, &p, DB_COMMAND, NULL, rec->err);
     }
-    if (st == ST_OK) {
-        st = batch_exec(&waiting, rec->db, &sql_record_wake_runs, DB_COMMAND, NULL, rec->err);
-    }
-    db_result_free(r);
-    batch_clear(&learned);
-    batch_clear(&waiting);
+    batch_clear(&b);
     return st;
 }
 
@@ -474,39 +529,21 @@ static int insert_routes(const struct recording *rec)
     return run_batch(rec, &b, &sql_record_route);
 }
 
-static int release(const struct recording *rec)
+static int forget(const struct recording *rec)
 {
-    struct batch kept;
-    struct batch gone;
-    int st;
+    struct batch b;
 
-    batch_init(&kept, "tttltbbttl");
-    batch_init(&gone, "tttl");
+    FAULT_POINT("record-in-transaction");
+    batch_init(&b, "tttl");
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *r = &rec->records[i];
-        struct batch *b = r->forget ? &gone : &kept;
 
-        if (r->lost || !r->release) {
-            continue;
+        if (!r->lost && r->release && r->forget) {
+            add_who(&b, r->who);
+            db_array_i64(b.column[3], r->who->version);
         }
-        add_who(b, r->who);
-        db_array_i64(b->column[3], r->who->version);
-        if (r->forget) {
-            continue;
-        }
-        db_array_text(b->column[4], r->state);
-        db_array_i64(b->column[5], r->synced);
-        db_array_i64(b->column[6], r->failed);
-        db_array_text(b->column[7], r->error_class);
-        db_array_text(b->column[8], plain(rec, r->error));
-        db_array_i64(b->column[9], r->next_due_ms == INT64_MAX ? DB_NULL_I64 : r->next_due_ms);
     }
-    st = run_batch(rec, &gone, &sql_record_forget);
-    if (st != ST_OK) {
-        batch_clear(&kept);
-        return st;
-    }
-    return run_batch(rec, &kept, &sql_record_release);
+    return run_batch(rec, &b, &sql_record_forget);
 }
 
 static int record_once(struct recording *rec)
@@ -516,14 +553,17 @@ static int record_once(struct recording *rec)
     if (st != ST_OK) {
         return st;
     }
-    if ((st = lock_leases(rec)) != ST_OK || (st = supersede(rec)) != ST_OK || (st = insert_writes(rec)) != ST_OK ||
+    if ((st = lock_leases(rec)) != ST_OK || (st = release(rec)) != ST_OK || (st = supersede(rec)) != ST_OK || (st = insert_writes(rec)) != ST_OK ||
         (st = update_results(rec)) != ST_OK || (st = upsert_runs(rec)) != ST_OK || (st = learn_identities(rec)) != ST_OK ||
         (st = learn_workflow_names(rec)) != ST_OK || (st = insert_audit(rec)) != ST_OK || (st = insert_calls(rec)) != ST_OK ||
-        (st = insert_routes(rec)) != ST_OK || (st = release(rec)) != ST_OK) {
+        (st = insert_routes(rec)) != ST_OK || (st = forget(rec)) != ST_OK) {
         db_rollback(rec->db);
         return st;
     }
-    return db_commit(rec->db, rec->err);
+    FAULT_POINT("record-before-commit");
+    st = db_commit(rec->db, rec->err);
+    FAULT_POINT("record-committed");
+    return st;
 }
 
 int store_record(struct store *s, struct record *records, size_t count, struct errmsg *err)

@@ -27,7 +27,8 @@ static bool ends_with(const char *s, const char *end)
 
 static bool is_time(const char *column)
 {
-    return text_eq(column, "at") || text_eq(column, "since") || text_eq(column, "until") || ends_with(column, "_at") || ends_with(column, "_seen");
+    return text_eq(column, "at") || text_eq(column, "since") || text_eq(column, "until") || ends_with(column, "_at") ||
+           ends_with(column, "_seen");
 }
 
 /* The server writes times in the session's time zone; everywhere else we speak UTC. */
@@ -47,7 +48,8 @@ static struct json *in_utc(const struct json *row)
     return copy;
 }
 
-static int show(struct store *s, const struct sql_stmt *stmt, const struct db_params *p, struct json **ret, struct errmsg *err)
+static int show(struct store *s, const struct sql_stmt *stmt, const struct db_params *p, struct json **ret,
+                struct errmsg *err)
 {
     struct db_result *r = NULL;
     struct json *rows = json_array();
@@ -171,7 +173,8 @@ int store_load_values(struct store *s, const struct claim_batch *b, struct ledge
     if (st == ST_OK) {
         struct ledger_value *values = arena_alloc(b->arena, (db_rows(r) + 1) * sizeof *values);
 
-        for (size_t row = 0; row < db_rows(r); row++) { /* in the order of the batch, so an item's values stand together */
+        for (size_t row = 0; row < db_rows(r);
+             row++) { /* in the order of the batch, so an item's values stand together */
             struct ledger_values *of = &all[db_i64(r, row, 0) - 1];
 
             values[row] = value_of(r, row, b->arena);
