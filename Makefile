@@ -36,6 +36,11 @@ ifneq ($(COVERAGE),)
 FLAVOUR := /coverage
 FLAVOUR_FLAGS := -O0 -g --coverage
 endif
+# crashes at named points on demand (include/base/fault.h)
+ifneq ($(FAULTS),)
+FLAVOUR := $(FLAVOUR)/faults
+FLAVOUR_FLAGS += $(if $(SANITIZER),,-O1 -g)
+endif
 BUILD := build$(FLAVOUR)
 GEN := $(BUILD)/gen
 
@@ -75,23 +80,28 @@ COMMON_SRCS := \
 	$(addprefix src/domain/,event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c issue.c) \
 	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c) \
 	$(addprefix src/connector/,meta.c fit.c module.c message.c request.c step.c) \
-	$(addprefix src/store/,store.c schema.c ingest.c queue.c load.c record.c operate.c issues.c)
+	$(addprefix src/store/,store.c schema.c ingest.c queue.c load.c record.c operate.c issues.c views.c)
 DAEMON_SRCS := src/main.c \
-	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c delivery.c admin.c janitor.c app.c notify.c sdnotify.c overseer.c refusals.c)
-CTL_SRCS := $(addprefix src/ctl/,main.c command.c migrate.c check.c send_sample.c sample.c) src/service/settings.c
-UNIT_TESTS := \
+	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c delivery.c admin.c janitor.c app.c notify.c sdnotify.c overseer.c refusals.c lookup_cache.c)
+CTL_SRCS := $(addprefix src/ctl/,main.c command.c print.c plan.c show.c operate.c migrate.c check.c send_sample.c sample.c) src/service/settings.c
+# tests of connectors: a table of cases in TYPE.json for each
+TABLE_SRCS := tests/unit/connector/table.c
+TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby workable smartrecruiters bullhorn teamtailor recruitee jobadder merge)
+UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/base/,status_test.c mem_test.c buf_test.c clock_test.c text_test.c suggest_test.c log_test.c metrics_test.c) \
-	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c) \
-	$(addprefix tests/unit/domain/,signature_test.c mapping_test.c) \
+	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c json_test.c) \
+	$(addprefix tests/unit/domain/,signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c backoff_test.c property_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c) \
 	$(addprefix tests/unit/connector/,message_test.c meta_test.c request_test.c module_test.c step_test.c rest_test.c) \
 	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c) \
-	tests/unit/ctl/sample_test.c
+	$(addprefix tests/unit/ctl/,sample_test.c print_test.c)
+CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c
 DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c operate_test.c issues_test.c plans_test.c)
-E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c)
+E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c ctl_test.c)
 
+CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c fault_points_test.c disk_full_test.c)
 COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o
 DAEMON_OBJS := $(DAEMON_SRCS:%.c=$(BUILD)/%.o)
 CTL_OBJS := $(CTL_SRCS:%.c=$(BUILD)/%.o) $(GEN)/samples.o
@@ -100,6 +110,7 @@ HARNESS_OBJS := $(HARNESS_SRCS:%.c=$(BUILD)/%.o)
 UNIT_PROGRAMS := $(UNIT_TESTS:%.c=$(BUILD)/%)
 DB_PROGRAMS := $(DB_TESTS:%.c=$(BUILD)/%)
 E2E_PROGRAMS := $(E2E_TESTS:%.c=$(BUILD)/%)
+CHAOS_PROGRAMS := $(CHAOS_TESTS:%.c=$(BUILD)/%)
 
 PROGRAMS := $(BUILD)/atsyncd $(BUILD)/atsyncctl
 .PHONY: all objects sandbox-ats
@@ -120,12 +131,14 @@ $(BUILD)/sandbox-ats: $(SANDBOX_OBJS) $(BUILD)/libatsync.a
 # one program per unit test; TEST_LDFLAGS is where a test puts a --wrap of its own
 $(UNIT_PROGRAMS): %: %.o $(BUILD)/libatsync.a
 	$(CC) $(ALL_LDFLAGS) $(TEST_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
+$(TABLE_TESTS:%.c=$(BUILD)/%): $(TABLE_SRCS:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/unit/base/log_test: private TEST_LDFLAGS := -Wl,--wrap=clock_mono_ms
 # the library holds what both programs share; a test of something else names its objects
 $(BUILD)/tests/unit/service/incoming_test: $(BUILD)/src/service/incoming.o
 $(BUILD)/tests/unit/service/sdnotify_test: $(BUILD)/src/service/sdnotify.o
 $(BUILD)/tests/unit/service/ingest_test: $(BUILD)/src/service/ingest.o $(BUILD)/src/service/thread.o
 $(BUILD)/tests/unit/ctl/sample_test: $(BUILD)/src/ctl/sample.o $(GEN)/samples.o
+$(BUILD)/tests/unit/ctl/print_test: $(BUILD)/src/ctl/print.o
 
 .PHONY: check-unit unit-programs
 unit-programs: $(UNIT_PROGRAMS)
@@ -134,9 +147,9 @@ check-unit: $(UNIT_PROGRAMS)
 	@tests/lib/run_unit.sh $(RESULTS) $(UNIT_PROGRAMS)
 
 # these start a PostgreSQL, the sandbox ATS and the daemon of their own (tests/lib/harness.h)
-$(HARNESS_OBJS) $(addsuffix .o,$(DB_PROGRAMS) $(E2E_PROGRAMS)): private ALL_CPPFLAGS += -Itests \
+$(HARNESS_OBJS) $(addsuffix .o,$(DB_PROGRAMS) $(E2E_PROGRAMS) $(CHAOS_PROGRAMS)): private ALL_CPPFLAGS += -Itests \
 	-DTEST_SOURCE_DIR='"$(CURDIR)"' -DTEST_BUILD_DIR='"$(abspath $(BUILD))"'
-$(DB_PROGRAMS) $(E2E_PROGRAMS): %: %.o $(HARNESS_OBJS) $(BUILD)/libatsync.a
+$(DB_PROGRAMS) $(E2E_PROGRAMS) $(CHAOS_PROGRAMS): %: %.o $(HARNESS_OBJS) $(BUILD)/libatsync.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
 .PHONY: check-db check-e2e
@@ -144,6 +157,30 @@ check-db: $(DB_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
 	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(DB_PROGRAMS)
 check-e2e: $(E2E_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
 	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(E2E_PROGRAMS)
+
+CHAOS_SECONDS ?= 600
+SEED ?=
+.PHONY: chaos check-chaos check-faults
+chaos: $(CHAOS_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats ## everything breaks for CHAOS_SECONDS (600); SEED=N repeats a run
+	CHAOS_SECONDS=$(CHAOS_SECONDS) SEED=$(SEED) $(BUILD)/tests/chaos/chaos
+check-chaos: $(CHAOS_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
+	@CHAOS_SECONDS=60 SEED=$(SEED) UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(filter-out %/fault_points_test,$(CHAOS_PROGRAMS))
+# the crashes need a build of their own
+ifneq ($(FAULTS),)
+check-faults: $(BUILD)/tests/chaos/fault_points_test $(PROGRAMS) $(BUILD)/sandbox-ats
+	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(BUILD)/tests/chaos/fault_points_test
+else
+check-faults:
+	@$(MAKE) --no-print-directory FAULTS=1 $(if $(RESULTS),RESULTS='$(abspath $(RESULTS))') check-faults
+endif
+
+# requests of the connectors against OpenAPI documents, in Prism; the vendors' own documents are not part of this project
+VENDOR_SPECS ?= $(wildcard ../shared/ats/specs)
+$(BUILD)/tests/contract/requests: $(CONTRACT_SRCS:%.c=$(BUILD)/%.o) $(BUILD)/libatsync.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+.PHONY: check-contract
+check-contract: $(BUILD)/tests/contract/requests ## the connectors' requests against what is known of each ATS (needs npm)
+	@BUILD='$(BUILD)' RESULTS='$(RESULTS)' VENDOR_SPECS='$(VENDOR_SPECS)' tests/contract/run.sh $(CONTRACT)
 
 $(BUILD)/%.o: %.c $(GEN)/flags.mk $(GEN)/sql.h $(GEN)/settings
 	@mkdir -p $(@D)

@@ -18,6 +18,7 @@
 #include "domain/note.h"
 #include "lib/crypto.h"
 #include "lib/httpc.h"
+#include "service/lookup_cache.h"
 
 enum { RESPONSE_MAX_BYTES = 4 * 1024 * 1024, WAIT_MS = 1000 };
 
@@ -28,6 +29,8 @@ struct task {
     size_t call_index;
     bool looking; /* the find_marker in front of the call is on */
     bool looked;  /* and it has told that our note is not there */
+    bool from_cache; /* the call has used an answer that was kept */
+    bool refreshed;  /* and was begun anew without, because it ended badly */
     struct call *call;
     struct task *next; /* of the lane's waiting list */
 };
@@ -39,6 +42,7 @@ struct lane {
     struct connector_module *module;
     struct connector_vm *vm;
     struct auth_headers auth;
+    struct lookup_cache *lookups;
     char *broken; /* why nothing can be sent: the message; NULL: all is well */
     int64_t timeout_ms;
     bool http1_only;
@@ -84,6 +88,8 @@ static void lane_clear(struct lane *l)
 {
     connector_vm_free(l->vm);
     l->vm = NULL;
+    lookup_cache_free(l->lookups);
+    l->lookups = NULL;
     auth_headers_clear(&l->auth);
     connector_module_unref(l->module);
     l->module = NULL;
@@ -118,6 +124,7 @@ static void lane_fill(struct lane *l, const struct job *job, unsigned daemons)
     struct errmsg err;
 
     l->config = config_ref(job->config);
+    l->lookups = lookup_cache_new();
     l->connector = job->connector;
     l->module = connector_module_ref(job->module);
     l->timeout_ms = limits.timeout_ms;
@@ -404,10 +411,19 @@ static void begin_call(struct task *t)
     bool is_append = write_is_append(call->items[0]->wish->kind);
     char key[37];
 
+    t->from_cache = false;
     t->looking = call->look_first && !t->looked && connector_module_can_find_marker(t->job->module);
     idempotency_key(t->job, call, key);
     t->call = call_new(t->lane->vm, t->lane->connector, t->looking ? "find_marker" : call->verb, context, is_append, t->looking ? NULL : key);
     json_free(context);
+}
+
+/* What was looked up earlier may not be so any more: then the call is worth one more try with fresh answers. */
+static bool ended_on_old_answers(const struct task *t, const struct call_result *r)
+{
+    return t->from_cache && !t->refreshed &&
+           (r->outcome == OUTCOME_NOT_FOUND || r->outcome == OUTCOME_INVALID || r->outcome == OUTCOME_STALE ||
+            (r->outcome == OUTCOME_CONFIG && strcmp(r->error_class, "configuration") == 0));
 }
 
 /* The call has ended. Returns false when the job cannot go on with its other calls. */
@@ -415,6 +431,14 @@ static bool end_call(struct task *t)
 {
     const struct call_result *r = call_result(t->call);
     bool go_on;
+
+    if (ended_on_old_answers(t, r)) {
+        lookup_cache_clear(t->lane->lookups);
+        call_free(t->call);
+        t->call = NULL;
+        t->refreshed = true;
+        return true;
+    }
 
     if (t->looking && (r->outcome == OUTCOME_OK || r->outcome == OUTCOME_ALREADY)) {
         if (!r->found) { /* it is not there: now it can be written */
@@ -434,6 +458,7 @@ static bool end_call(struct task *t)
     call_free(t->call);
     t->call = NULL;
     t->looked = false;
+    t->refreshed = false;
     t->call_index++;
     return go_on;
 }
@@ -448,6 +473,7 @@ static void answered(void *ctx, const struct httpc_response *response)
     FAULT_POINT("answered");
     copy.method = arena_strdup(t->job->arena, q->method);
     copy.path_for_log = arena_strdup(t->job->arena, q->path_for_log);
+    lookup_cache_put(t->lane->lookups, q, response, clock_mono_ms());
     call_answer(t->call, response, clock_wall_us());
     /* what the answer meant is known once the call is asked for its next step */
     enum call_next next = call_advance(t->call);
@@ -536,6 +562,17 @@ static void advance(struct task *t)
             }
             begin_call(t);
         } else if (call_request(t->call)) {
+            const struct httpc_response *kept = lookup_cache_get(t->lane->lookups, call_request(t->call), clock_mono_ms());
+
+            if (kept) {
+                t->from_cache = true;
+                call_answer(t->call, kept, clock_wall_us());
+                if (call_advance(t->call) == CALL_FINISHED && !end_call(t)) {
+                    end_task(t);
+                    return;
+                }
+                continue;
+            }
             if (t->lane->waiting || !may_send(t->lane)) {
                 wait_for_turn(t);
             } else {
