@@ -98,10 +98,31 @@ struct key {
 extern const struct key config_keys[]; /* the top of the file */
 
 /* ---- types (config_types.c) */
-extern const struct key_type type_text, type_texts, type_bool, type_count, type_duration, type_size, type_choice,
-    type_address, type_address_or_none, type_instance, type_conninfo, type_secret, type_secrets, type_pem, type_pem_key,
-    type_file, type_key_file, type_url, type_proxy, type_rate, type_scalar, type_constant, type_assessment, type_score,
-    type_switch;
+extern const struct key_type type_text;
+extern const struct key_type type_texts;
+extern const struct key_type type_bool;
+extern const struct key_type type_count;
+extern const struct key_type type_duration;
+extern const struct key_type type_size;
+extern const struct key_type type_choice;
+extern const struct key_type type_address;
+extern const struct key_type type_address_or_none;
+extern const struct key_type type_instance;
+extern const struct key_type type_conninfo;
+extern const struct key_type type_secret;
+extern const struct key_type type_secrets;
+extern const struct key_type type_pem;
+extern const struct key_type type_pem_key;
+extern const struct key_type type_file;
+extern const struct key_type type_key_file;
+extern const struct key_type type_url;
+extern const struct key_type type_proxy;
+extern const struct key_type type_rate;
+extern const struct key_type type_scalar;
+extern const struct key_type type_constant;
+extern const struct key_type type_assessment;
+extern const struct key_type type_score;
+extern const struct key_type type_switch;
 
 struct num_text duration_text(int64_t ms); /* "15m" */
 
@@ -115,8 +136,16 @@ void text_put(void *object, size_t offset, char *s);
 void config_read(struct config_reader *r, const struct yaml *root, struct config *c);
 
 /* ---- rules between keys (config_check.c) */
-key_check check_admin, check_receiver_tls, check_delivery, check_source, check_signature, check_connector, check_retry,
-    check_connector_tls, check_rule, check_field;
+extern key_check check_admin;
+extern key_check check_receiver_tls;
+extern key_check check_delivery;
+extern key_check check_source;
+extern key_check check_signature;
+extern key_check check_connector;
+extern key_check check_retry;
+extern key_check check_connector_tls;
+extern key_check check_rule;
+extern key_check check_field;
 void release_rule(void *object);
 void release_field(void *object);
 void config_check(struct config_reader *r, const struct config *c, const struct yaml *root); /* across sections */

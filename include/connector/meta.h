@@ -9,9 +9,37 @@
  *   settings      {NAME: {help, required (true), default, pattern}}: in the context as .settings; pattern is a regular
  *                 expression of jq's for the whole value
  *   credentials   {NAME: {help, required (true)}}: never in the context
- *   auth          {kind: "none"}
- *                 {kind: "header", name, value, headers: {NAME: VALUE}}: values hold {credential} or {setting}
- *                 {kind: "basic", username, password}: likewise
+ *   auth          how requests are authenticated; texts hold {credential} or {setting}. By kind:
+ *     none          {kind}
+ *     header        {kind, name, value, headers: {NAME: VALUE}}: one header, and three more at most
+ *     basic         {kind, username, password, headers}: RFC 7617
+ *     oauth2_client_credentials
+ *                   {kind, token_url, client_id, client_secret, client_auth, form}: RFC 6749 section 4.4. client_auth:
+ *                   "basic" (if left out) or "body"; form: more members of the request (scope, audience, sub);
+ *                   token_url holds {setting} only
+ *     oauth2_refresh_token
+ *                   the same and refresh_token, the first one: RFC 6749 section 6. Whatever newer one the ATS gives is
+ *                   kept in the database and used from then on, until another first one is configured
+ *     chain         {kind, steps: [STEP, …], refresh_token, name, value}: requests one after the other. STEP: {method,
+ *                   url, query, form, headers, basic: {username, password}, captures: {NAME: POINTER}, expires_in,
+ *                   expires_at}; its texts may hold {NAME} as captured by the steps before it (url: settings and
+ *                   captured names only), and {refresh_token}, the newest there is, if refresh_token is given
+ *     The last three get tokens. POINTER is a JSON Pointer (RFC 6901) into the answer, to a text or number; expires_in
+ *     (seconds) and expires_at (epoch or ISO 8601) are pointers as well. The two oauth2 kinds capture access_token,
+ *     refresh_token and the times by themselves. A captured refresh_token replaces the one before, and is stored before
+ *     anything else is sent. Also of these three:
+ *       captures      {NAME: POINTER} more of the token's answer (the oauth2 kinds)
+ *       name, value, headers
+ *                     as of header, {NAME} as captured included; if left out: Authorization: Bearer {access_token}
+ *                     (chain: name and value are required)
+ *       base_url      "{NAME}": where requests go instead of base_url; refused unless at the host of the connector's
+ *                     base_url or at one of hosts. So is a STEP's url that holds a captured name
+ *       lifetime_ms   of what was got, if the ATS does not say
+ *       refresh_before_ms
+ *                     how long before their end tokens are renewed (60,000; a quarter of their life at most)
+ *       keep_alive_ms the refresh token dies when it is not used: it is renewed this often, also with nothing to do
+ *       invalid_statuses
+ *                     [412]: statuses beside 401 that mean that the tokens are not accepted any more
  *   headers       {NAME: VALUE} of every request, with {setting}
  *   hosts         ["api.example.com", "*.example.com"]: where a request's own url may lead, beside the host of
  *                 base_url; https only
@@ -62,6 +90,12 @@ const char *meta_setting(const struct json *meta, const struct connector_config 
  * then. */
 int meta_fill(const struct json *meta, const struct connector_config *connector, const char *text,
               bool with_credentials, struct buf *out, struct errmsg *err) ATS_MUSTCHECK;
+
+/* The same with more values, an object of texts (NULL: none): they come before settings and credentials of their name. */
+int meta_fill_with(const struct json *meta, const struct connector_config *connector, const struct json *values,
+                   const char *text, bool with_credentials, struct buf *out, struct errmsg *err) ATS_MUSTCHECK;
+/* Whether the template holds {name} for one of the names of the object. */
+bool meta_uses(const char *text, const struct json *names);
 
 /* "api.example.com", or "*.example.com" for any host below it. */
 bool meta_host_pattern_ok(const char *pattern);

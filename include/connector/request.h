@@ -23,11 +23,15 @@ enum { REQUEST_URL_MAX_BYTES = 8192, REQUEST_BODY_MAX_BYTES = 8 * 1024 * 1024, R
 
 /* Where the requests of one connector go: base URL, hosts allowed, headers of every request. */
 struct target;
-/* ST_INVALID says what is wrong with base_url. meta must outlive the target. */
+/* ST_INVALID says what is wrong with base_url. It may be missing where meta.auth.base_url takes its place later. meta
+ * must outlive the target. */
 int target_new(const struct json *meta, const struct connector_config *connector, struct target **ret,
                struct errmsg *err) ATS_MUSTCHECK;
 void target_free(struct target *t);                  /* NULL is harmless */
-const char *target_base_url(const struct target *t); /* without a slash at its end */
+const char *target_base_url(const struct target *t); /* without a slash at its end; NULL: not known yet */
+/* Requests go to this base URL from now on: the ATS named it when we signed in. What it says is not trusted: ST_DENIED
+ * unless it is at the host of the configured base_url or at one of meta.hosts; the target is as before then. */
+int target_move(struct target *t, const char *base_url, struct errmsg *err) ATS_MUSTCHECK;
 /* Whether an absolute URL is one that requests may go to. */
 bool target_allows(const struct target *t, const char *url);
 
@@ -55,6 +59,11 @@ struct request {
  */
 int request_make(const struct target *t, const struct json *spec, const char *idempotency_key, struct request *ret,
                  struct errmsg *err) ATS_MUSTCHECK;
-void request_clear(struct request *r);
+/* A request for tokens: the spec may have an Authorization header, and the headers of meta stay out. own_url: the spec's
+ * url is the module's and the operator's, and may lead anywhere, encrypted; else it holds what an ATS said, and must be
+ * at a host of the connector (ST_DENIED). */
+int request_make_auth(const struct target *t, const struct json *spec, bool own_url, struct request *ret,
+                      struct errmsg *err) ATS_MUSTCHECK;
+void request_clear(struct request *r); /* wipes it as well */
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * command - the commands of atsyncctl. Each is a function that gets its own arguments, argv[0] being "atsyncctl NAME" for messages, and
- * returns an exit status (service/app.h).
+ * command - the commands of atsyncctl. Each is a function that gets its own arguments, argv[0] being "atsyncctl NAME"
+ * for messages, and returns an exit status (service/app.h).
  *
  * With json the answer on standard output is one JSON text; messages about failures go to standard error in any case.
  */
@@ -8,11 +8,13 @@
 #define ATSYNC_CTL_COMMAND_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/compiler.h"
 #include "base/status.h"
 #include "config/config.h"
 #include "lib/json.h"
+#include "store/store.h"
 
 struct ctl {
     const char *config_path;
@@ -22,12 +24,38 @@ struct ctl {
 int ctl_migrate(const struct ctl *ctl, int argc, char **argv);
 int ctl_check(const struct ctl *ctl, int argc, char **argv);
 int ctl_send_sample(const struct ctl *ctl, int argc, char **argv);
+int ctl_plan(const struct ctl *ctl, int argc, char **argv);
+int ctl_link(const struct ctl *ctl, int argc, char **argv);
+int ctl_resync(const struct ctl *ctl, int argc, char **argv);
+int ctl_retry(const struct ctl *ctl, int argc, char **argv);
+int ctl_skip(const struct ctl *ctl, int argc, char **argv);
+int ctl_pause(const struct ctl *ctl, int argc, char **argv);
+int ctl_resume(const struct ctl *ctl, int argc, char **argv);
+int ctl_status(const struct ctl *ctl, int argc, char **argv);
+int ctl_issues(const struct ctl *ctl, int argc, char **argv);
+int ctl_tail(const struct ctl *ctl, int argc, char **argv);
 
 /* ---- for the commands */
-/* The configuration alone, connectors not looked at. On failure the problems are printed and *ret_status is what to end with. */
+/* The configuration alone, connectors not looked at. On failure the problems are printed and *ret_status is what to end
+ * with. */
 bool ctl_load_config(const struct ctl *ctl, struct config **ret, int *ret_status) ATS_MUSTCHECK;
-int ctl_fail(const char *command, const struct errmsg *err);              /* prints; returns the exit status for a failure at run time */
-int ctl_usage(const char *command, const char *fmt, ...) ATS_PRINTF(2, 3); /* prints what is wrong and where help is; returns the status */
-void ctl_print_json(struct json *j);                                      /* prints and frees */
+/* Prints; returns the exit status for a failure at run time. */
+int ctl_fail(const char *command, const struct errmsg *err);
+/* Prints what is wrong and where help is; returns the exit status. */
+int ctl_usage(const char *command, const char *fmt, ...) ATS_PRINTF(2, 3);
+/* Prints and frees. */
+void ctl_print_json(struct json *j);
+void ctl_print_json_part(const struct json *j); /* likewise without freeing and without the end of the line */
+/* The configuration and a connection to a database whose schema fits. Otherwise says why not, and *ret_status is what
+ * to end with. */
+bool ctl_open(const struct ctl *ctl, const char *command, struct config **ret_config, struct store **ret_store,
+              int *ret_status) ATS_MUSTCHECK;
+/* "2026-04-28T10:45:00Z", or "2h", "3d" back from the database's time. ST_INVALID says how to write it. */
+int ctl_since(struct store *s, const char *text, int64_t *ret_us, struct errmsg *err) ATS_MUSTCHECK;
+/* name NULL: the only source. ST_NOT_FOUND, ST_INVALID with what to do. */
+int ctl_find_source(const struct config *c, const char *name, const struct source_config **ret,
+                    struct errmsg *err) ATS_MUSTCHECK;
+/* Says that there is no such connector, and the likely one; returns the status. */
+int ctl_unknown_connector(const char *command, const struct config *c, const char *name);
 
 #endif

@@ -37,7 +37,8 @@ struct event {
     enum event_type type;
     const char *type_name; /* as sent */
     const char *id;        /* eventId; 64 hex digits of the body's SHA-256 where it is missing */
-    int64_t time_us;       /* data.timestamp, else eventTimestamp, else EVENT_TIME_NONE: the caller puts the time of receipt in */
+    int64_t
+        time_us; /* data.timestamp, else eventTimestamp, else EVENT_TIME_NONE: the caller puts the time of receipt in */
     const char *record_id;
     const char *organization_id;
     const char *workflow_id; /* of WORKFLOW_PUBLISHED: its recordId */

@@ -14,16 +14,16 @@
 #include "base/mem.h"
 
 struct problem {
-    const char *class;     /* see the table in issue.c */
+    const char *class;                         /* see the table in issue.c */
     const char *source, *connector, *workflow; /* NULL where they play no part */
-    const char *detail;    /* error class, reference, slug, … */
-    const char *sample;    /* one error message as an example; NULL */
-    int64_t affected;      /* candidates */
+    const char *detail;                        /* error class, reference, slug, … */
+    const char *sample;                        /* one error message as an example; NULL */
+    int64_t affected;                          /* candidates */
 };
 
 struct issue_text {
-    const char *scope;     /* with the class: which issue this is; stable while the problem lasts */
-    const char *severity;  /* info, warning, error */
+    const char *scope;    /* with the class: which issue this is; stable while the problem lasts */
+    const char *severity; /* info, warning, error */
     const char *message;
     const char *hint;
 };

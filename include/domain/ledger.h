@@ -34,10 +34,11 @@ struct ledger_row { /* the live row of a key, as stored */
     const char *key;
     int64_t rev;
     enum write_kind kind;
-    const char *hash;      /* of the value of this row */
-    const char *base_hash; /* of what the ATS is known to hold: the last applied value of the key; NULL: nothing of ours */
+    const char *hash; /* of the value of this row */
+    const char
+        *base_hash; /* of what the ATS is known to hold: the last applied value of the key; NULL: nothing of ours */
     enum write_state state;
-    bool uncertain;        /* a call was made whose outcome is not known */
+    bool uncertain; /* a call was made whose outcome is not known */
     int64_t attempts;
     int64_t first_tried_us;  /* INT64_MIN: never */
     int64_t next_attempt_us; /* INT64_MIN: at once */
@@ -53,18 +54,19 @@ struct ledger_item { /* what to do about one wish */
     const struct desired *wish;
     const struct ledger_row *row; /* the live row, or NULL */
     enum ledger_step step;
-    int64_t rev;         /* of the row that is to hold the wish: row->rev, or the next one */
-    bool fresh;          /* a new revision has to be inserted (and row, if any, stops being live) */
-    bool supersedes;     /* row was wanted and not done: it becomes superseded */
-    bool look_first;     /* append write with an uncertain past: look for the marker before repeating */
-    int64_t attempts;    /* made before, for this revision */
+    int64_t rev;      /* of the row that is to hold the wish: row->rev, or the next one */
+    bool fresh;       /* a new revision has to be inserted (and row, if any, stops being live) */
+    bool supersedes;  /* row was wanted and not done: it becomes superseded */
+    bool look_first;  /* append write with an uncertain past: look for the marker before repeating */
+    int64_t attempts; /* made before, for this revision */
     int64_t first_tried_us;
-    int64_t due_us;      /* LEDGER_KEEP of a pending row: when it is due; else INT64_MAX */
+    int64_t due_us; /* LEDGER_KEEP of a pending row: when it is due; else INT64_MAX */
     const char *base_hash;
 };
 
 struct ledger_diff {
-    struct ledger_item *items; /* one per wish, in the order in which calls are made: fields, tags, assessment, disposition, note */
+    struct ledger_item
+        *items; /* one per wish, in the order in which calls are made: fields, tags, assessment, disposition, note */
     size_t count;
     const struct ledger_row **obsolete; /* live rows, not done, that nobody wants any more: to be superseded */
     size_t obsolete_count;
@@ -73,7 +75,7 @@ struct ledger_diff {
 };
 
 /* rows: all live rows of the candidate at this connector, by key. now_us: the database's clock. */
-void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t row_count, int64_t now_us, struct arena *arena,
-                 struct ledger_diff *ret);
+void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t row_count, int64_t now_us,
+                 struct arena *arena, struct ledger_diff *ret);
 
 #endif

@@ -26,6 +26,7 @@ char *note_summary(const struct run *r, const char *moment, const char *workflow
  * {answer:SLUG} {answer:NODE/SLUG.MEMBER}; "{{" and "}}" are braces. A value that is not known is empty.
  */
 int note_template_check(const char *text, struct errmsg *err) ATS_MUSTCHECK;
-char *note_render(const char *text, const struct run *r, const char *moment, const char *workflow_external_id, struct arena *arena);
+char *note_render(const char *text, const struct run *r, const char *moment, const char *workflow_external_id,
+                  struct arena *arena);
 
 #endif

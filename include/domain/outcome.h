@@ -36,9 +36,9 @@ enum reached { REACHED_NOTHING, REACHED_PERHAPS, REACHED_ANSWER, REACHED_REFUSED
 
 struct response_facts {
     enum reached reached;
-    long status;        /* REACHED_ANSWER */
-    bool is_append;     /* repeating the request would do it twice */
-    bool is_html;       /* the body is a page for people: a proxy or a maintenance page spoke, not the API */
+    long status;    /* REACHED_ANSWER */
+    bool is_append; /* repeating the request would do it twice */
+    bool is_html;   /* the body is a page for people: a proxy or a maintenance page spoke, not the API */
     bool has_retry_after;
 };
 
@@ -56,7 +56,7 @@ struct attempt {
     enum outcome outcome;
     const char *error_class;
     bool is_append;
-    bool hold_uncertain;    /* on_uncertain: hold, and the connector cannot look for its own marker */
+    bool hold_uncertain; /* on_uncertain: hold, and the connector cannot look for its own marker */
     bool can_look;
     int64_t attempts;       /* including this one */
     int64_t first_tried_us; /* of this revision */
@@ -67,13 +67,14 @@ struct attempt {
 struct verdict {
     enum write_state state;
     bool uncertain;
-    int64_t delay_ms;         /* WRITE_PENDING: until the next attempt */
-    int64_t throttle_ms;      /* > 0: the connector as a whole waits */
-    bool pause_connector;     /* until its configuration changes */
-    bool counts_as_failure;   /* for the breaker */
+    int64_t delay_ms;       /* WRITE_PENDING: until the next attempt */
+    int64_t throttle_ms;    /* > 0: the connector as a whole waits */
+    bool pause_connector;   /* until its configuration changes */
+    bool counts_as_failure; /* for the breaker */
     const char *error_class;
 };
 
-void outcome_decide(const struct retry_policy *policy, const struct attempt *attempt, uint32_t jitter, struct verdict *ret);
+void outcome_decide(const struct retry_policy *policy, const struct attempt *attempt, uint32_t jitter,
+                    struct verdict *ret);
 
 #endif

@@ -27,20 +27,20 @@ bool write_kind_parse(const char *name, enum write_kind *ret);
 bool write_is_append(enum write_kind k); /* notes: exactly one per key; all others are set writes */
 
 struct desired {
-    const char *key;   /* field/<name>, tag/<tag>, assessment/<job>, disposition/<job>, note/<run>/<moment> */
+    const char *key; /* field/<name>, tag/<tag>, assessment/<job>, disposition/<job>, note/<run>/<moment> */
     enum write_kind kind;
-    const char *target; /* name of the field, the tag, the job, or the run and moment of the note */
-    struct json *value; /* what is to be there */
-    const char *hash;   /* of kind and value: 32 hex digits */
-    const char *job;    /* NULL: none */
+    const char *target;           /* name of the field, the tag, the job, or the run and moment of the note */
+    struct json *value;           /* what is to be there */
+    const char *hash;             /* of kind and value: 32 hex digits */
+    const char *job;              /* NULL: none */
     const char *const *only_from; /* stage only */
     size_t only_from_count;
     const struct run *run;
     const struct workflow_map *workflow;
     const char *workflow_external_id; /* of the run, which may differ from the map's "*" */
-    const char *reason; /* "completed/PASSED_CRITERIA", or "fields: nmc-pin.score" */
-    unsigned line;      /* of the configuration */
-    struct stamp stamp; /* of the moment that decided */
+    const char *reason;               /* "completed/PASSED_CRITERIA", or "fields: nmc-pin.score" */
+    unsigned line;                    /* of the configuration */
+    struct stamp stamp;               /* of the moment that decided */
 };
 
 struct plan {

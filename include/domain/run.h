@@ -43,12 +43,12 @@ struct run_answer {
 struct run_node {
     const char *node_id;
     const char *node_type;
-    const char *kind;    /* conversation, condition, empty, or unknown text; "" when absent */
-    const char *status;  /* of a conversation; NULL */
-    int64_t entered_us;  /* EVENT_TIME_NONE when absent; likewise below */
+    const char *kind;   /* conversation, condition, empty, or unknown text; "" when absent */
+    const char *status; /* of a conversation; NULL */
+    int64_t entered_us; /* EVENT_TIME_NONE when absent; likewise below */
     int64_t completed_us;
-    bool from_terminal;  /* stood in the terminal event */
-    struct stamp stamp;  /* of the event that told it */
+    bool from_terminal;      /* stood in the terminal event */
+    struct stamp stamp;      /* of the event that told it */
     const struct json *json; /* the node's object: nodeId … outcome */
 };
 
@@ -59,14 +59,14 @@ struct run_contact { /* a contact event of this run */
 };
 
 struct run {
-    const char *run_id; /* of a failed contact: its dedup key */
+    const char *run_id;   /* of a failed contact: its dedup key */
     bool is_contact_only; /* WORKFLOW_CONTACT_RESOLUTION_FAILED: no run was made */
     const char *workflow_id, *workflow_version_id, *workflow_external_id;
     const char *organization_id;
     const char *profile_id, *external_id;
     enum run_state state;
-    const char *outcome;     /* of the terminal event; NULL before it */
-    const char *result;      /* of a completed run; NULL */
+    const char *outcome; /* of the terminal event; NULL before it */
+    const char *result;  /* of a completed run; NULL */
     const char *error_code, *error_class, *last_failed_node_id, *cancellation_reason, *final_node_id;
     bool truncated, complete, conflict;
     int64_t started_us, completed_us; /* EVENT_TIME_NONE while unknown */
@@ -76,9 +76,9 @@ struct run {
     struct stamp terminal;            /* of the deciding terminal event */
     struct run_node *nodes;           /* in the order of the traversal */
     size_t node_count;
-    struct run_answer *answers;       /* in the order of nodes */
+    struct run_answer *answers; /* in the order of nodes */
     size_t answer_count;
-    struct run_contact *contacts;     /* by time */
+    struct run_contact *contacts; /* by time */
     size_t contact_count;
     struct stamp last_event;
 };

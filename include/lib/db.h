@@ -28,7 +28,8 @@ struct db_result;
 struct sql_stmt {
     const char *name; /* file name without .sql, for messages and statistics */
     const char *text;
-    bool planned_anew; /* the file says "-- plan: anew": its best plan depends on the values (a LIMIT, a filter that may be off) */
+    bool
+        planned_anew; /* the file says "-- plan: anew": its best plan depends on the values (a LIMIT, a filter that may be off) */
 };
 
 enum db_shape {
@@ -41,7 +42,7 @@ enum db_shape {
 /* conninfo: anything libpq takes, several hosts included. Time limits for connecting and for dead peers are added
  * where it says nothing (connect_timeout=5, tcp_user_timeout=10000, keepalives, target_session_attrs=read-write). Does not connect yet. */
 struct db *db_new(const char *conninfo, const char *application_name);
-void db_free(struct db *db); /* NULL is harmless */
+void db_free(struct db *db);                        /* NULL is harmless */
 void db_set_timeout(struct db *db, int timeout_ms); /* longest wait for one statement; default 30,000 */
 
 int db_connect(struct db *db, struct errmsg *err) ATS_MUSTCHECK; /* does nothing when connected */
@@ -73,9 +74,9 @@ struct db_array;
 struct db_array *db_array_new(enum db_elem type);
 void db_array_free(struct db_array *a);
 void db_array_reset(struct db_array *a);
-void db_array_text(struct db_array *a, const char *s); /* NULL is null */
+void db_array_text(struct db_array *a, const char *s);                  /* NULL is null */
 void db_array_bytes(struct db_array *a, const void *bytes, size_t len); /* bytes NULL is null */
-void db_array_i64(struct db_array *a, int64_t n); /* also int4, bool and time arrays; DB_NULL_I64 is null */
+void db_array_i64(struct db_array *a, int64_t n);           /* also int4, bool and time arrays; DB_NULL_I64 is null */
 void db_add_array(struct db_params *p, struct db_array *a); /* the array stays the caller's */
 
 /* ---- statements */
@@ -94,16 +95,17 @@ bool db_is_null(const struct db_result *r, size_t row, int col);
 const char *db_text(const struct db_result *r, size_t row, int col); /* NULL for null; lives as long as the result */
 int64_t db_i64(const struct db_result *r, size_t row, int col);      /* int2, int4, int8; 0 for null */
 bool db_bool(const struct db_result *r, size_t row, int col);
-double db_double(const struct db_result *r, size_t row, int col);    /* float8 only: cast in the statement */
-int64_t db_time(const struct db_result *r, size_t row, int col);     /* microseconds since 1970; INT64_MIN for null */
+double db_double(const struct db_result *r, size_t row, int col); /* float8 only: cast in the statement */
+int64_t db_time(const struct db_result *r, size_t row, int col);  /* microseconds since 1970; INT64_MIN for null */
 const void *db_bytes(const struct db_result *r, size_t row, int col, size_t *ret_len);
 int db_columns(const struct db_result *r);
 const char *db_column_name(const struct db_result *r, int col);
 void db_result_free(struct db_result *r); /* NULL is harmless */
 
 /* ---- LISTEN: needs a connection of its own, directly to the server */
-int db_listen(struct db *db, const char *channel, struct errmsg *err) ATS_MUSTCHECK; /* channel: a constant identifier */
-int db_fd(const struct db *db); /* for poll(); -1 when not connected */
+int db_listen(struct db *db, const char *channel,
+              struct errmsg *err) ATS_MUSTCHECK; /* channel: a constant identifier */
+int db_fd(const struct db *db);                  /* for poll(); -1 when not connected */
 /* Reads what has arrived; returns the number of notifications, or a negative status when the connection is gone. */
 int db_notifications(struct db *db, struct errmsg *err);
 

@@ -31,26 +31,28 @@ void json_free(struct json *j); /* NULL is harmless */
 struct json *json_copy(const struct json *j);
 
 /* ---- reading: every function accepts NULL and answers NULL, 0 or false for it */
-enum json_type json_type(const struct json *j);                      /* NULL counts as JSON_NULL */
+enum json_type json_type(const struct json *j);                       /* NULL counts as JSON_NULL */
 const struct json *json_get(const struct json *obj, const char *key); /* member, or NULL */
-const struct json *json_first(const struct json *container);         /* first element or member */
+const struct json *json_first(const struct json *container);          /* first element or member */
 const struct json *json_next(const struct json *element);
 size_t json_count(const struct json *container);
 const char *json_key(const struct json *member);
-const char *json_str(const struct json *j);                          /* text of a string, else NULL */
-const char *json_get_str(const struct json *obj, const char *key);   /* text of a string member that is not empty, else NULL */
-bool json_get_bool(const struct json *obj, const char *key);         /* true only for true */
-bool json_num(const struct json *j, double *ret);                    /* false if not a number, or not finite as a double */
+const char *json_str(const struct json *j); /* text of a string, else NULL */
+const char *json_get_str(const struct json *obj,
+                         const char *key);                   /* text of a string member that is not empty, else NULL */
+bool json_get_bool(const struct json *obj, const char *key); /* true only for true */
+bool json_num(const struct json *j, double *ret);            /* false if not a number, or not finite as a double */
 bool json_get_i64(const struct json *obj, const char *key, int64_t *ret); /* exact integers only */
-bool json_equal(const struct json *a, const struct json *b);         /* member order does not matter, numbers by their text or value */
+bool json_equal(const struct json *a,
+                const struct json *b); /* member order does not matter, numbers by their text or value */
 
 /* ---- building: children are given away; keys and texts are copied. Setting an existing key replaces it. */
 struct json *json_object(void);
 struct json *json_array(void);
-struct json *json_string(const char *s);            /* NULL makes null */
+struct json *json_string(const char *s); /* NULL makes null */
 struct json *json_number(double n);
 struct json *json_integer(int64_t n);
-struct json *json_number_text(const char *digits);  /* keeps every digit; NULL if it is not JSON number syntax */
+struct json *json_number_text(const char *digits); /* keeps every digit; NULL if it is not JSON number syntax */
 struct json *json_bool(bool b);
 struct json *json_null(void);
 void json_set(struct json *obj, const char *key, struct json *value); /* value NULL removes the key */
@@ -60,12 +62,12 @@ void json_set_bool(struct json *obj, const char *key, bool b);
 void json_push(struct json *arr, struct json *value);
 
 /* ---- printing (compact, no spaces). A full buf shows in out->failed. */
-void json_print(const struct json *j, struct buf *out);           /* as received, \u0000 and lone surrogates escaped again */
+void json_print(const struct json *j, struct buf *out); /* as received, \u0000 and lone surrogates escaped again */
 void json_print_canonical(const struct json *j, struct buf *out); /* members sorted by key: equal values print equal */
 /* For jsonb columns: U+0000, lone surrogates become U+FFFD, numbers beyond PostgreSQL's numeric become strings. */
 void json_print_plain(const struct json *j, struct buf *out);
-void json_print_pretty(const struct json *j, struct buf *out);    /* two spaces, for people */
-char *json_text(const struct json *j);                            /* json_print as a new string (caller: mem_free); never NULL */
+void json_print_pretty(const struct json *j, struct buf *out); /* two spaces, for people */
+char *json_text(const struct json *j); /* json_print as a new string (caller: mem_free); never NULL */
 
 /*
  * For a processor with doubles and proper strings only (jq 1.6): numbers that a double cannot hold and strings that are

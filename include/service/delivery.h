@@ -28,26 +28,26 @@ struct job_call { /* one verb with the writes that it carries */
 struct job { /* one candidate in work; made by the dispatcher, in `arena` */
     struct arena *arena;
     const struct claimed *who;
-    struct config *config;             /* a reference of its own */
-    struct connector_set *connectors;  /* likewise */
+    struct config *config;            /* a reference of its own */
+    struct connector_set *connectors; /* likewise */
     const struct connector_config *connector;
     struct connector_module *module;
     struct job_call *calls;
     size_t call_count;
     /* filled by delivery, in the arena */
-    struct record_result *results;     /* room for all items */
+    struct record_result *results; /* room for all items */
     size_t result_count;
     struct record_call *log;
     size_t log_count;
     size_t log_room;
-    int64_t throttle_ms;               /* > 0: the connector has to wait */
-    const char *pause_reason;          /* not NULL: the connector has to stop until its configuration changes */
-    const struct ledger_diff *diff;    /* the dispatcher's, likewise the next two */
+    int64_t throttle_ms;            /* > 0: the connector has to wait */
+    const char *pause_reason;       /* not NULL: the connector has to stop until its configuration changes */
+    const struct ledger_diff *diff; /* the dispatcher's, likewise the next two */
     struct plan *plan;
-    int64_t claimed_now_us;            /* the database's clock when the job was claimed, */
-    int64_t claimed_mono_us;           /* and ours: see job_now_us */
+    int64_t claimed_now_us;  /* the database's clock when the job was claimed, */
+    int64_t claimed_mono_us; /* and ours: see job_now_us */
     void *batch;
-    struct job *next;                  /* of whichever list it is in */
+    struct job *next; /* of whichever list it is in */
 };
 
 /* The database's time now: clocks of several daemons may differ, so ours only measures how long ago the claim was. */
@@ -56,11 +56,14 @@ int64_t job_now_us(const struct job *job);
 /* done: called in delivery's thread when a job has ended; the job is the dispatcher's again. */
 struct delivery *delivery_new(void (*done)(void *ctx, struct job *job), void *ctx, unsigned connections_max);
 int delivery_start(struct delivery *d, struct errmsg *err) ATS_MUSTCHECK;
-void delivery_submit(struct delivery *d, struct job *job); /* any thread; call delivery_wake after the last of a batch */
+void delivery_submit(struct delivery *d,
+                     struct job *job); /* any thread; call delivery_wake after the last of a batch */
 void delivery_wake(struct delivery *d);
 /* This daemon is one of so many that deliver: rates and concurrency are divided by that. Any thread. */
 void delivery_share(struct delivery *d, unsigned daemons);
-void delivery_stop(struct delivery *d); /* requests under way are finished, then jobs end where they are; the thread ends when no job is left */
+void delivery_stop(
+    struct delivery
+        *d); /* requests under way are finished, then jobs end where they are; the thread ends when no job is left */
 void delivery_join(struct delivery *d);
 void delivery_free(struct delivery *d);
 

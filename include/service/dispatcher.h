@@ -16,7 +16,8 @@ struct dispatcher;
 
 struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connectors);
 int dispatcher_start(struct dispatcher *d, struct errmsg *err) ATS_MUSTCHECK;
-void dispatcher_wake(void *dispatcher); /* any thread: there may be something due. (void * so that it serves as a hook) */
+void dispatcher_wake(
+    void *dispatcher); /* any thread: there may be something due. (void * so that it serves as a hook) */
 void dispatcher_reload(struct dispatcher *d, struct config *c, struct connector_set *connectors);
 void dispatcher_stop(struct dispatcher *d); /* claims nothing more; calls under way are finished and recorded */
 void dispatcher_join(struct dispatcher *d);

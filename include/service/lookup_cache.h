@@ -22,7 +22,8 @@ void lookup_cache_free(struct lookup_cache *c); /* NULL is harmless */
 /* What an equal request was answered, or NULL; lives until the next call of any function here. */
 const struct httpc_response *lookup_cache_get(struct lookup_cache *c, const struct prepared_request *q, int64_t now_ms);
 /* Copies the answer. Does nothing for a request without a lifetime or an answer that is not a success. */
-void lookup_cache_put(struct lookup_cache *c, const struct prepared_request *q, const struct httpc_response *response, int64_t now_ms);
+void lookup_cache_put(struct lookup_cache *c, const struct prepared_request *q, const struct httpc_response *response,
+                      int64_t now_ms);
 /* Forgets everything: something that was looked up is not so any more. */
 void lookup_cache_clear(struct lookup_cache *c);
 

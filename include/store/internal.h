@@ -29,6 +29,7 @@ struct batch {
 void batch_init(struct batch *b, const char *spec);
 void batch_clear(struct batch *b);
 /* Runs the statement if there are rows; ret may be NULL. */
-int batch_exec(struct batch *b, struct db *db, const struct sql_stmt *stmt, enum db_shape shape, struct db_result **ret, struct errmsg *err);
+int batch_exec(struct batch *b, struct db *db, const struct sql_stmt *stmt, enum db_shape shape, struct db_result **ret,
+               struct errmsg *err);
 
 #endif

@@ -16,12 +16,14 @@ struct own_problems {
 };
 
 /* Called once for each issue that was opened or closed by this call. */
-typedef void (*issue_changed)(void *ctx, bool opened, const char *class, const char *connector, const char *message, const char *hint);
+typedef void (*issue_changed)(void *ctx, bool opened, const char *class, const char *connector, const char *message,
+                              const char *hint);
 
 /* Looks at everything, opens, updates and closes. mapping: for questions that no run answers any more. */
-int store_issues_refresh(struct store *s, const struct mapping *mapping, const struct own_problems *own, issue_changed changed, void *ctx,
-                         struct errmsg *err) ATS_MUSTCHECK;
+int store_issues_refresh(struct store *s, const struct mapping *mapping, const struct own_problems *own,
+                         issue_changed changed, void *ctx, struct errmsg *err) ATS_MUSTCHECK;
 /* Calls fn with each class that has open issues. */
-int store_issues_open(struct store *s, void (*fn)(void *ctx, const char *class, int64_t count), void *ctx, struct errmsg *err) ATS_MUSTCHECK;
+int store_issues_open(struct store *s, void (*fn)(void *ctx, const char *class, int64_t count), void *ctx,
+                      struct errmsg *err) ATS_MUSTCHECK;
 
 #endif

@@ -13,7 +13,7 @@
 #include "store/store.h"
 
 struct filter {
-    const char *candidate;   /* external id */
+    const char *candidate; /* external id */
     const char *connector;
     const char *workflow;    /* external id */
     int64_t since_us;        /* INT64_MIN: any time. Of candidates: their last event; of writes: their last attempt */
@@ -22,15 +22,17 @@ struct filter {
 
 /* Candidates with an external id, in key order, `limit` of them after (after_source, after_ref) (NULL: from the beginning); connector of the items is NULL,
  * nothing is leased. For a dry run: give the items connectors, then store_load. */
-int store_peek(struct store *s, const struct filter *f, const char *after_source, const char *after_ref, size_t limit, struct claim_batch *ret,
-               struct errmsg *err) ATS_MUSTCHECK;
+int store_peek(struct store *s, const struct filter *f, const char *after_source, const char *after_ref, size_t limit,
+               struct claim_batch *ret, struct errmsg *err) ATS_MUSTCHECK;
 int store_resync(struct store *s, const struct filter *f, struct errmsg *err) ATS_MUSTCHECK;
-int store_count_resync(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK; /* candidates */
+int store_count_resync(struct store *s, const struct filter *f, int64_t *ret,
+                       struct errmsg *err) ATS_MUSTCHECK; /* candidates */
 int store_count_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
 int store_retry_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
 int store_skip_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
 /* alias: subject_key('p', profile), ('r', run) or ('c', contact). *ret: how many candidates waited under it. */
-int store_link(struct store *s, const char *source, const char *alias, const char *external_id, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
+int store_link(struct store *s, const char *source, const char *alias, const char *external_id, int64_t *ret,
+               struct errmsg *err) ATS_MUSTCHECK;
 int store_connector_hold(struct store *s, const char *connector, const char *reason, struct errmsg *err) ATS_MUSTCHECK;
 /* *ret: 0 if it was not paused, throttled or open. */
 int store_connector_resume(struct store *s, const char *connector, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;

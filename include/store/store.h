@@ -24,17 +24,18 @@
 
 struct store;
 
-struct store *store_new(const struct config *c, const char *role); /* role: for application_name, "receiver"; does not connect */
-void store_free(struct store *s);                                  /* NULL is harmless */
+struct store *store_new(const struct config *c,
+                        const char *role); /* role: for application_name, "receiver"; does not connect */
+void store_free(struct store *s);          /* NULL is harmless */
 void store_disconnect(struct store *s);
 int store_connect(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- schema */
 enum { SCHEMA_NAME_MAX = 64 };
 struct schema_status {
-    int version;        /* in the database; 0: none */
-    int newest_known;   /* of this program */
-    bool newer_breaking; /* the database holds a breaking migration that this program does not know */
+    int version;            /* in the database; 0: none */
+    int newest_known;       /* of this program */
+    bool newer_breaking;    /* the database holds a breaking migration that this program does not know */
     bool migration_missing; /* the program needs one that is not there */
 };
 int store_schema_status(struct store *s, struct schema_status *ret, struct errmsg *err) ATS_MUSTCHECK;
@@ -42,7 +43,8 @@ int store_schema_status(struct store *s, struct schema_status *ret, struct errms
 int store_schema_check(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 /* Applies what is missing, each migration in a transaction of its own that begins with its version row. told is called with
  * one line for each step; with dry_run nothing is changed. Two programs at once: one waits for the other. */
-int store_migrate(struct store *s, bool dry_run, void (*told)(void *ctx, const char *line), void *ctx, struct errmsg *err) ATS_MUSTCHECK;
+int store_migrate(struct store *s, bool dry_run, void (*told)(void *ctx, const char *line), void *ctx,
+                  struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- ingest */
 struct ingest_event { /* borrowed texts, plain UTF-8 */
@@ -75,8 +77,8 @@ struct claim_batch {
     struct arena *arena;
 };
 /* Leases up to limit due candidates of one connector ('' for those without one), the longest due first: those that failed before (retries), or the others. */
-int store_claim(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms, size_t limit, struct claim_batch *ret,
-                struct errmsg *err) ATS_MUSTCHECK;
+int store_claim(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms, size_t limit,
+                struct claim_batch *ret, struct errmsg *err) ATS_MUSTCHECK;
 void claim_batch_clear(struct claim_batch *b);
 /*
  * Who holds a lease: "<instance>@<host>:<pid>:<start of the process>", so that a restarted daemon can tell its own dead predecessor from a living
@@ -91,8 +93,8 @@ int store_renew(struct store *s, const char *owner, int64_t lease_ms, struct err
 int store_wake_unrouted(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 
 /* How many candidates wait or are in work, by connector ('' for those without) and state. */
-int store_queue_counts(struct store *s, void (*fn)(void *ctx, const char *connector, const char *state, int64_t count), void *ctx,
-                       struct errmsg *err) ATS_MUSTCHECK;
+int store_queue_counts(struct store *s, void (*fn)(void *ctx, const char *connector, const char *state, int64_t count),
+                       void *ctx, struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- what is known of the claimed candidates */
 struct loaded {
@@ -112,7 +114,8 @@ void loaded_clear(struct loaded *l, size_t count);
 struct workflow_name_row {
     const char *source, *workflow_id, *external_id;
 };
-int store_workflow_names(struct store *s, struct arena *arena, struct workflow_name_row **ret, size_t *ret_count, struct errmsg *err) ATS_MUSTCHECK;
+int store_workflow_names(struct store *s, struct arena *arena, struct workflow_name_row **ret, size_t *ret_count,
+                         struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- recording: one transaction for a whole batch of candidates, each guarded by its lease number */
 struct record_write { /* a row of the ledger to insert or to set to "sending" */
@@ -123,7 +126,7 @@ struct record_result { /* what became of a row that was sent */
     const struct ledger_item *item;
     struct verdict verdict;
     long http_status;
-    const char *error; /* "" if none */
+    const char *error;  /* "" if none */
     bool not_attempted; /* recorded as "sending", but the call was not made: it does not count as an attempt */
 };
 struct record_call {
@@ -138,7 +141,7 @@ struct record_route { /* a candidate at another connector (or another ref) that 
 struct record {
     const struct claimed *who;
     /* plan phase */
-    const struct run_set *runs; /* NULL: do not touch the run table */
+    const struct run_set *runs;    /* NULL: do not touch the run table */
     const struct mapping *mapping; /* for job and connector of the runs */
     const struct workflow_names *names;
     const struct event *events; /* contact events and published versions go to their tables */
@@ -163,34 +166,41 @@ struct record {
     bool synced;             /* everything up to who->version is done: last_synced_at is set */
     const char *error_class; /* NULL: none */
     const char *error;
-    bool forget;             /* the row has served (resolved into another): delete it */
-    bool lost;               /* out: the lease was not ours any more: only the calls that were made were recorded */
+    bool forget; /* the row has served (resolved into another): delete it */
+    bool lost;   /* out: the lease was not ours any more: only the calls that were made were recorded */
 };
 int store_record(struct store *s, struct record *records, size_t count, struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- connectors */
 /* Makes sure that every configured connector has a row; what failed because of a configuration that is another one now is tried again (*ret_revived writes). */
-int store_connector_register(struct store *s, const struct config *c, int64_t *ret_revived, struct errmsg *err) ATS_MUSTCHECK;
-int store_connector_throttle(struct store *s, const char *connector, int64_t ms, const char *reason, struct errmsg *err) ATS_MUSTCHECK;
-int store_connector_pause(struct store *s, const char *connector, const char *reason, const char *config_hash, struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_register(struct store *s, const struct config *c, int64_t *ret_revived,
+                             struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_throttle(struct store *s, const char *connector, int64_t ms, const char *reason,
+                             struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_pause(struct store *s, const char *connector, const char *reason, const char *config_hash,
+                          struct errmsg *err) ATS_MUSTCHECK;
 struct connector_status_row {
     const char *connector, *state, *config_hash;
     int64_t until_ms; /* from now; 0 or less: over */
     bool paused_by_operator;
 };
-int store_connector_states(struct store *s, struct arena *arena, struct connector_status_row **ret, size_t *ret_count, struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_states(struct store *s, struct arena *arena, struct connector_status_row **ret, size_t *ret_count,
+                           struct errmsg *err) ATS_MUSTCHECK;
 /* Adds to the counts of the breaker's window; *ret_* are those of all daemons. ST_NOT_FOUND: no such connector. */
 struct breaker_counts {
     int64_t calls, failures, opens;
     bool is_open;
 };
-int store_connector_outcomes(struct store *s, const char *connector, int64_t calls, int64_t failures, struct breaker_counts *ret, struct errmsg *err) ATS_MUSTCHECK;
-int store_connector_open(struct store *s, const char *connector, int64_t ms, const char *reason, struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_outcomes(struct store *s, const char *connector, int64_t calls, int64_t failures,
+                             struct breaker_counts *ret, struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_open(struct store *s, const char *connector, int64_t ms, const char *reason,
+                         struct errmsg *err) ATS_MUSTCHECK;
 /* The right to try one candidate of an open connector: *ret is true for one daemon only. */
 int store_connector_probe(struct store *s, const char *connector, bool *ret, struct errmsg *err) ATS_MUSTCHECK;
 /* *ret_others: how many other daemons deliver at this moment. */
 int store_daemon_beat(struct store *s, const char *owner, int64_t *ret_others, struct errmsg *err) ATS_MUSTCHECK;
 int store_daemon_leave(struct store *s, const char *owner, struct errmsg *err) ATS_MUSTCHECK;
-int store_connector_ok(struct store *s, const char *connector, struct errmsg *err) ATS_MUSTCHECK; /* ends an automatic pause, wait, or open breaker */
+int store_connector_ok(struct store *s, const char *connector,
+                       struct errmsg *err) ATS_MUSTCHECK; /* ends an automatic pause, wait, or open breaker */
 
 #endif

@@ -500,7 +500,8 @@ void config_connector_fingerprint(const struct connector_config *c, char ret[CON
     finish_fingerprint(&b, ret);
 }
 
-void config_mapping_fingerprint(const struct config *config, const struct connector_config *c, char ret[CONFIG_FINGERPRINT_BYTES])
+void config_mapping_fingerprint(const struct config *config, const struct connector_config *c,
+                                char ret[CONFIG_FINGERPRINT_BYTES])
 {
     struct buf b;
 

@@ -18,12 +18,15 @@ static const struct {
     const char *error_class;
     const char *hint;
 } dead_hints[] = {
-    {"not_found", "Check that the candidate's external id and the job of the workflow exist in the ATS; then atsyncctl retry."},
-    {"invalid", "Compare the value with what the field or stage accepts in the ATS, correct the mapping and reload, or correct the ATS; then atsyncctl retry."},
+    {"not_found",
+     "Check that the candidate's external id and the job of the workflow exist in the ATS; then atsyncctl retry."},
+    {"invalid", "Compare the value with what the field or stage accepts in the ATS, correct the mapping and reload, or "
+                "correct the ATS; then atsyncctl retry."},
     {"configuration", "Correct the mapping or the connector's settings and reload; then atsyncctl retry."},
     {"expired", "The ATS did not take it for as long as retry.max_age allows: when it works again, atsyncctl retry."},
     {"uncertain", "Look in the ATS whether the note is there: atsyncctl skip if it is, atsyncctl retry if it is not."},
-    {"connector", "The connector's program failed: see the message, correct the connector file and reload; then atsyncctl retry."},
+    {"connector",
+     "The connector's program failed: see the message, correct the connector file and reload; then atsyncctl retry."},
 };
 
 static const char *dead_hint(const char *error_class)
@@ -40,9 +43,10 @@ static struct issue_text dead_writes(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
         .severity = "error",
-        .message = arena_printf(a, "Writes of workflow %s could not be made in the ATS by connector %s for %s: %s.%s%s", or_none(p->workflow),
-                                p->connector, candidates(p->affected, a), outcome_class_words(p->detail), p->sample ? " For example: " : "",
-                                p->sample ? p->sample : ""),
+        .message =
+            arena_printf(a, "Writes of workflow %s could not be made in the ATS by connector %s for %s: %s.%s%s",
+                         or_none(p->workflow), p->connector, candidates(p->affected, a), outcome_class_words(p->detail),
+                         p->sample ? " For example: " : "", p->sample ? p->sample : ""),
         .hint = dead_hint(p->detail),
     };
 }
@@ -51,10 +55,14 @@ static struct issue_text unmapped(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
         .severity = "warning",
-        .message = p->workflow ? arena_printf(a, "Workflow %s is not in the configuration; %s wait for it.", p->workflow, candidates(p->affected, a))
-                               : arena_printf(a, "Runs of a workflow without an external id are not in the configuration; %s wait.",
-                                              candidates(p->affected, a)),
-        .hint = "Add it under workflows (or a \"*\" mapping for all others) and reload; the candidates are synced then by themselves.",
+        .message =
+            p->workflow
+                ? arena_printf(a, "Workflow %s is not in the configuration; %s wait for it.", p->workflow,
+                               candidates(p->affected, a))
+                : arena_printf(a, "Runs of a workflow without an external id are not in the configuration; %s wait.",
+                               candidates(p->affected, a)),
+        .hint = "Add it under workflows (or a \"*\" mapping for all others) and reload; the candidates are synced then "
+                "by themselves.",
     };
 }
 
@@ -62,8 +70,10 @@ static struct issue_text identity(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
         .severity = "warning",
-        .message = arena_printf(a, "The external id of %s is not known: no event of source %s has told it.", candidates(p->affected, a), or_none(p->source)),
-        .hint = "Give the candidates an external id in Popp, or give it here: atsyncctl link --profile ID --external-id X. They are synced then by themselves.",
+        .message = arena_printf(a, "The external id of %s is not known: no event of source %s has told it.",
+                                candidates(p->affected, a), or_none(p->source)),
+        .hint = "Give the candidates an external id in Popp, or give it here: atsyncctl link --profile ID "
+                "--external-id X. They are synced then by themselves.",
     };
 }
 
@@ -71,7 +81,9 @@ static struct issue_text identity_conflict(const struct problem *p, struct arena
 {
     return (struct issue_text){
         .severity = "error",
-        .message = arena_printf(a, "Events give %s two different external ids; nothing is written for those that do not say which.", or_none(p->detail)),
+        .message = arena_printf(
+            a, "Events give %s two different external ids; nothing is written for those that do not say which.",
+            or_none(p->detail)),
         .hint = "Decide which one is right: atsyncctl link --profile ID --external-id X.",
     };
 }
@@ -80,8 +92,10 @@ static struct issue_text truncated(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
         .severity = "warning",
-        .message = arena_printf(a, "Runs of workflow %s arrived cut off, and answers of %s are missing.", or_none(p->workflow), candidates(p->affected, a)),
-        .hint = "Subscribe to WORKFLOW_NODE_COMPLETED in Popp, so that cut events can be completed; what is known has been written.",
+        .message = arena_printf(a, "Runs of workflow %s arrived cut off, and answers of %s are missing.",
+                                or_none(p->workflow), candidates(p->affected, a)),
+        .hint = "Subscribe to WORKFLOW_NODE_COMPLETED in Popp, so that cut events can be completed; what is known has "
+                "been written.",
     };
 }
 
@@ -89,9 +103,11 @@ static struct issue_text run_conflict(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
         .severity = "warning",
-        .message = arena_printf(a, "Runs of workflow %s ended twice with different outcomes (%s); the later one was used.", or_none(p->workflow),
-                                candidates(p->affected, a)),
-        .hint = "Compare the runs in Popp with the view runs (conflict); correct the candidate in the ATS if the later outcome is wrong.",
+        .message =
+            arena_printf(a, "Runs of workflow %s ended twice with different outcomes (%s); the later one was used.",
+                         or_none(p->workflow), candidates(p->affected, a)),
+        .hint = "Compare the runs in Popp with the view runs (conflict); correct the candidate in the ATS if the later "
+                "outcome is wrong.",
     };
 }
 
@@ -99,10 +115,11 @@ static struct issue_text connector_paused(const struct problem *p, struct arena 
 {
     return (struct issue_text){
         .severity = "error",
-        .message = arena_printf(a, "Connector %s is stopped: %s. %s wait.", p->connector, p->sample ? p->sample : "no reason was given",
-                                candidates(p->affected, a)),
+        .message = arena_printf(a, "Connector %s is stopped: %s. %s wait.", p->connector,
+                                p->sample ? p->sample : "no reason was given", candidates(p->affected, a)),
         .hint = arena_printf(a,
-                             "Correct the connector's credentials, permissions or settings in the configuration and reload; it goes on by itself then. "
+                             "Correct the connector's credentials, permissions or settings in the configuration and "
+                             "reload; it goes on by itself then. "
                              "If they were corrected in the ATS: atsyncctl resume %s.",
                              p->connector),
     };
@@ -112,7 +129,8 @@ static struct issue_text connector_held(const struct problem *p, struct arena *a
 {
     return (struct issue_text){
         .severity = "info",
-        .message = arena_printf(a, "Connector %s was paused by an operator; %s wait.", p->connector, candidates(p->affected, a)),
+        .message = arena_printf(a, "Connector %s was paused by an operator; %s wait.", p->connector,
+                                candidates(p->affected, a)),
         .hint = arena_printf(a, "atsyncctl resume %s lets it go on.", p->connector),
     };
 }
@@ -121,9 +139,10 @@ static struct issue_text throttled(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
         .severity = "warning",
-        .message = arena_printf(a, "The ATS of connector %s has been asking us to slow down for over an hour; %s wait.", p->connector,
-                                candidates(p->affected, a)),
-        .hint = "Lower rate_limit of the connector, or ask the vendor for a higher limit; see who else uses the same API key.",
+        .message = arena_printf(a, "The ATS of connector %s has been asking us to slow down for over an hour; %s wait.",
+                                p->connector, candidates(p->affected, a)),
+        .hint = "Lower rate_limit of the connector, or ask the vendor for a higher limit; see who else uses the same "
+                "API key.",
     };
 }
 
@@ -131,9 +150,11 @@ static struct issue_text ats_away(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
         .severity = "error",
-        .message = arena_printf(a, "The ATS of connector %s has not answered properly for over ten minutes; %s wait.%s%s", p->connector,
-                                candidates(p->affected, a), p->sample ? " Last error: " : "", p->sample ? p->sample : ""),
-        .hint = "See the vendor's status page and the network from here to there; nothing is lost, and it goes on by itself.",
+        .message = arena_printf(
+            a, "The ATS of connector %s has not answered properly for over ten minutes; %s wait.%s%s", p->connector,
+            candidates(p->affected, a), p->sample ? " Last error: " : "", p->sample ? p->sample : ""),
+        .hint = "See the vendor's status page and the network from here to there; nothing is lost, and it goes on by "
+                "itself.",
     };
 }
 
@@ -141,9 +162,11 @@ static struct issue_text unseen_slug(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
         .severity = "warning",
-        .message = arena_printf(a, "The mapping of workflow %s uses the question \"%s\", which no run of its newest version has answered.", or_none(p->workflow),
-                                or_none(p->detail)),
-        .hint = "The question may have been renamed or removed when the workflow was published: compare the slugs with the view answers and correct the mapping.",
+        .message = arena_printf(
+            a, "The mapping of workflow %s uses the question \"%s\", which no run of its newest version has answered.",
+            or_none(p->workflow), or_none(p->detail)),
+        .hint = "The question may have been renamed or removed when the workflow was published: compare the slugs with "
+                "the view answers and correct the mapping.",
     };
 }
 
@@ -151,8 +174,10 @@ static struct issue_text signatures(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
         .severity = "error",
-        .message = arena_printf(a, "Webhooks of source %s are refused because their signature is wrong.", or_none(p->source)),
-        .hint = "Compare the signing secret in Popp's developer portal with signing_secrets of the source; during a rotation list both. If the sender is not Popp, somebody else knows the address.",
+        .message =
+            arena_printf(a, "Webhooks of source %s are refused because their signature is wrong.", or_none(p->source)),
+        .hint = "Compare the signing secret in Popp's developer portal with signing_secrets of the source; during a "
+                "rotation list both. If the sender is not Popp, somebody else knows the address.",
     };
 }
 
@@ -183,7 +208,7 @@ struct issue_text issue_words(const struct problem *p, struct arena *arena)
             text = classes[i].words(p, arena);
         }
     }
-    text.scope = arena_printf(arena, "%s/%s/%s/%s", p->source ? p->source : "", p->connector ? p->connector : "", p->workflow ? p->workflow : "",
-                              p->detail ? p->detail : "");
+    text.scope = arena_printf(arena, "%s/%s/%s/%s", p->source ? p->source : "", p->connector ? p->connector : "",
+                              p->workflow ? p->workflow : "", p->detail ? p->detail : "");
     return text;
 }

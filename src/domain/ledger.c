@@ -2,7 +2,8 @@
 
 #include "base/text.h"
 
-static const char *const state_names[WRITE_STATE_COUNT] = {"pending", "sending", "applied", "skipped", "dead", "superseded"};
+static const char *const state_names[WRITE_STATE_COUNT] = {"pending", "sending", "applied",
+                                                           "skipped", "dead",    "superseded"};
 
 const char *write_state_name(enum write_state s)
 {
@@ -88,7 +89,8 @@ static void diff_append(struct ledger_item *item, int64_t now_us)
 {
     if (item->row->state == WRITE_SUPERSEDED) {
         next_revision(item);
-        item->look_first = item->row->uncertain || item->row->attempts > 0; /* it may have been given up in the middle of a call */
+        item->look_first =
+            item->row->uncertain || item->row->attempts > 0; /* it may have been given up in the middle of a call */
         item->step = LEDGER_SEND;
     } else if (is_open(item->row)) {
         repeat(item, now_us);
@@ -124,7 +126,8 @@ static int by_rank(const void *a, const void *b)
     if (rx != ry) {
         return rx - ry;
     }
-    int by_time = stamp_compare(&x->wish->stamp, &y->wish->stamp); /* notes appear in the order in which things happened */
+    int by_time =
+        stamp_compare(&x->wish->stamp, &y->wish->stamp); /* notes appear in the order in which things happened */
 
     return by_time ? by_time : strcmp(x->wish->key, y->wish->key);
 }
@@ -150,8 +153,8 @@ static bool is_wanted(const struct plan *plan, const char *key)
     return false;
 }
 
-void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t row_count, int64_t now_us, struct arena *arena,
-                 struct ledger_diff *ret)
+void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t row_count, int64_t now_us,
+                 struct arena *arena, struct ledger_diff *ret)
 {
     struct ledger_diff d = {.next_due_us = INT64_MAX};
 
@@ -160,7 +163,8 @@ void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t 
     for (size_t i = 0; i < plan->count; i++) {
         struct ledger_item *item = &d.items[d.count++];
 
-        *item = (struct ledger_item){.wish = &plan->items[i], .step = LEDGER_KEEP, .first_tried_us = INT64_MIN, .due_us = INT64_MAX};
+        *item = (struct ledger_item){
+            .wish = &plan->items[i], .step = LEDGER_KEEP, .first_tried_us = INT64_MIN, .due_us = INT64_MAX};
         item->row = find_row(rows, row_count, item->wish->key);
         if (!item->row) {
             item->fresh = true;

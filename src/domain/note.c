@@ -69,8 +69,8 @@ static const struct words state_words[] = {
 };
 
 static const struct words answer_outcome_words[] = {
-    {"PASSED", "passed"},           {"FAILED", "failed"},   {"NOT_COMPLETED", "not completed"},
-    {"NEEDS_REVIEW", "needs review"}, {"PENDING", "pending"},
+    {"PASSED", "passed"},   {"FAILED", "failed"}, {"NOT_COMPLETED", "not completed"}, {"NEEDS_REVIEW", "needs review"},
+    {"PENDING", "pending"},
 };
 
 static const struct words light_words[] = {{"GREEN", "green"}, {"AMBER", "amber"}, {"RED", "red"}};
@@ -92,7 +92,9 @@ static const char *headline(const struct run *r, const char *moment, struct aren
 
     if (!r->outcome || strcmp(moment, r->outcome) != 0) {
         text = WORDS(moment_words, moment);
-        return text != moment ? text : arena_printf(arena, "Step %s of the workflow ended.", moment + (text_starts(moment, "node/") ? 5 : 0));
+        return text != moment ? text
+                              : arena_printf(arena, "Step %s of the workflow ended.",
+                                             moment + (text_starts(moment, "node/") ? 5 : 0));
     }
     if (r->result) {
         text = WORDS(result_words, r->result);
@@ -288,7 +290,8 @@ static int walk_template(const char *text, const struct template_sink *sink, str
         const char *end = *text == '{' ? strchr(text, '}') : NULL;
 
         if (!end) {
-            return err_set(err, ST_INVALID, "a single %c in the note's text: write %c%c for the character itself", *text, *text, *text);
+            return err_set(err, ST_INVALID, "a single %c in the note's text: write %c%c for the character itself",
+                           *text, *text, *text);
         }
         char *name = mem_strndup(text + 1, (size_t)(end - text - 1));
         int st = sink->placeholder(sink->ctx, name, err);
@@ -406,7 +409,8 @@ static int render_placeholder(void *ctx, const char *name, struct errmsg *err)
     return ST_OK;
 }
 
-char *note_render(const char *text, const struct run *r, const char *moment, const char *workflow_external_id, struct arena *arena)
+char *note_render(const char *text, const struct run *r, const char *moment, const char *workflow_external_id,
+                  struct arena *arena)
 {
     struct rendering state = {.run = r, .moment = moment, .workflow_external_id = workflow_external_id, .arena = arena};
     struct template_sink sink = {.literal = render_literal, .placeholder = render_placeholder, .ctx = &state};

@@ -1,7 +1,7 @@
 #include "domain/outcome.h"
 
-static const char *const outcome_names[OUTCOME_COUNT] = {"ok",        "already",   "skip",    "retry",  "throttled", "reauth",
-                                                         "uncertain", "not_found", "invalid", "config", "stale"};
+static const char *const outcome_names[OUTCOME_COUNT] = {
+    "ok", "already", "skip", "retry", "throttled", "reauth", "uncertain", "not_found", "invalid", "config", "stale"};
 
 const char *outcome_name(enum outcome o)
 {

@@ -72,9 +72,8 @@ static const struct {
     const char *outcome;
     enum moment moment;
 } outcomes[] = {
-    {"completed", MOMENT_COMPLETED},           {"opted_out", MOMENT_OPTED_OUT},
-    {"delivery_failed", MOMENT_DELIVERY_FAILED}, {"cancelled", MOMENT_CANCELLED},
-    {"failed", MOMENT_FAILED},
+    {"completed", MOMENT_COMPLETED}, {"opted_out", MOMENT_OPTED_OUT}, {"delivery_failed", MOMENT_DELIVERY_FAILED},
+    {"cancelled", MOMENT_CANCELLED}, {"failed", MOMENT_FAILED},
 };
 
 /* An outcome that we do not know is still an end of the run. */
@@ -220,7 +219,8 @@ static const char *short_key(struct planner *p, const char *key)
 static struct desired *find_wish(const struct planner *p, const struct desired *wish)
 {
     for (size_t i = 0; i < p->count; i++) {
-        if (strcmp(p->items[i].key, wish->key) == 0 && strcmp(p->items[i].workflow->connector, wish->workflow->connector) == 0) {
+        if (strcmp(p->items[i].key, wish->key) == 0 &&
+            strcmp(p->items[i].workflow->connector, wish->workflow->connector) == 0) {
             return &p->items[i];
         }
     }
@@ -483,7 +483,8 @@ static const struct json *option_for(const struct field_map *f, const struct jso
 static struct json *as_boolean(const struct json *value)
 {
     static const char *const yes[] = {"IS_YES", "yes", "true", "PASSED", "GREEN", "DOCUMENT_UPLOADED", "INCLUDES"};
-    static const char *const no[] = {"IS_NO", "no", "false", "FAILED", "RED", "DOCUMENT_NOT_UPLOADED", "DOES_NOT_INCLUDE"};
+    static const char *const no[] = {"IS_NO",           "no", "false", "FAILED", "RED", "DOCUMENT_NOT_UPLOADED",
+                                     "DOES_NOT_INCLUDE"};
     const char *text = json_str(value);
 
     if (json_type(value) == JSON_TRUE || json_type(value) == JSON_FALSE) {
@@ -522,7 +523,8 @@ static struct json *as_date(const struct json *value)
         return NULL; /* scanf would take signs and blanks */
     }
     if (!((sscanf(text, "%4u-%2u-%2u%n", &y, &m, &d, &used) == 3 && text[used] == '\0') ||
-          (used = 0, sscanf(text, "%2u%*1[/.]%2u%*1[/.]%4u%n", &d, &m, &y, &used) == 3 && used > 0 && text[used] == '\0'))) {
+          (used = 0,
+           sscanf(text, "%2u%*1[/.]%2u%*1[/.]%4u%n", &d, &m, &y, &used) == 3 && used > 0 && text[used] == '\0'))) {
         return NULL;
     }
     snprintf(iso, sizeof iso, "%04u-%02u-%02uT00:00:00Z", y % 10000, m % 100, d % 100);

@@ -206,7 +206,8 @@ static bool nodes_without_gap(const struct run *r, const struct json *terminal_d
         const struct run_node *node = &r->nodes[i];
 
         final_seen = final_seen || strcmp(node->node_id, final_node) == 0;
-        if (node->entered_us != EVENT_TIME_NONE && reached != EVENT_TIME_NONE && node->entered_us > reached + NODE_GAP_US) {
+        if (node->entered_us != EVENT_TIME_NONE && reached != EVENT_TIME_NONE &&
+            node->entered_us > reached + NODE_GAP_US) {
             return false;
         }
         if (node->completed_us != EVENT_TIME_NONE && node->completed_us > reached) {
@@ -364,7 +365,8 @@ static void fold_run(struct run *r, const struct event *const *events, size_t co
     }
     r->order_us = start_of(r, events, count);
     if (!r->started.event_id && r->has_started) { /* implied by a later event: its own moment, told by that event */
-        r->started = (struct stamp){.time_us = r->order_us, .event_id = terminal ? terminal->id : r->last_event.event_id};
+        r->started =
+            (struct stamp){.time_us = r->order_us, .event_id = terminal ? terminal->id : r->last_event.event_id};
     }
     if (!terminal) {
         r->state = r->has_started ? RUN_RUNNING : RUN_CONTACT;

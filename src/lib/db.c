@@ -36,7 +36,7 @@ struct db {
     PGconn *conn; /* NULL when not connected */
     int timeout_ms;
     char sqlstate[6];
-    bool unprepared; /* something in between does not keep prepared statements */
+    bool unprepared;                               /* something in between does not keep prepared statements */
     const struct sql_stmt *prepared[PREPARED_MAX]; /* on this connection */
     unsigned prepared_count;
 };
@@ -425,8 +425,7 @@ static const struct class_row classes[] = {
     {"53", ST_LIMIT},          /* disk full, out of memory, too many connections */
     {"57014", ST_UNAVAILABLE}, /* cancelled: statement_timeout or an administrator */
     {"58", ST_UNAVAILABLE},    /* system errors of the server, I/O */
-    {"28", ST_DENIED},         {"42501", ST_DENIED},
-    {"22", ST_INVALID},        /* data exceptions */
+    {"28", ST_DENIED},         {"42501", ST_DENIED}, {"22", ST_INVALID}, /* data exceptions */
 };
 
 static int classify(const char *sqlstate)
@@ -560,8 +559,9 @@ static int check_shape(const char *name, const PGresult *r, enum db_shape shape,
     case DB_ROW:
         return rows == 1 ? ST_OK : err_set(err, ST_INTERNAL, "%s: %d rows came, one was expected", name, rows);
     case DB_MAYBE:
-        return tuples && rows <= 1 ? ST_OK
-                                   : err_set(err, ST_INTERNAL, "%s: %d rows came, at most one was expected", name, rows);
+        return tuples && rows <= 1
+                   ? ST_OK
+                   : err_set(err, ST_INTERNAL, "%s: %d rows came, at most one was expected", name, rows);
     case DB_ROWS:
         return tuples ? ST_OK : err_set(err, ST_INTERNAL, "%s: no rows came, a set was expected", name);
     }
@@ -582,7 +582,9 @@ static int prepare(struct db *db, const struct sql_stmt *stmt, const struct db_p
 {
     PGresult *pg = NULL;
     int st = run(db, stmt->name,
-                 PQsendPrepare(db->conn, stmt->name, stmt->text, params ? (int)params->count : 0, params ? params->types : NULL) == 1, &pg, err);
+                 PQsendPrepare(db->conn, stmt->name, stmt->text, params ? (int)params->count : 0,
+                               params ? params->types : NULL) == 1,
+                 &pg, err);
 
     PQclear(pg);
     if (st == ST_OK) {
@@ -597,9 +599,11 @@ static bool pooler_in_between(const struct db *db)
     return strcmp(db->sqlstate, "26000") == 0 || strcmp(db->sqlstate, "42P05") == 0;
 }
 
-static int send_statement(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, PGresult **ret, struct errmsg *err)
+static int send_statement(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, PGresult **ret,
+                          struct errmsg *err)
 {
-    static const int formats[DB_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const int formats[DB_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                               1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     int count = params ? (int)params->count : 0;
     const char *const *values = params ? params->values : NULL;
     const int *lengths = params ? params->lengths : NULL;
@@ -608,12 +612,17 @@ static int send_statement(struct db *db, const struct sql_stmt *stmt, const stru
     db->sqlstate[0] = '\0';
     if (db->unprepared || stmt->planned_anew || (!is_prepared(db, stmt) && db->prepared_count == PREPARED_MAX)) {
         return run(db, stmt->name,
-                   PQsendQueryParams(db->conn, stmt->text, count, params ? params->types : NULL, values, lengths, formats, 1) == 1, ret, err);
+                   PQsendQueryParams(db->conn, stmt->text, count, params ? params->types : NULL, values, lengths,
+                                     formats, 1) == 1,
+                   ret, err);
     }
     if (!is_prepared(db, stmt)) {
         st = prepare(db, stmt, params, err);
     }
-    return st == ST_OK ? run(db, stmt->name, PQsendQueryPrepared(db->conn, stmt->name, count, values, lengths, formats, 1) == 1, ret, err) : st;
+    return st == ST_OK
+               ? run(db, stmt->name, PQsendQueryPrepared(db->conn, stmt->name, count, values, lengths, formats, 1) == 1,
+                     ret, err)
+               : st;
 }
 
 int db_exec(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
@@ -629,7 +638,8 @@ int db_exec(struct db *db, const struct sql_stmt *stmt, const struct db_params *
     if (st != ST_OK && pooler_in_between(db)) {
         db->unprepared = true;
         if (!db->conn || PQtransactionStatus(db->conn) != PQTRANS_IDLE) {
-            return err_set(err, ST_CONFLICT, "%s: a pooler does not keep prepared statements; to be repeated without", stmt->name);
+            return err_set(err, ST_CONFLICT, "%s: a pooler does not keep prepared statements; to be repeated without",
+                           stmt->name);
         }
         st = send_statement(db, stmt, params, &pg, err);
     }
@@ -676,7 +686,8 @@ void db_rollback(struct db *db)
 {
     struct errmsg ignored;
 
-    if (db->conn && PQtransactionStatus(db->conn) != PQTRANS_IDLE && db_script(db, "rollback", "rollback", &ignored) != ST_OK) {
+    if (db->conn && PQtransactionStatus(db->conn) != PQTRANS_IDLE &&
+        db_script(db, "rollback", "rollback", &ignored) != ST_OK) {
         db_disconnect(db);
     }
 }

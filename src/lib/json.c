@@ -206,8 +206,17 @@ static const char *scan_text(const char *text, size_t len, struct buf *out, bool
             }
             p = next;
             break;
-        case '-': case '0': case '1': case '2': case '3': case '4':
-        case '5': case '6': case '7': case '8': case '9':
+        case '-':
+        case '0':
+        case '1':
+        case '2':
+        case '3':
+        case '4':
+        case '5':
+        case '6':
+        case '7':
+        case '8':
+        case '9':
             next = scan_number(p, end, &exact);
             if (!next) {
                 return p;
@@ -222,9 +231,25 @@ static const char *scan_text(const char *text, size_t len, struct buf *out, bool
             }
             p = next;
             break;
-        case ' ': case '\t': case '\n': case '\r':
-        case '{': case '}': case '[': case ']': case ':': case ',':
-        case 't': case 'r': case 'u': case 'e': case 'f': case 'a': case 'l': case 's': case 'n':
+        case ' ':
+        case '\t':
+        case '\n':
+        case '\r':
+        case '{':
+        case '}':
+        case '[':
+        case ']':
+        case ':':
+        case ',':
+        case 't':
+        case 'r':
+        case 'u':
+        case 'e':
+        case 'f':
+        case 'a':
+        case 'l':
+        case 's':
+        case 'n':
             buf_putc(out, *p);
             p++;
             break;

@@ -27,8 +27,8 @@ struct task {
     struct lane *lane;
     struct job *job;
     size_t call_index;
-    bool looking; /* the find_marker in front of the call is on */
-    bool looked;  /* and it has told that our note is not there */
+    bool looking;    /* the find_marker in front of the call is on */
+    bool looked;     /* and it has told that our note is not there */
     bool from_cache; /* the call has used an answer that was kept */
     bool refreshed;  /* and was begun anew without, because it ended badly */
     struct call *call;
@@ -36,7 +36,7 @@ struct task {
 };
 
 struct lane {
-    char *name; /* of the connector */
+    char *name;            /* of the connector */
     struct config *config; /* what vm, auth and rate belong to; another one makes the lane anew */
     const struct connector_config *connector;
     struct connector_module *module;
@@ -46,13 +46,13 @@ struct lane {
     char *broken; /* why nothing can be sent: the message; NULL: all is well */
     int64_t timeout_ms;
     bool http1_only;
-    const char *redirect_hosts; /* NULL: none */
+    const char *redirect_hosts;      /* NULL: none */
     int64_t rate_count, rate_per_ms; /* of all daemons together; 0: no limit */
     unsigned concurrency_all;
     unsigned daemons; /* among whom that is divided */
     unsigned concurrency;
-    unsigned in_flight; /* tasks begun and not ended */
-    unsigned on_wire;   /* requests under way: at most concurrency */
+    unsigned in_flight;                       /* tasks begun and not ended */
+    unsigned on_wire;                         /* requests under way: at most concurrency */
     double tokens, tokens_max, tokens_per_ms; /* tokens_per_ms 0: no limit */
     int64_t tokens_at_ms;
     struct task *waiting; /* for a place on the wire or a token, oldest first */
@@ -136,7 +136,8 @@ static void lane_fill(struct lane *l, const struct job *job, unsigned daemons)
     l->tokens = (double)limits.rate_count;
     l->tokens_at_ms = clock_mono_ms();
     set_pace(l, daemons);
-    if (connector_vm_new(l->module, &l->vm, &err) != ST_OK || auth_headers_make(l->module, l->connector, &l->auth, &err) != ST_OK) {
+    if (connector_vm_new(l->module, &l->vm, &err) != ST_OK ||
+        auth_headers_make(l->module, l->connector, &l->auth, &err) != ST_OK) {
         l->broken = mem_strdup(err.text);
     }
 }
@@ -193,7 +194,8 @@ static struct job_call *current(const struct task *t)
 
 static struct retry_policy policy_of(const struct connector_config *c)
 {
-    return (struct retry_policy){.base_ms = c->retry_base_ms, .cap_ms = c->retry_cap_ms, .max_age_ms = c->retry_max_age_ms};
+    return (struct retry_policy){
+        .base_ms = c->retry_base_ms, .cap_ms = c->retry_cap_ms, .max_age_ms = c->retry_max_age_ms};
 }
 
 /* What the outcome of a call means for each of its writes. */
@@ -231,7 +233,8 @@ static void settle(struct task *t, const struct call_result *r)
             job->throttle_ms = res->verdict.throttle_ms;
         }
         if (res->verdict.pause_connector && !job->pause_reason) {
-            job->pause_reason = arena_printf(job->arena, "%s%s%s", outcome_class_words(a.error_class), r->message[0] ? ": " : "", r->message);
+            job->pause_reason = arena_printf(job->arena, "%s%s%s", outcome_class_words(a.error_class),
+                                             r->message[0] ? ": " : "", r->message);
         }
     }
 }
@@ -268,7 +271,8 @@ static void end_task(struct task *t)
     d->done(d->ctx, job);
 }
 
-static void log_call(struct task *t, const struct prepared_request *q, const struct httpc_response *response, const struct call_result *verdict)
+static void log_call(struct task *t, const struct prepared_request *q, const struct httpc_response *response,
+                     const struct call_result *verdict)
 {
     struct job *job = t->job;
     char status[24] = "none";
@@ -296,7 +300,8 @@ static void log_call(struct task *t, const struct prepared_request *q, const str
     if (response->status) {
         snprintf(status, sizeof status, "%ld", response->status);
     }
-    metric_add(t->delivery->requests, 1, job->connector->name, q->method, status, verdict ? outcome_name(verdict->outcome) : "lookup");
+    metric_add(t->delivery->requests, 1, job->connector->name, q->method, status,
+               verdict ? outcome_name(verdict->outcome) : "lookup");
     metric_observe(t->delivery->seconds, (double)response->duration_us / 1e6, job->connector->name, NULL, NULL, NULL);
 }
 
@@ -398,7 +403,8 @@ static void idempotency_key(const struct job *job, const struct job_call *call, 
     for (size_t i = 0; i < call->item_count; i++) {
         const struct ledger_item *item = call->items[i];
 
-        buf_printf(&b, "%s\n%s\n%s\n", item->wish->key, num_text(item->rev).s, write_is_append(item->wish->kind) ? "" : item->wish->hash);
+        buf_printf(&b, "%s\n%s\n%s\n", item->wish->key, num_text(item->rev).s,
+                   write_is_append(item->wish->kind) ? "" : item->wish->hash);
     }
     crypto_uuid_of(buf_text(&b), ret);
     buf_free(&b);
@@ -414,7 +420,8 @@ static void begin_call(struct task *t)
     t->from_cache = false;
     t->looking = call->look_first && !t->looked && connector_module_can_find_marker(t->job->module);
     idempotency_key(t->job, call, key);
-    t->call = call_new(t->lane->vm, t->lane->connector, t->looking ? "find_marker" : call->verb, context, is_append, t->looking ? NULL : key);
+    t->call = call_new(t->lane->vm, t->lane->connector, t->looking ? "find_marker" : call->verb, context, is_append,
+                       t->looking ? NULL : key);
     json_free(context);
 }
 
@@ -447,7 +454,11 @@ static bool end_call(struct task *t)
             t->call = NULL;
             return true;
         }
-        struct call_result there = {.outcome = OUTCOME_ALREADY, .error_class = "", .message = "", .http_status = r->http_status, .retry_after_ms = -1};
+        struct call_result there = {.outcome = OUTCOME_ALREADY,
+                                    .error_class = "",
+                                    .message = "",
+                                    .http_status = r->http_status,
+                                    .retry_after_ms = -1};
 
         settle(t, &there);
         go_on = true;
@@ -562,7 +573,8 @@ static void advance(struct task *t)
             }
             begin_call(t);
         } else if (call_request(t->call)) {
-            const struct httpc_response *kept = lookup_cache_get(t->lane->lookups, call_request(t->call), clock_mono_ms());
+            const struct httpc_response *kept =
+                lookup_cache_get(t->lane->lookups, call_request(t->call), clock_mono_ms());
 
             if (kept) {
                 t->from_cache = true;
@@ -705,10 +717,12 @@ struct delivery *delivery_new(void (*done)(void *ctx, struct job *job), void *ct
     d->daemons_now = 1;
     pthread_mutex_init(&d->lock, NULL);
     d->http = httpc_new(connections_max, "atsyncd/" ATSYNC_VERSION);
-    d->requests = metric_counter("atsyncd_ats_requests_total", "Requests sent to an ATS, by HTTP status code and what it meant.",
-                                 "connector,method,code,outcome");
-    d->seconds = metric_histogram("atsyncd_ats_request_seconds", "Time from sending a request to the end of its answer.", "connector", bounds,
-                                  ATS_COUNT(bounds));
+    d->requests =
+        metric_counter("atsyncd_ats_requests_total", "Requests sent to an ATS, by HTTP status code and what it meant.",
+                       "connector,method,code,outcome");
+    d->seconds =
+        metric_histogram("atsyncd_ats_request_seconds", "Time from sending a request to the end of its answer.",
+                         "connector", bounds, ATS_COUNT(bounds));
     return d;
 }
 

@@ -24,15 +24,15 @@
 #include "store/store.h"
 
 enum {
-    CLAIM_MAX = 256,         /* candidates of one claim: more makes the first of them wait for the last */
-    STATES_EVERY_MS = 1000,  /* how old what we know of paused connectors may be */
+    CLAIM_MAX = 256,        /* candidates of one claim: more makes the first of them wait for the last */
+    STATES_EVERY_MS = 1000, /* how old what we know of paused connectors may be */
     BEAT_EVERY_MS = 2000,
-    RETRIES_EVERY_MS = 50,   /* how often retries are looked for while there are none */
-    LANE_MIN = 16,           /* candidates in work that every connector may have */
+    RETRIES_EVERY_MS = 50, /* how often retries are looked for while there are none */
+    LANE_MIN = 16,         /* candidates in work that every connector may have */
     NAMES_EVERY_MS = 60000,
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
-    STOP_TRIES = 5,          /* at recording results while stopping with the database away */
+    STOP_TRIES = 5, /* at recording results while stopping with the database away */
 };
 
 /* Candidates claimed together share their memory; the last one to be recorded frees it. */
@@ -54,10 +54,10 @@ struct lane {
     char *name;
     size_t in_work;
     size_t in_work_max;
-    int64_t calls, failures;  /* not told to the database yet */
-    bool was_closed;          /* as seen last: the slow start begins when it closes */
+    int64_t calls, failures; /* not told to the database yet */
+    bool was_closed;         /* as seen last: the slow start begins when it closes */
     int64_t closed_at_ms;
-    int64_t retries_at_ms;    /* when retries are looked for next */
+    int64_t retries_at_ms; /* when retries are looked for next */
     struct hold *holds;
     struct lane *next;
 };
@@ -107,11 +107,11 @@ struct dispatcher {
     int64_t renewed_at_ms;
     struct lane *lanes;
     int64_t beat_at_ms;
-    size_t in_work; /* jobs with delivery, or ended and not yet recorded */
+    size_t in_work;         /* jobs with delivery, or ended and not yet recorded */
     int64_t next_due_at_ms; /* when the earliest of those that we gave back with a time is due; INT64_MAX: none known */
     bool database_away;
-    bool took_back;  /* what a dead predecessor held */
-    bool give_back;  /* something claimed could not be worked on: take it back when nothing is in work */
+    bool took_back; /* what a dead predecessor held */
+    bool give_back; /* something claimed could not be worked on: take it back when nothing is in work */
     int stop_failures;
     struct metric *lag, *writes;
 };
@@ -276,7 +276,8 @@ static int register_connectors(struct dispatcher *d, bool changed, struct errmsg
     }
     st = store_connector_register(d->store, d->config, &revived, err);
     if (st == ST_OK && revived > 0) {
-        log_info("the configuration has changed: writes that failed because of it are tried again", "writes", num_text(revived).s, NULL);
+        log_info("the configuration has changed: writes that failed because of it are tried again", "writes",
+                 num_text(revived).s, NULL);
     }
     return st;
 }
@@ -309,8 +310,8 @@ static int resume_changed(struct dispatcher *d, struct errmsg *err)
 static char *hold_name(const struct desired *w)
 {
     char *value = w->kind == WRITE_STAGE || w->kind == WRITE_REJECT ? json_text(w->value) : NULL;
-    char *name = mem_printf("%s\n%s\n%s\n%s", w->workflow_external_id ? w->workflow_external_id : "", write_kind_name(w->kind),
-                            value ? "" : w->target, value ? value : "");
+    char *name = mem_printf("%s\n%s\n%s\n%s", w->workflow_external_id ? w->workflow_external_id : "",
+                            write_kind_name(w->kind), value ? "" : w->target, value ? value : "");
 
     mem_free(value);
     return name;
@@ -398,7 +399,8 @@ static void list_writes(struct dispatcher *d, struct work *w, struct arena *aren
         const struct hold *h = item->step == LEDGER_SEND ? find_hold(lane, item->wish) : NULL;
 
         if (item->step != LEDGER_KEEP) {
-            writes[n++] = (struct record_write){.item = item, .state = item->step == LEDGER_SEND ? WRITE_SENDING : WRITE_APPLIED};
+            writes[n++] =
+                (struct record_write){.item = item, .state = item->step == LEDGER_SEND ? WRITE_SENDING : WRITE_APPLIED};
         }
         if (h) {
             results[w->record.result_count++] = (struct record_result){
@@ -434,7 +436,8 @@ static bool any_row(const struct ledger_diff *diff, enum write_state state)
 }
 
 /* How the candidate stands when there is nothing to send (left). */
-static void settle_record(struct record *r, const struct ledger_diff *diff, bool any_dead, bool any_pending, int64_t next_due_ms)
+static void settle_record(struct record *r, const struct ledger_diff *diff, bool any_dead, bool any_pending,
+                          int64_t next_due_ms)
 {
     r->release = true;
     r->synced = true;
@@ -459,9 +462,11 @@ static void plan_candidate(struct dispatcher *d, struct work *w, struct batch_me
     list_writes(d, w, arena);
     w->job = make_job(d, w, memory);
     if (!w->job) {
-        int64_t next_ms = w->diff.next_due_us == INT64_MAX ? INT64_MAX : (w->diff.next_due_us - memory->claim.now_us) / 1000 + 1;
+        int64_t next_ms =
+            w->diff.next_due_us == INT64_MAX ? INT64_MAX : (w->diff.next_due_us - memory->claim.now_us) / 1000 + 1;
 
-        settle_record(&w->record, &w->diff, any_row(&w->diff, WRITE_DEAD) || w->record.result_count > 0, w->diff.next_due_us != INT64_MAX, next_ms);
+        settle_record(&w->record, &w->diff, any_row(&w->diff, WRITE_DEAD) || w->record.result_count > 0,
+                      w->diff.next_due_us != INT64_MAX, next_ms);
     }
 }
 
@@ -498,9 +503,10 @@ static void route_candidate(struct dispatcher *d, struct work *w, struct arena *
     if (!ref) {
         r->state = "waiting_for_identity";
         r->error_class = w->loaded->identity_conflict ? "identity_conflict" : "identity";
-        r->error = w->loaded->identity_conflict
-                       ? "events give two different external ids for this profile: decide with atsyncctl link --profile ID --external-id X"
-                       : "no event has told the candidate's external id yet; it can be given with atsyncctl link --profile ID --external-id X";
+        r->error = w->loaded->identity_conflict ? "events give two different external ids for this profile: decide "
+                                                  "with atsyncctl link --profile ID --external-id X"
+                                                : "no event has told the candidate's external id yet; it can be given "
+                                                  "with atsyncctl link --profile ID --external-id X";
         return;
     }
     for (size_t i = 0; i < w->runs.count; i++) {
@@ -629,7 +635,8 @@ static bool tells_new_name(struct dispatcher *d, const struct record *records, s
         for (size_t k = 0; k < records[i].event_count; k++) {
             const struct event *e = &records[i].events[k];
 
-            if (e->workflow_id && e->workflow_external_id && !external_id_of(&d->names, records[i].who->source, e->workflow_id)) {
+            if (e->workflow_id && e->workflow_external_id &&
+                !external_id_of(&d->names, records[i].who->source, e->workflow_id)) {
                 return true;
             }
         }
@@ -644,7 +651,8 @@ static int claim_round(struct dispatcher *d, struct lane *lane, bool retries, si
     struct work *works;
     struct record *records;
     size_t count;
-    int st = store_claim(d->store, lane->name, retries, d->owner, d->config->delivery.lease_ms, limit, &memory->claim, err);
+    int st =
+        store_claim(d->store, lane->name, retries, d->owner, d->config->delivery.lease_ms, limit, &memory->claim, err);
 
     if (st != ST_OK) {
         mem_free(memory);
@@ -684,7 +692,8 @@ static int claim_round(struct dispatcher *d, struct lane *lane, bool retries, si
     if (st == ST_OK) {
         FAULT_POINT("intents-recorded");
         remember_due(d, records, count);
-        if (tells_new_name(d, records, count) && ((st = refresh_names(d, err)) != ST_OK || (st = store_wake_unrouted(d->store, err)) != ST_OK)) {
+        if (tells_new_name(d, records, count) &&
+            ((st = refresh_names(d, err)) != ST_OK || (st = store_wake_unrouted(d->store, err)) != ST_OK)) {
             d->names_at_ms = 0; /* the names come with the next round */
             st = ST_OK;
         }
@@ -704,7 +713,8 @@ static void count_results(struct dispatcher *d, const struct job *job)
         const struct record_result *r = &job->results[i];
 
         if (!r->not_attempted) {
-            metric_add(d->writes, 1, job->who->connector, write_kind_name(r->item->wish->kind), write_state_name(r->verdict.state), NULL);
+            metric_add(d->writes, 1, job->who->connector, write_kind_name(r->item->wish->kind),
+                       write_state_name(r->verdict.state), NULL);
         }
     }
 }
@@ -717,7 +727,8 @@ static struct record result_record(const struct job *job)
                        .calls = job->log,
                        .call_count = job->log_count,
                        .next_due_ms = INT64_MAX};
-    int64_t next_ms = job->diff->next_due_us == INT64_MAX ? INT64_MAX : (job->diff->next_due_us - job_now_us(job)) / 1000 + 1;
+    int64_t next_ms =
+        job->diff->next_due_us == INT64_MAX ? INT64_MAX : (job->diff->next_due_us - job_now_us(job)) / 1000 + 1;
     bool any_pending = job->diff->next_due_us != INT64_MAX;
     bool any_dead = any_row(job->diff, WRITE_DEAD);
     bool tried = any_pending;
@@ -731,7 +742,8 @@ static struct record result_record(const struct job *job)
             tried = tried || !res->not_attempted;
             next_ms = res->verdict.delay_ms < next_ms ? res->verdict.delay_ms : next_ms;
         }
-        if (!r.error && (res->verdict.state == WRITE_PENDING || res->verdict.state == WRITE_DEAD) && !res->not_attempted) {
+        if (!r.error && (res->verdict.state == WRITE_PENDING || res->verdict.state == WRITE_DEAD) &&
+            !res->not_attempted) {
             r.error_class = res->verdict.error_class;
             r.error = res->error;
         }
@@ -757,12 +769,14 @@ static int tell_connectors(struct dispatcher *d, const struct job *job, struct e
     int st = ST_OK;
 
     if (job->throttle_ms > 0) {
-        log_warn("the ATS asked to slow down", "connector", job->connector->name, "wait_ms", num_text(job->throttle_ms).s, NULL);
-        st = store_connector_throttle(d->store, job->connector->name, job->throttle_ms, "the ATS asked to slow down", err);
+        log_warn("the ATS asked to slow down", "connector", job->connector->name, "wait_ms",
+                 num_text(job->throttle_ms).s, NULL);
+        st = store_connector_throttle(d->store, job->connector->name, job->throttle_ms, "the ATS asked to slow down",
+                                      err);
     }
     if (st == ST_OK && job->pause_reason) {
-        log_error("connector paused until its configuration changes", "connector", job->connector->name, "reason", job->pause_reason, "hint",
-                  "correct the connector's credentials or settings and reload", NULL);
+        log_error("connector paused until its configuration changes", "connector", job->connector->name, "reason",
+                  job->pause_reason, "hint", "correct the connector's credentials or settings and reload", NULL);
         config_connector_fingerprint(job->connector, fingerprint);
         st = store_connector_pause(d->store, job->connector->name, job->pause_reason, fingerprint, err);
     }
@@ -823,8 +837,8 @@ static void remember_holds(struct dispatcher *d, const struct job *job)
         const struct record_result *r = &job->results[i];
         const struct desired *wish = r->item->wish;
 
-        if (r->verdict.state == WRITE_DEAD && text_eq(r->verdict.error_class, "configuration") && job->config == d->config &&
-            !write_is_append(wish->kind) && !find_hold(l, wish)) {
+        if (r->verdict.state == WRITE_DEAD && text_eq(r->verdict.error_class, "configuration") &&
+            job->config == d->config && !write_is_append(wish->kind) && !find_hold(l, wish)) {
             struct hold *h = mem_zalloc(sizeof *h);
 
             h->what = hold_name(wish);
@@ -838,7 +852,8 @@ static void remember_holds(struct dispatcher *d, const struct job *job)
 static void observe_lag(struct dispatcher *d, const struct job *job, const struct record *r)
 {
     if (strcmp(r->state, "synced") == 0) {
-        metric_observe(d->lag, (double)(job_now_us(job) - job->who->due_us) / 1e6, job->who->connector, NULL, NULL, NULL);
+        metric_observe(d->lag, (double)(job_now_us(job) - job->who->due_us) / 1e6, job->who->connector, NULL, NULL,
+                       NULL);
     }
 }
 
@@ -909,8 +924,8 @@ static int record_ended(struct dispatcher *d, struct errmsg *err)
             struct job *next = list->next;
 
             if (records[i].lost) {
-                log_warn("a candidate's lease had passed to another daemon before its result was recorded", "connector", list->who->connector,
-                         "ref", list->who->ref, NULL);
+                log_warn("a candidate's lease had passed to another daemon before its result was recorded", "connector",
+                         list->who->connector, "ref", list->who->ref, NULL);
             } else {
                 count_results(d, list);
                 observe_lag(d, list, &records[i]);
@@ -1029,11 +1044,13 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
     if (changed && (st = store_wake_unrouted(d->store, err)) != ST_OK) {
         return st;
     }
-    if ((changed || now_ms - d->names_at_ms > NAMES_EVERY_MS || !d->names.arena) && (st = refresh_names(d, err)) != ST_OK) {
+    if ((changed || now_ms - d->names_at_ms > NAMES_EVERY_MS || !d->names.arena) &&
+        (st = refresh_names(d, err)) != ST_OK) {
         return st;
     }
     if ((changed || now_ms - d->states_at_ms > STATES_EVERY_MS || !d->states_arena) &&
-        ((st = register_connectors(d, changed, err)) != ST_OK || (st = refresh_states(d, err)) != ST_OK || (st = resume_changed(d, err)) != ST_OK)) {
+        ((st = register_connectors(d, changed, err)) != ST_OK || (st = refresh_states(d, err)) != ST_OK ||
+         (st = resume_changed(d, err)) != ST_OK)) {
         return st;
     }
     if (d->next_due_at_ms <= now_ms) {
@@ -1107,7 +1124,8 @@ static void *dispatcher_thread(void *arg)
 
         if (st != ST_OK) {
             if (!d->database_away) {
-                log_error(is_away(st) ? "database away: candidates wait" : "database error: candidates wait", "error", err.text, NULL);
+                log_error(is_away(st) ? "database away: candidates wait" : "database error: candidates wait", "error",
+                          err.text, NULL);
             }
             d->database_away = true;
             wait_ms = away_ms;
@@ -1117,7 +1135,8 @@ static void *dispatcher_thread(void *arg)
             d->database_away = false;
             away_ms = RECONNECT_MIN_MS;
         }
-        if (stopping && (d->in_work == 0 || (st != ST_OK && has_delivery_ended(d) && ++d->stop_failures > STOP_TRIES))) {
+        if (stopping &&
+            (d->in_work == 0 || (st != ST_OK && has_delivery_ended(d) && ++d->stop_failures > STOP_TRIES))) {
             break;
         }
         wait_for_wake(d, wait_ms);
@@ -1154,15 +1173,18 @@ struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connec
     d->delivery = delivery_new(job_ended, d, (unsigned)c->delivery.slots);
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&d->lock, NULL);
-    d->lag = metric_histogram("atsyncd_sync_lag_seconds", "Time from an event being stored to the ATS having confirmed what follows from it.",
+    d->lag = metric_histogram("atsyncd_sync_lag_seconds",
+                              "Time from an event being stored to the ATS having confirmed what follows from it.",
                               "connector", bounds, ATS_COUNT(bounds));
-    d->writes = metric_counter("atsyncd_writes_total", "Writes tried, by what became of them.", "connector,kind,result");
+    d->writes =
+        metric_counter("atsyncd_writes_total", "Writes tried, by what became of them.", "connector,kind,result");
     return d;
 }
 
 int dispatcher_start(struct dispatcher *d, struct errmsg *err)
 {
-    int st = d->wake_fd < 0 ? err_set(err, ST_IO, "cannot make an eventfd: %s", strerror(errno)) : delivery_start(d->delivery, err);
+    int st = d->wake_fd < 0 ? err_set(err, ST_IO, "cannot make an eventfd: %s", strerror(errno))
+                            : delivery_start(d->delivery, err);
 
     if (st != ST_OK) {
         return st;

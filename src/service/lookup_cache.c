@@ -15,8 +15,8 @@ struct answer {
     struct httpc_response response; /* its texts are ours */
     struct httpc_header *headers;
     size_t bytes;
-    struct answer *next;            /* in the bucket */
-    struct answer *newer, *older;   /* in order of arrival */
+    struct answer *next;          /* in the bucket */
+    struct answer *newer, *older; /* in order of arrival */
 };
 
 struct lookup_cache {
@@ -39,7 +39,8 @@ static uint64_t hash_of(const struct prepared_request *q)
 
 static bool same(const struct answer *a, const struct prepared_request *q, uint64_t hash)
 {
-    return a->hash == hash && strcmp(a->method, q->method) == 0 && strcmp(a->url, q->url) == 0 && text_eq(a->body, q->body);
+    return a->hash == hash && strcmp(a->method, q->method) == 0 && strcmp(a->url, q->url) == 0 &&
+           text_eq(a->body, q->body);
 }
 
 static void answer_free(struct answer *a)
@@ -128,12 +129,14 @@ static void copy_response(struct answer *a, const struct httpc_response *respons
     a->bytes = sizeof *a + response->body_len + strlen(a->url) + 64 * response->header_count;
 }
 
-void lookup_cache_put(struct lookup_cache *c, const struct prepared_request *q, const struct httpc_response *response, int64_t now_ms)
+void lookup_cache_put(struct lookup_cache *c, const struct prepared_request *q, const struct httpc_response *response,
+                      int64_t now_ms)
 {
     uint64_t hash;
     struct answer *a;
 
-    if (q->cache_ms <= 0 || response->result != HTTPC_ANSWERED || response->status / 100 != 2 || response->body_len > BYTES_MAX / 8) {
+    if (q->cache_ms <= 0 || response->result != HTTPC_ANSWERED || response->status / 100 != 2 ||
+        response->body_len > BYTES_MAX / 8) {
         return;
     }
     hash = hash_of(q);

@@ -26,7 +26,8 @@ struct overseer {
     struct metric *candidates, *issues, *breaker;
 };
 
-static void tell(void *ctx, bool opened, const char *class, const char *connector, const char *message, const char *hint)
+static void tell(void *ctx, bool opened, const char *class, const char *connector, const char *message,
+                 const char *hint)
 {
     (void)ctx;
     if (opened) {
@@ -136,9 +137,11 @@ struct overseer *overseer_new(struct config *c, overseer_own own, void *ctx)
     o->store = store_new(c, "overseer");
     (void)pthread_mutex_init(&o->mutex, NULL);
     thread_cond_init(&o->changed);
-    o->candidates = metric_gauge("atsyncd_candidates", "Candidates that wait or are in work, by state.", "connector,state");
+    o->candidates =
+        metric_gauge("atsyncd_candidates", "Candidates that wait or are in work, by state.", "connector,state");
     o->issues = metric_gauge("atsyncd_issues_open", "Open issues.", "class");
-    o->breaker = metric_gauge("atsyncd_breaker_state", "0: the connector works, 1: it waits or probes, 2: it is stopped.", "connector");
+    o->breaker = metric_gauge("atsyncd_breaker_state",
+                              "0: the connector works, 1: it waits or probes, 2: it is stopped.", "connector");
     return o;
 }
 

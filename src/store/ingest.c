@@ -23,7 +23,7 @@ static bool same_event(const struct ingest_event *a, const struct ingest_event *
 
 static void add_row(struct batch *b, const struct ingest_event *e)
 {
-    const char *const texts[] = {e->source,     e->event_id, e->type,        e->subject,             e->connector,
+    const char *const texts[] = {e->source,      e->event_id,   e->type,   e->subject,     e->connector,
                                  e->external_id, e->profile_id, e->run_id, e->workflow_id, e->workflow_external_id};
 
     for (unsigned i = 0; i < ATS_COUNT(texts); i++) {

@@ -4,13 +4,15 @@
 #include "sql.h"
 
 /* The classes that this statement decides about; an open issue of another class is left alone. */
-static const char *const decided[] = {"dead_writes",      "unmapped",       "identity",  "identity_conflict", "truncated",   "run_conflict",
-                                      "connector_paused", "connector_held", "throttled", "ats_away",          "unseen_slug", "signatures"};
+static const char *const decided[] = {"dead_writes", "unmapped",     "identity",         "identity_conflict",
+                                      "truncated",   "run_conflict", "connector_paused", "connector_held",
+                                      "throttled",   "ats_away",     "unseen_slug",      "signatures"};
 
 static void add_problem(struct batch *b, const struct problem *p, struct arena *arena)
 {
     struct issue_text words = issue_words(p, arena);
-    const char *const texts[] = {p->class, words.scope, words.severity, p->source, p->connector, p->workflow, words.message, words.hint};
+    const char *const texts[] = {p->class,     words.scope, words.severity, p->source,
+                                 p->connector, p->workflow, words.message,  words.hint};
 
     for (unsigned i = 0; i < ATS_COUNT(texts); i++) {
         db_array_text(b->column[i], store_plain(texts[i], arena));
@@ -60,8 +62,8 @@ static int sync_issues(struct store *s, struct batch *b, struct db_result **ret,
     return st;
 }
 
-int store_issues_refresh(struct store *s, const struct mapping *mapping, const struct own_problems *own, issue_changed changed, void *ctx,
-                         struct errmsg *err)
+int store_issues_refresh(struct store *s, const struct mapping *mapping, const struct own_problems *own,
+                         issue_changed changed, void *ctx, struct errmsg *err)
 {
     struct arena *arena = arena_new();
     struct db_result *found = NULL;
@@ -91,7 +93,8 @@ int store_issues_refresh(struct store *s, const struct mapping *mapping, const s
         goto out;
     }
     for (size_t i = 0; i < db_rows(told); i++) {
-        changed(ctx, strcmp(db_text(told, i, 0), "opened") == 0, db_text(told, i, 1), db_text(told, i, 2), db_text(told, i, 3), db_text(told, i, 4));
+        changed(ctx, strcmp(db_text(told, i, 0), "opened") == 0, db_text(told, i, 1), db_text(told, i, 2),
+                db_text(told, i, 3), db_text(told, i, 4));
     }
 out:
     batch_clear(&b);
@@ -101,7 +104,8 @@ out:
     return st;
 }
 
-int store_issues_open(struct store *s, void (*fn)(void *ctx, const char *class, int64_t count), void *ctx, struct errmsg *err)
+int store_issues_open(struct store *s, void (*fn)(void *ctx, const char *class, int64_t count), void *ctx,
+                      struct errmsg *err)
 {
     struct db_result *r = NULL;
     int st = db_exec(s->db, &sql_issues_open, NULL, DB_ROWS, &r, err);

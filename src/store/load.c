@@ -2,7 +2,8 @@
 #include "store/store.h"
 #include "sql.h"
 
-static void keys_of(const struct claim_batch *b, struct db_array *sources, struct db_array *connectors, struct db_array *refs)
+static void keys_of(const struct claim_batch *b, struct db_array *sources, struct db_array *connectors,
+                    struct db_array *refs)
 {
     for (size_t i = 0; i < b->count; i++) {
         db_array_text(sources, b->items[i].source);
@@ -146,7 +147,8 @@ void loaded_clear(struct loaded *l, size_t count)
     }
 }
 
-int store_workflow_names(struct store *s, struct arena *arena, struct workflow_name_row **ret, size_t *ret_count, struct errmsg *err)
+int store_workflow_names(struct store *s, struct arena *arena, struct workflow_name_row **ret, size_t *ret_count,
+                         struct errmsg *err)
 {
     struct db_result *r = NULL;
     int st = db_exec(s->db, &sql_workflow_names, NULL, DB_ROWS, &r, err);

@@ -12,8 +12,8 @@ static void add_filter(struct db_params *p, const struct filter *f)
     db_add_time(p, f->since_us);
 }
 
-int store_peek(struct store *s, const struct filter *f, const char *after_source, const char *after_ref, size_t limit, struct claim_batch *ret,
-               struct errmsg *err)
+int store_peek(struct store *s, const struct filter *f, const char *after_source, const char *after_ref, size_t limit,
+               struct claim_batch *ret, struct errmsg *err)
 {
     struct claim_batch b = {0};
     struct db_result *r = NULL;
@@ -54,7 +54,8 @@ int store_resync(struct store *s, const struct filter *f, struct errmsg *err)
 }
 
 /* A statement with parameters that returns one number. */
-static int number(struct store *s, const struct sql_stmt *stmt, const struct db_params *p, int64_t *ret, struct errmsg *err)
+static int number(struct store *s, const struct sql_stmt *stmt, const struct db_params *p, int64_t *ret,
+                  struct errmsg *err)
 {
     struct db_result *r = NULL;
     int st = db_exec(s->db, stmt, p, DB_ROW, &r, err);
@@ -66,7 +67,8 @@ static int number(struct store *s, const struct sql_stmt *stmt, const struct db_
     return st;
 }
 
-static int counted(struct store *s, const struct sql_stmt *stmt, const struct filter *f, int64_t *ret, struct errmsg *err)
+static int counted(struct store *s, const struct sql_stmt *stmt, const struct filter *f, int64_t *ret,
+                   struct errmsg *err)
 {
     struct db_params p;
 
@@ -95,7 +97,8 @@ int store_skip_dead(struct store *s, const struct filter *f, int64_t *ret, struc
     return counted(s, &sql_skip_dead, f, ret, err);
 }
 
-int store_link(struct store *s, const char *source, const char *alias, const char *external_id, int64_t *ret, struct errmsg *err)
+int store_link(struct store *s, const char *source, const char *alias, const char *external_id, int64_t *ret,
+               struct errmsg *err)
 {
     struct arena *arena = arena_new();
     struct db_params p;

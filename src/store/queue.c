@@ -5,8 +5,8 @@
 #include "store/store.h"
 #include "sql.h"
 
-int store_claim(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms, size_t limit, struct claim_batch *ret,
-                struct errmsg *err)
+int store_claim(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms, size_t limit,
+                struct claim_batch *ret, struct errmsg *err)
 {
     struct claim_batch b = {0};
     struct db_result *r = NULL;
@@ -117,7 +117,8 @@ static bool is_gone(const char *mine, const char *other)
     return !alive;
 }
 
-static int owner_command(struct store *s, const struct sql_stmt *stmt, const char *owner, int64_t lease_ms, struct errmsg *err)
+static int owner_command(struct store *s, const struct sql_stmt *stmt, const char *owner, int64_t lease_ms,
+                         struct errmsg *err)
 {
     struct db_params p;
 
@@ -161,8 +162,8 @@ int store_wake_unrouted(struct store *s, struct errmsg *err)
     return db_exec(s->db, &sql_wake_unrouted, NULL, DB_COMMAND, NULL, err);
 }
 
-int store_queue_counts(struct store *s, void (*fn)(void *ctx, const char *connector, const char *state, int64_t count), void *ctx,
-                       struct errmsg *err)
+int store_queue_counts(struct store *s, void (*fn)(void *ctx, const char *connector, const char *state, int64_t count),
+                       void *ctx, struct errmsg *err)
 {
     struct db_result *r = NULL;
     int st = db_exec(s->db, &sql_gauges, NULL, DB_ROWS, &r, err);

@@ -214,7 +214,8 @@ static int update_results(const struct recording *rec)
             db_array_i64(b.column[6], res->verdict.uncertain);
             db_array_i64(b.column[7], pending ? res->verdict.delay_ms : DB_NULL_I64);
             db_array_i64(b.column[8], res->http_status ? res->http_status : DB_NULL_I64);
-            db_array_text(b.column[9], res->verdict.error_class && res->verdict.error_class[0] ? res->verdict.error_class : NULL);
+            db_array_text(b.column[9],
+                          res->verdict.error_class && res->verdict.error_class[0] ? res->verdict.error_class : NULL);
             db_array_text(b.column[10], res->error && res->error[0] ? plain(rec, res->error) : NULL);
             db_array_i64(b.column[11], res->not_attempted ? 1 : 0);
         }
@@ -314,7 +315,8 @@ static int upsert_runs(const struct recording *rec)
     return run_batch(rec, &b, &sql_record_run);
 }
 
-static void add_name(const struct recording *rec, struct batch *b, const struct claimed *who, const char *alias, const char *ref, const char *external_id)
+static void add_name(const struct recording *rec, struct batch *b, const struct claimed *who, const char *alias,
+                     const char *ref, const char *external_id)
 {
     db_array_text(b->column[0], who->source);
     db_array_text(b->column[1], alias);
@@ -336,7 +338,8 @@ static int learn_identities(const struct recording *rec)
         const struct record *one = &rec->records[i];
         const struct record_route *other = one->lost ? NULL : stands_for(one);
 
-        if (other && other->external_id && one->who->ref[0] == 'r') { /* found by its run: from now on its events are found by this name */
+        if (other && other->external_id &&
+            one->who->ref[0] == 'r') { /* found by its run: from now on its events are found by this name */
             add_name(rec, &b, one->who, one->who->ref, other->ref, other->external_id);
         }
         for (size_t k = 0; !one->lost && one->runs && one->who->ref[0] == 'x' && k < one->runs->count; k++) {
@@ -349,7 +352,8 @@ static int learn_identities(const struct recording *rec)
             db_array_text(b.column[5], subject_key('r', run->run_id, rec->arena));
             waiting++;
             if (run->profile_id) {
-                add_name(rec, &b, one->who, subject_key('p', run->profile_id, rec->arena), one->who->ref, run->external_id);
+                add_name(rec, &b, one->who, subject_key('p', run->profile_id, rec->arena), one->who->ref,
+                         run->external_id);
             }
         }
     }
@@ -374,7 +378,9 @@ static int learn_workflow_names(const struct recording *rec)
 
         for (size_t k = 0; !r->lost && k < r->event_count; k++) {
             const struct event *e = &r->events[k];
-            const char *known = e->workflow_id && r->names ? r->names->external_id_of(r->names->ctx, r->names->source, e->workflow_id) : NULL;
+            const char *known = e->workflow_id && r->names
+                                    ? r->names->external_id_of(r->names->ctx, r->names->source, e->workflow_id)
+                                    : NULL;
 
             if (e->workflow_id && e->workflow_external_id && (!known || strcmp(known, e->workflow_external_id) != 0)) {
                 db_array_text(b.column[0], r->who->source);
@@ -467,7 +473,8 @@ static int insert_audit(const struct recording *rec)
 
             if (type == EVENT_PUBLISHED) {
                 add_version(rec, &versions, r->who, &r->events[k]);
-            } else if (type == EVENT_CONTACT_RESOLVED || type == EVENT_CONTACT_SKIPPED || type == EVENT_CONTACT_FAILED) {
+            } else if (type == EVENT_CONTACT_RESOLVED || type == EVENT_CONTACT_SKIPPED ||
+                       type == EVENT_CONTACT_FAILED) {
                 add_contact(rec, &contacts, r->who, &r->events[k]);
             }
         }
@@ -553,10 +560,11 @@ static int record_once(struct recording *rec)
     if (st != ST_OK) {
         return st;
     }
-    if ((st = lock_leases(rec)) != ST_OK || (st = release(rec)) != ST_OK || (st = supersede(rec)) != ST_OK || (st = insert_writes(rec)) != ST_OK ||
-        (st = update_results(rec)) != ST_OK || (st = upsert_runs(rec)) != ST_OK || (st = learn_identities(rec)) != ST_OK ||
-        (st = learn_workflow_names(rec)) != ST_OK || (st = insert_audit(rec)) != ST_OK || (st = insert_calls(rec)) != ST_OK ||
-        (st = insert_routes(rec)) != ST_OK || (st = forget(rec)) != ST_OK) {
+    if ((st = lock_leases(rec)) != ST_OK || (st = release(rec)) != ST_OK || (st = supersede(rec)) != ST_OK ||
+        (st = insert_writes(rec)) != ST_OK || (st = update_results(rec)) != ST_OK || (st = upsert_runs(rec)) != ST_OK ||
+        (st = learn_identities(rec)) != ST_OK || (st = learn_workflow_names(rec)) != ST_OK ||
+        (st = insert_audit(rec)) != ST_OK || (st = insert_calls(rec)) != ST_OK || (st = insert_routes(rec)) != ST_OK ||
+        (st = forget(rec)) != ST_OK) {
         db_rollback(rec->db);
         return st;
     }

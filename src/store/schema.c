@@ -6,10 +6,10 @@
 #include "store/store.h"
 #include "sql.h"
 
-static const char base_script[] =
-    "create schema if not exists atsync;"
-    "create table if not exists atsync.schema_version ("
-    " version integer primary key, name text not null, breaking boolean not null, applied_at timestamptz not null default now())";
+static const char base_script[] = "create schema if not exists atsync;"
+                                  "create table if not exists atsync.schema_version ("
+                                  " version integer primary key, name text not null, breaking boolean not null, "
+                                  "applied_at timestamptz not null default now())";
 
 static int newest_known(void)
 {
@@ -94,12 +94,14 @@ int store_schema_check(struct store *s, struct errmsg *err)
     }
     if (status.newer_breaking) {
         return err_set(err, ST_CONFLICT,
-                       "the database has schema version %d, which this release (it knows up to %d) must not work on: install the newer release",
+                       "the database has schema version %d, which this release (it knows up to %d) must not work on: "
+                       "install the newer release",
                        status.version, status.newest_known);
     }
     if (status.migration_missing) {
-        return err_set(err, ST_CONFLICT, "the database has schema version %d, this release needs %d: run atsyncctl migrate", status.version,
-                       status.newest_known);
+        return err_set(err, ST_CONFLICT,
+                       "the database has schema version %d, this release needs %d: run atsyncctl migrate",
+                       status.version, status.newest_known);
     }
     return ST_OK;
 }
@@ -166,7 +168,8 @@ static int make_base(struct store *s, struct errmsg *err)
     return st;
 }
 
-int store_migrate(struct store *s, bool dry_run, void (*told)(void *ctx, const char *line), void *ctx, struct errmsg *err)
+int store_migrate(struct store *s, bool dry_run, void (*told)(void *ctx, const char *line), void *ctx,
+                  struct errmsg *err)
 {
     struct schema_status status;
     struct db_result *have = NULL;

@@ -125,7 +125,8 @@ void batch_clear(struct batch *b)
     b->columns = 0;
 }
 
-int batch_exec(struct batch *b, struct db *db, const struct sql_stmt *stmt, enum db_shape shape, struct db_result **ret, struct errmsg *err)
+int batch_exec(struct batch *b, struct db *db, const struct sql_stmt *stmt, enum db_shape shape, struct db_result **ret,
+               struct errmsg *err)
 {
     struct db_params p;
 
@@ -152,7 +153,8 @@ int store_connector_throttle(struct store *s, const char *connector, int64_t ms,
     return db_exec(s->db, &sql_connector_throttle, &p, DB_COMMAND, NULL, err);
 }
 
-int store_connector_pause(struct store *s, const char *connector, const char *reason, const char *config_hash, struct errmsg *err)
+int store_connector_pause(struct store *s, const char *connector, const char *reason, const char *config_hash,
+                          struct errmsg *err)
 {
     struct db_params p;
 
@@ -217,7 +219,8 @@ int store_connector_register(struct store *s, const struct config *c, int64_t *r
     return st;
 }
 
-int store_connector_outcomes(struct store *s, const char *connector, int64_t calls, int64_t failures, struct breaker_counts *ret, struct errmsg *err)
+int store_connector_outcomes(struct store *s, const char *connector, int64_t calls, int64_t failures,
+                             struct breaker_counts *ret, struct errmsg *err)
 {
     struct db_result *r = NULL;
     struct db_params p;
@@ -296,7 +299,8 @@ int store_daemon_leave(struct store *s, const char *owner, struct errmsg *err)
     return db_exec(s->db, &sql_daemon_leave, &p, DB_COMMAND, NULL, err);
 }
 
-int store_connector_states(struct store *s, struct arena *arena, struct connector_status_row **ret, size_t *ret_count, struct errmsg *err)
+int store_connector_states(struct store *s, struct arena *arena, struct connector_status_row **ret, size_t *ret_count,
+                           struct errmsg *err)
 {
     struct db_result *r = NULL;
     int st = db_exec(s->db, &sql_connector_states, NULL, DB_ROWS, &r, err);

@@ -225,7 +225,8 @@ static void test_readme(void **state)
     assert_int_equal(event_parse(body, strlen(body), a, &e, NULL), ST_OK);
     runs_fold(&e, 1, a, &runs);
     assert_int_equal(runs.count, 1);
-    assert_non_null(strstr(readme, arena_printf(a, "```text\n%s\n[%s]\n```", note_summary(&runs.runs[0], "completed", e.workflow_external_id, a),
+    assert_non_null(strstr(readme, arena_printf(a, "```text\n%s\n[%s]\n```",
+                                                note_summary(&runs.runs[0], "completed", e.workflow_external_id, a),
                                                 note_marker("popp", "x:ats_42", "note/run_4a1e9c/completed", a))));
     event_clear(&e);
     arena_free(a);
@@ -237,9 +238,12 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_readme),
-        cmocka_unit_test(test_summaries),         cmocka_unit_test(test_answers_of_several_nodes),
-        cmocka_unit_test(test_templates),         cmocka_unit_test(test_reasons_in_templates),
-        cmocka_unit_test(test_refused_templates), cmocka_unit_test(test_markers),
+        cmocka_unit_test(test_summaries),
+        cmocka_unit_test(test_answers_of_several_nodes),
+        cmocka_unit_test(test_templates),
+        cmocka_unit_test(test_reasons_in_templates),
+        cmocka_unit_test(test_refused_templates),
+        cmocka_unit_test(test_markers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
