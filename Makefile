@@ -86,7 +86,7 @@ DAEMON_SRCS := src/main.c \
 CTL_SRCS := $(addprefix src/ctl/,main.c command.c print.c plan.c show.c operate.c migrate.c check.c send_sample.c sample.c) src/service/settings.c
 # tests of connectors: a table of cases in TYPE.json for each
 TABLE_SRCS := tests/unit/connector/table.c
-TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby workable smartrecruiters bullhorn teamtailor recruitee jobadder merge)
+TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby workable smartrecruiters bullhorn teamtailor recruitee jobadder merge kombo icims zoho-recruit bamboohr)
 UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/base/,status_test.c mem_test.c buf_test.c clock_test.c text_test.c suggest_test.c log_test.c metrics_test.c) \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c json_test.c) \

@@ -7,6 +7,10 @@ select r.source, r.run_id, r.workflow_id, r.workflow_external_id, r.external_id 
 from atsync.run r
 where not r.is_contact;
 comment on view atsync.runs is 'Workflow runs as folded from their events. By candidate_external_id: index run_external; by run: the primary key.';
+comment on column atsync.runs.outcome is 'as the last terminal event says: completed, opted_out, delivery_failed, cancelled, failed, or a name that came later; null before it';
+comment on column atsync.runs.error_class is 'of a failed run: SYSTEM (can be started again) or DATA (somebody has to look)';
+comment on column atsync.runs.truncated is 'the terminal event left nodes out';
+comment on column atsync.runs.connector is 'where the mapping sends this workflow; null: nowhere yet';
 comment on column atsync.runs.state is 'contact (matched, not started), running, completed, failed, cancelled: what the last events say';
 comment on column atsync.runs.result is 'of a completed run: how its deciding conversation ended (PASSED_CRITERIA, FAILED_CRITERIA, …)';
 comment on column atsync.runs.complete is 'false while the run goes on, and while nodes are missing that a truncated event left out';
@@ -23,6 +27,9 @@ cross join lateral jsonb_path_query(r.nodes, '$[*]') as n (node)
 cross join lateral jsonb_path_query(n.node, '$.outcome.answers[*]') as a (answer)
 where jsonb_typeof(a.answer) = 'object';
 comment on view atsync.answers is 'Every answer that a run holds. By candidate_external_id: index run_external; by run: the primary key of run.';
+comment on column atsync.answers.answer is 'as text, whatever was sent';
+comment on column atsync.answers.score is 'null unless a number was sent';
+comment on column atsync.answers.answered_at is 'when the node was completed; null if that was not a time';
 
 create or replace view atsync.pending_writes as
 select w.source, c.external_id as candidate_external_id, w.workflow_external_id, w.connector, w.kind, w.target, w.value, w.attempts, w.http_status,
@@ -32,6 +39,11 @@ from atsync.ats_write w
 left join atsync.candidate c on c.source = w.source and c.connector = w.connector and c.ref = w.ref
 where w.live and w.state in ('pending', 'sending');
 comment on view atsync.pending_writes is 'Writes that are wanted and not done yet. Index ats_write_open.';
+comment on column atsync.pending_writes.target is 'name of the field, the tag, the job, or run and moment of the note';
+comment on column atsync.pending_writes.value is 'a text as it is, anything else as JSON';
+comment on column atsync.pending_writes.reason is 'the line of the mapping that wants it';
+comment on column atsync.pending_writes.next_attempt_at is 'not before this time; null: as soon as possible';
+comment on column atsync.pending_writes.key is 'with source, connector and candidate: which write this is';
 comment on column atsync.pending_writes.uncertain is 'a call was made whose outcome is not known: a note is looked for before it is written again';
 
 create or replace view atsync.dead_writes as
@@ -41,6 +53,9 @@ from atsync.ats_write w
 left join atsync.candidate c on c.source = w.source and c.connector = w.connector and c.ref = w.ref
 where w.live and w.state = 'dead';
 comment on view atsync.dead_writes is 'Writes that cannot be done before somebody acts (atsyncctl retry, skip). Index ats_write_open.';
+comment on column atsync.dead_writes.target is 'name of the field, the tag, the job, or run and moment of the note';
+comment on column atsync.dead_writes.reason is 'the line of the mapping that wants it';
+comment on column atsync.dead_writes.error_class is 'why: not_found, invalid, configuration, expired, uncertain, connector, …';
 
 -- How a candidate and workflow stand; the one place where sync_state is decided.
 create or replace function atsync.sync_state(queue_state text, connector text, leased boolean, waiting boolean, tried boolean, dead boolean, has_writes boolean,
@@ -59,18 +74,27 @@ returns text language sql immutable as $$
     end
 $$;
 
+-- The two halves are plain reads of one table each, without conditions: only then does PostgreSQL merge their indexes for "the newest".
 create or replace view atsync.sync_status as
-select r.source, r.external_id as candidate_external_id, r.workflow_external_id, nullif(r.connector, '') as connector, r.job,
-       case when not r.is_contact then r.run_id end as run_id, r.state as run_state, r.outcome, r.result,
+select u.source, u.external_id as candidate_external_id, u.workflow_external_id, nullif(u.connector, '') as connector, u.job, u.run_id, u.run_state,
+       u.outcome, u.result,
        atsync.sync_state(c.state, c.connector, c.lease_owner is not null and c.due_at > now(), c.version > c.synced_version or w.pending > 0,
                          w.tried > 0 or c.attempts > 0, w.dead > 0, w.writes > 0, s.state, coalesce(s.state = 'throttled' and s.until > now(), false))
            as sync_state,
-       coalesce(w.pending, 0) as pending_writes, coalesce(w.dead, 0) as dead_writes, r.last_event_at, c.last_synced_at, c.blocked_since,
-       case when w.pending > 0 then greatest(coalesce(w.next_attempt_at, c.due_at), s.until) end as next_attempt_at,
-       coalesce(w.error, c.last_error) as last_error, r.ref
-from atsync.run r
-left join atsync.candidate c on c.source = r.source and c.connector = r.connector and c.ref = r.ref
-left join atsync.connector_state s on s.connector = r.connector
+       coalesce(w.pending, 0) as pending_writes, coalesce(w.dead, 0) as dead_writes, u.last_event_at, c.last_synced_at, c.blocked_since,
+       case when w.pending > 0 then coalesce(w.next_attempt_at, c.due_at) end as next_attempt_at,
+       coalesce(w.error, c.last_error) as last_error, u.ref
+from (
+    select r.source, r.ref, r.connector, r.external_id, r.workflow_external_id, r.job, case when not r.is_contact then r.run_id end as run_id,
+           r.state as run_state, r.outcome, r.result, r.last_event_at, r.is_latest as is_shown, true as is_run
+    from atsync.run r
+    union all
+    select q.source, q.ref, q.connector, q.external_id, q.workflow_external_id, null, null, null, null, null, q.last_event_at,
+           q.due_at is not null and q.synced_version = 0 and q.ref !~ '^w:', false
+    from atsync.candidate q
+) u
+left join atsync.candidate c on c.source = u.source and c.connector = u.connector and c.ref = u.ref
+left join atsync.connector_state s on s.connector = u.connector
 left join lateral (
     select count(*) as writes,
            count(*) filter (where q.state in ('pending', 'sending')) as pending,
@@ -79,21 +103,17 @@ left join lateral (
            min(q.next_attempt_at) filter (where q.state = 'pending') as next_attempt_at,
            (array_agg(q.error order by q.last_tried_at desc) filter (where q.state in ('pending', 'sending', 'dead') and q.error is not null))[1] as error
     from atsync.ats_write q
-    where q.source = r.source and q.connector = r.connector and q.ref = r.ref and q.live and q.state <> 'superseded'
-          and q.workflow_external_id is not distinct from r.workflow_external_id
+    where u.is_run and q.source = u.source and q.connector = u.connector and q.ref = u.ref and q.live and q.state <> 'superseded'
+          and q.workflow_external_id is not distinct from u.workflow_external_id
 ) w on true
-where r.is_latest
-union all
-select c.source, c.external_id, c.workflow_external_id, nullif(c.connector, ''), null, null, null, null, null,
-       atsync.sync_state(c.state, c.connector, c.lease_owner is not null and c.due_at > now(), true, c.attempts > 0, false, false, s.state,
-                         coalesce(s.state = 'throttled' and s.until > now(), false)),
-       0, 0, c.last_event_at, null, c.blocked_since, null, c.last_error, c.ref
-from atsync.candidate c
-left join atsync.connector_state s on s.connector = c.connector
-where c.due_at is not null and c.synced_version = 0 and c.ref !~ '^w:'
-      and not exists (select from atsync.run r where r.source = c.source and r.ref = c.ref);
+left join lateral (
+    select true as has_run from atsync.run r where not u.is_run and r.source = u.source and r.ref = u.ref limit 1
+) k on true
+where u.is_shown and (u.is_run or k.has_run is null);
 comment on view atsync.sync_status is
-    'How each candidate and workflow stands: the newest run, and whether the ATS holds what follows from it. By candidate: indexes run_external and candidate_external; the newest: index run_latest (order by last_event_at desc).';
+    'How each candidate and workflow stands: the newest run, and whether the ATS holds what follows from it. By candidate_external_id: indexes run_external and candidate_external; the newest (order by last_event_at desc limit n): run_latest and candidate_due.';
+comment on column atsync.sync_status.run_id is 'of the newest run; null for a contact that could not be resolved';
+comment on column atsync.sync_status.last_error is 'of the newest write that failed and is still wanted, else of the candidate';
 comment on column atsync.sync_status.sync_state is
     'synced, pending, in_progress, retrying, throttled, paused, dead, unmapped, waiting_for_identity, nothing_to_do';
 comment on column atsync.sync_status.blocked_since is 'since when nothing has gone through for this candidate; null when all is well';
@@ -103,6 +123,7 @@ select source, workflow_id, workflow_external_id, workflow_version_id, version_n
        event_time
 from atsync.workflow_version;
 comment on view atsync.workflow_versions is 'Published workflow versions, as told by WORKFLOW_PUBLISHED.';
+comment on column atsync.workflow_versions.version_number is 'as Popp counts';
 
 create or replace view atsync.contact_resolutions as
 select source, event_id, kind, record_id, case when kind <> 'failed' then record_id end as run_id, organization_id, workflow_id, workflow_external_id,
@@ -110,6 +131,9 @@ select source, event_id, kind, record_id, case when kind <> 'failed' then record
        contact_index, event_time
 from atsync.contact_resolution;
 comment on view atsync.contact_resolutions is 'Contacts that were resolved, skipped, or failed, with all that the events said.';
+comment on column atsync.contact_resolutions.kind is 'resolved, skipped, failed';
+comment on column atsync.contact_resolutions.record_id is 'of a failed contact: what tells it from others; else the run';
+comment on column atsync.contact_resolutions.existing_run_status is 'of a skipped contact: how the run that goes on already stands';
 
 create or replace view atsync.connector_status as
 select s.connector,
@@ -127,6 +151,9 @@ left join lateral (
     from atsync.ats_call a where a.at > now() - interval '1 hour' and a.connector = s.connector
 ) k on true;
 comment on view atsync.connector_status is 'Each connector: whether it works, who waits for it, and how its calls went in the last hour (index ats_call_at).';
+comment on column atsync.connector_status.state is 'ok; throttled: the ATS asked to wait; open: too many calls failed, nothing is tried until the time in until; paused: nothing goes on before somebody acts';
+comment on column atsync.connector_status.calls_last_hour is 'HTTP calls, lookups included';
+comment on column atsync.connector_status.p95_ms is 'of the calls of the last hour';
 
 create or replace view atsync.queue_health as
 select q.waiting, q.due_now, q.leased, q.retrying, q.oldest_due_seconds,
@@ -143,6 +170,9 @@ from (
     where c.due_at is not null
 ) q;
 comment on view atsync.queue_health is 'The queue in one row. Index candidate_due; the rates come from event_received and ats_call_at.';
+comment on column atsync.queue_health.due_now is 'could be worked on now; it should be near 0';
+comment on column atsync.queue_health.leased is 'in work';
+comment on column atsync.queue_health.synced_per_minute is 'candidates with a successful call';
 
 create or replace view atsync.issues as
 select i.id, i.class, i.severity, i.connector, i.workflow_external_id, i.message, i.hint, i.affected_candidates, i.first_seen, i.last_seen, i.closed_at, i.source
@@ -157,21 +187,43 @@ cross join lateral (
            concat_ws(', ', 'run ' || e.run_id, 'workflow ' || e.workflow_external_id, 'received ' || to_char(e.received_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')) as detail
     from (select who.ref as subject
           union select i.alias from atsync.identity i where i.source = who.source and i.ref = who.ref and not i.conflict) s
-    join atsync.event e on e.source = who.source and e.subject = s.subject and s.subject <> ''
+    join atsync.event e on e.source = who.source and e.subject = s.subject and e.subject <> ''
     union all
     select coalesce(w.applied_at, w.last_tried_at, w.created_at), 'write', concat_ws(' ', w.kind, nullif(w.target, ''), w.state),
            concat_ws(', ', 'because of ' || w.reason, 'connector ' || w.connector, w.attempts || ' attempts', w.error)
-    from atsync.ats_write w where w.source = who.source and w.ref = who.ref
+    from atsync.candidate c
+    join atsync.ats_write w on w.source = c.source and w.connector = c.connector and w.ref = c.ref
+    where c.source = who.source and c.ref = who.ref and c.external_id = who.external_id
     union all
     select a.at, 'call', a.method || ' ' || a.path || coalesce(' -> ' || a.http_status, ''),
            concat_ws(', ', a.verb, a.outcome, round(a.duration_ms) || ' ms', a.error)
     from atsync.ats_call a where a.source = who.source and a.ref = who.ref
     union all
-    select i.first_seen, 'issue', i.class, i.message
-    from atsync.issue i where i.source = who.source and i.scope = who.ref
+    select i.first_seen, 'issue', i.class, concat_ws(' ', i.message, 'over since ' || to_char(i.closed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"'))
+    from atsync.issue i
+    where i.source = who.source
+          and case i.class
+              when 'dead_writes' then
+                  exists (select from atsync.candidate c
+                          join atsync.ats_write w on w.source = c.source and w.connector = c.connector and w.ref = c.ref
+                          where c.source = who.source and c.ref = who.ref and c.external_id = who.external_id and w.connector = i.connector
+                                and w.live and w.state = 'dead' and w.workflow_external_id is not distinct from i.workflow_external_id)
+              when 'unmapped' then
+                  exists (select from atsync.run r where r.source = who.source and r.ref = who.ref and r.connector = ''
+                                                         and r.workflow_external_id is not distinct from i.workflow_external_id)
+              when 'truncated' then
+                  exists (select from atsync.run r where r.source = who.source and r.ref = who.ref and r.truncated and not r.complete
+                                                         and r.workflow_external_id is not distinct from i.workflow_external_id)
+              when 'run_conflict' then
+                  exists (select from atsync.run r where r.source = who.source and r.ref = who.ref and r.conflict
+                                                         and r.workflow_external_id is not distinct from i.workflow_external_id)
+              when 'identity_conflict' then
+                  exists (select from atsync.identity n where n.source = who.source and n.ref = who.ref and n.conflict and i.scope like '%/' || n.alias)
+              else false end
 ) t;
 comment on view atsync.candidate_timeline is
     'The story of a candidate: events, writes, calls, issues; order by at. By candidate_external_id: index candidate_external, then event_subject, ats_write_pkey, ats_call_ref.';
+comment on column atsync.candidate_timeline.kind is 'event, write, call, issue';
 
 comment on schema atsync is 'atsyncd: webhooks received, runs, the ledger of ATS writes, and the views that tell about them.';
 comment on table atsync.event is 'Events as received; append-only.';

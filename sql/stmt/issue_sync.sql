@@ -2,11 +2,12 @@
 with allowed as (
     select pg_try_advisory_xact_lock(hashtextextended('atsync.issues', 0)) as yes
 ), input as (
-    select i.*
+    select distinct on (i.class, i.scope) i.* -- a mapping may use one question twice
     from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[])
          as i (class, scope, severity, source, connector, workflow, message, hint, affected)
     cross join allowed a
     where a.yes
+    order by i.class, i.scope
 ), told as (
     insert into atsync.issue as t (class, scope, severity, source, connector, workflow_external_id, message, hint, affected_candidates)
     select class, scope, severity, source, connector, workflow, message, hint, affected from input

@@ -1,4 +1,5 @@
 -- What has happened since $1, in the order of time. A write that changed had a call, and calls are found by their time.
+-- plan: anew
 select row_to_json(n)::text
 from (
     select e.received_at as at, 'event' as kind, e.source, e.external_id as candidate_external_id, e.type as summary,

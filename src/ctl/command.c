@@ -3,8 +3,13 @@
 #include <stdarg.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
+#include "base/suggest.h"
+#include "base/text.h"
+#include "ctl/print.h"
 #include "service/app.h"
+#include "store/views.h"
 
 enum { PROBLEMS_MAX_BYTES = 256 * 1024 };
 
@@ -44,11 +49,114 @@ int ctl_usage(const char *command, const char *fmt, ...)
     return EXIT_USAGE;
 }
 
-void ctl_print_json(struct json *j)
+void ctl_print_json_part(const struct json *j)
 {
     char *text = json_text(j);
+    struct buf b;
 
-    puts(text);
+    buf_init(&b, SIZE_MAX / 4);
+    print_escaped_json(text, &b);
+    fputs(buf_text(&b), stdout);
+    buf_free(&b);
     mem_free(text);
+}
+
+void ctl_print_json(struct json *j)
+{
+    ctl_print_json_part(j);
+    putchar('\n');
     json_free(j);
+}
+
+bool ctl_open(const struct ctl *ctl, const char *command, struct config **ret_config, struct store **ret_store,
+              int *ret_status)
+{
+    struct config *config = NULL;
+    struct store *store;
+    struct errmsg err = {{0}};
+
+    if (!ctl_load_config(ctl, &config, ret_status)) {
+        return false;
+    }
+    store = store_new(config, "atsyncctl");
+    if (store_schema_check(store, &err) != ST_OK) {
+        *ret_status = ctl_fail(command, &err);
+        store_free(store);
+        config_unref(config);
+        return false;
+    }
+    *ret_config = config;
+    *ret_store = store;
+    return true;
+}
+
+int ctl_since(struct store *s, const char *text, int64_t *ret_us, struct errmsg *err)
+{
+    int64_t now_us, back_ms;
+    int st;
+
+    if (time_parse_iso8601(text, ret_us)) {
+        return ST_OK;
+    }
+    if (!text_to_duration_ms(text, &back_ms)) {
+        return err_set(err, ST_INVALID,
+                       "--since \"%s\" is no time: write 2h or 3d for so long ago, or 2026-04-28T10:45:00Z", text);
+    }
+    st = store_now(s, &now_us, err);
+    if (st == ST_OK) {
+        *ret_us = now_us - back_ms * 1000;
+    }
+    return st;
+}
+
+int ctl_find_source(const struct config *c, const char *name, const struct source_config **ret, struct errmsg *err)
+{
+    const struct source_config *source;
+    const char **names;
+    const char *near;
+
+    if (!name) {
+        if (c->source_count != 1) {
+            return err_set(err, ST_INVALID, "the configuration has %zu sources: choose one with --source",
+                           c->source_count);
+        }
+        *ret = &c->sources[0];
+        return ST_OK;
+    }
+    source = config_source(c, name);
+    if (source) {
+        *ret = source;
+        return ST_OK;
+    }
+    names = mem_array(c->source_count + 1, sizeof *names);
+    for (size_t i = 0; i < c->source_count; i++) {
+        names[i] = c->sources[i].name;
+    }
+    near = suggest(name, names, c->source_count);
+    if (near) {
+        err_set(err, ST_NOT_FOUND, "the configuration has no source \"%s\", did you mean %s?", name, near);
+    } else {
+        err_set(err, ST_NOT_FOUND, "the configuration has no source \"%s\"", name);
+    }
+    mem_free(names);
+    return ST_NOT_FOUND;
+}
+
+int ctl_unknown_connector(const char *command, const struct config *c, const char *name)
+{
+    const char **names = mem_array(c->connector_count + 1, sizeof *names);
+    const char *near;
+    int status;
+
+    for (size_t i = 0; i < c->connector_count; i++) {
+        names[i] = c->connectors[i].name;
+    }
+    near = suggest(name, names, c->connector_count);
+    if (near) {
+        status = ctl_usage(command, "the configuration has no connector \"%s\", did you mean %s?", name, near);
+    } else {
+        status = ctl_usage(command, "the configuration has no connector \"%s\"", name);
+    }
+    mem_free(names);
+    return status;
 }

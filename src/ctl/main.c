@@ -8,6 +8,16 @@
 #include "service/app.h"
 #include "service/settings.h"
 
+#define SELECTION "[--candidate X] [--connector C] [--workflow W] [--class E] [--since T] [--yes]"
+#define SELECTION_HELP                                                                                                 \
+    "  --candidate X   of this candidate (external id)\n"                                                              \
+    "  --connector C   at this connector\n"                                                                            \
+    "  --workflow W    of this workflow (external id)\n"                                                               \
+    "  --class E       with this class of error: not_found, invalid, …\n"                                            \
+    "  --since T       tried (resync: with an event) since then: 2h, 3d, or 2026-04-28T10:45:00Z\n"                    \
+    "  -y, --yes       do not ask\n"                                                                                   \
+    "\n"
+
 static const struct command {
     const char *name;
     const char *args;
@@ -26,9 +36,11 @@ static const struct command {
      "\n"
      "Example: atsyncctl -c new.conf check\n",
      ctl_check},
-    {"send-sample", "TYPE [--set PATH=VALUE]... [--source NAME] [--url URL] [--ca FILE]", "sign a sample event and post it to the receiver",
+    {"send-sample", "TYPE [--set PATH=VALUE]... [--source NAME] [--url URL] [--ca FILE]",
+     "sign a sample event and post it to the receiver",
      "  TYPE              contact-resolved, contact-resolution-skipped, contact-resolution-failed, run-started,\n"
-     "                    node-completed, run-completed, run-failed, run-cancelled, published, or the event's own name\n"
+     "                    node-completed, run-completed, run-failed, run-cancelled, published, or the event's own "
+     "name\n"
      "  --set PATH=VALUE  change the event; VALUE is JSON, or else a text\n"
      "  --source NAME     whose signing secret and path to use (default: the only source)\n"
      "  --url URL         where to (default: receiver.listen of the configuration)\n"
@@ -36,11 +48,68 @@ static const struct command {
      "\n"
      "Example: atsyncctl send-sample run-completed --set data.candidateProfileExternalId=ats_7\n",
      ctl_send_sample},
+    {"plan", "[--candidate X] [--since T] [--workflow W] [--connector C] [--config NEW]",
+     "show what would be written and why, without a call",
+     "  --candidate X   only this candidate (external id), with what needs nothing too\n"
+     "  --since T       only candidates with an event since then: 2h, 3d, or 2026-04-28T10:45:00Z\n"
+     "  --workflow W    only what this workflow (external id) wants\n"
+     "  --connector C   only at this connector\n"
+     "  --config NEW    what changing to this configuration would write, beyond what happens today\n"
+     "\n"
+     "  + is written   ~ is tried again   ! is dead   - is no longer wanted   = needs nothing\n"
+     "\n"
+     "Example: atsyncctl plan --since 3d --config new.conf\n",
+     ctl_plan},
+    {"status", "[CANDIDATE]", "show the queue and the connectors, or how a candidate stands and what happened to it",
+     "  CANDIDATE   external id, or a reference like p:cp_18c2 of who has none yet\n"
+     "\n"
+     "Example: atsyncctl status ats_42\n",
+     ctl_status},
+    {"issues", "[--all]", "show what is wrong and what to do about it",
+     "  --all   those that are closed too\n"
+     "\n"
+     "Example: atsyncctl issues --all\n",
+     ctl_issues},
+    {"tail", "[--since T]", "show events, calls, writes and issues as they come, until Ctrl-C",
+     "  --since T   begin then: 10m, 2h, or 2026-04-28T10:45:00Z (default: now)\n"
+     "\n"
+     "Example: atsyncctl tail --since 10m\n",
+     ctl_tail},
+    {"retry", SELECTION, "try dead writes again",
+     SELECTION_HELP "Example: atsyncctl retry --connector greenhouse --class not_found --since 2d\n", ctl_retry},
+    {"skip", SELECTION, "give up on dead writes", SELECTION_HELP "Example: atsyncctl skip --candidate ats_42\n",
+     ctl_skip},
+    {"resync", SELECTION, "compute everything again; only differences are written",
+     SELECTION_HELP
+     "Without any of these: every candidate.\n\nExample: atsyncctl resync --workflow cedar-rgn-screening\n",
+     ctl_resync},
+    {"pause", "CONNECTOR [--reason TEXT]", "make no calls by a connector until it is resumed",
+     "  --reason TEXT   for whoever looks at the status\n"
+     "\n"
+     "Example: atsyncctl pause greenhouse --reason \"migration until noon\"\n",
+     ctl_pause},
+    {"resume", "CONNECTOR", "let a connector go on that is paused, throttled or given a rest",
+     "\n"
+     "Example: atsyncctl resume greenhouse\n",
+     ctl_resume},
+    {"link", "--profile ID | --run ID | --contact ID  --external-id X [--source S]",
+     "say by hand whose record a profile, run or contact is",
+     "  --profile ID       the sender's candidateProfileId\n"
+     "  --run ID           a run, where only that is known\n"
+     "  --contact ID       the recordId of a failed contact resolution\n"
+     "  --external-id X    the candidate in the ATS\n"
+     "  --source S         of which source (default: the only one)\n"
+     "\n"
+     "Example: atsyncctl link --profile cp_18c2 --external-id 4711\n",
+     ctl_link},
 };
 
 static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'}, {"json", no_argument, NULL, 'j'}, {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, 'c'},
+    {"json", no_argument, NULL, 'j'},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 static void print_help(FILE *out)
@@ -62,8 +131,8 @@ static void print_help(FILE *out)
 
 static void print_command_help(const struct command *c)
 {
-    printf("Usage: atsyncctl [-c FILE] [--json] %s%s%s\n\nWhat it does: %s.\n\n%s", c->name, *c->args != '\0' ? " " : "", c->args, c->help,
-           *c->details == '\n' ? c->details + 1 : c->details);
+    printf("Usage: atsyncctl [-c FILE] [--json] %s%s%s\n\nWhat it does: %s.\n\n%s", c->name,
+           *c->args != '\0' ? " " : "", c->args, c->help, *c->details == '\n' ? c->details + 1 : c->details);
 }
 
 static const struct command *find_command(const char *name)

@@ -69,14 +69,16 @@ int sample_event(const char *type, struct json **ret, struct errmsg *err)
 
 static struct json *with_value(const struct json *old, const char *path, const struct json *value, struct errmsg *err);
 
-static struct json *with_element(const struct json *old, const char *name, const char *rest, const struct json *value, struct errmsg *err)
+static struct json *with_element(const struct json *old, const char *name, const char *rest, const struct json *value,
+                                 struct errmsg *err)
 {
     int64_t index, at = 0;
     struct json *child;
     struct json *array;
 
     if (!text_to_i64(name, 0, (int64_t)json_count(old), &index)) {
-        err_set(err, ST_INVALID, "\"%s\" is no element of this list: there are %zu, counted from 0", name, json_count(old));
+        err_set(err, ST_INVALID, "\"%s\" is no element of this list: there are %zu, counted from 0", name,
+                json_count(old));
         return NULL;
     }
     array = json_array();
@@ -97,6 +99,23 @@ static struct json *with_element(const struct json *old, const char *name, const
         json_push(array, child);
     }
     return array;
+}
+
+/* child is given away; a member that was there keeps its place. */
+static struct json *with_member(const struct json *old, const char *name, struct json *child)
+{
+    struct json *object = json_object();
+
+    for (const struct json *m = json_first(old); m; m = json_next(m)) {
+        bool here = text_eq(json_key(m), name);
+
+        json_set(object, json_key(m), here ? child : json_copy(m));
+        child = here ? NULL : child;
+    }
+    if (child) {
+        json_set(object, name, child);
+    }
+    return object;
 }
 
 /* path NULL: the value itself. Returns NULL, with *err, if the path leads nowhere. */
@@ -120,10 +139,7 @@ static struct json *with_value(const struct json *old, const char *path, const s
         err_set(err, ST_INVALID, "what \"%s\" would be a member of is not an object", name);
     } else {
         child = with_value(json_get(old, name), dot ? dot + 1 : NULL, value, err);
-        if (child) {
-            copy = json_type(old) == JSON_OBJECT ? json_copy(old) : json_object();
-            json_set(copy, name, child);
-        }
+        copy = child ? with_member(old, name, child) : NULL;
     }
     mem_free(name);
     return copy;
@@ -137,7 +153,8 @@ int sample_set(struct json **tree, const char *assignment, struct errmsg *err)
     char *path;
 
     if (!equals) {
-        return err_set(err, ST_INVALID, "\"%s\" is no assignment: write data.candidateProfileExternalId=ats_7", assignment);
+        return err_set(err, ST_INVALID, "\"%s\" is no assignment: write data.candidateProfileExternalId=ats_7",
+                       assignment);
     }
     if (json_parse(equals + 1, strlen(equals + 1), &value, NULL) != ST_OK) {
         value = json_string(equals + 1);

@@ -1,5 +1,6 @@
 #include <getopt.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -30,7 +31,8 @@ static char *url_of(const struct config *c, const char *source, struct errmsg *e
     const char *host = listen;
 
     if (strcmp(colon, ":0") == 0) {
-        err_set(err, ST_INVALID, "receiver.listen has port 0, so the daemon's port is not known here: give it with --url");
+        err_set(err, ST_INVALID,
+                "receiver.listen has port 0, so the daemon's port is not known here: give it with --url");
         return NULL;
     }
     if (host_len == strlen("0.0.0.0") && text_starts(listen, "0.0.0.0")) {
@@ -42,22 +44,14 @@ static char *url_of(const struct config *c, const char *source, struct errmsg *e
                       host == listen ? (int)host_len : (int)strlen(host), host, colon, source);
 }
 
-static const struct source_config *find_source(const struct config *c, const char *name, struct errmsg *err)
+static void print_plain(const char *s)
 {
-    const struct source_config *source;
+    struct buf plain;
 
-    if (!name) {
-        if (c->source_count == 1) {
-            return &c->sources[0];
-        }
-        err_set(err, ST_INVALID, "the configuration has %zu sources: choose one with --source", c->source_count);
-        return NULL;
-    }
-    source = config_source(c, name);
-    if (!source) {
-        err_set(err, ST_NOT_FOUND, "the configuration has no source \"%s\"", name);
-    }
-    return source;
+    buf_init(&plain, 3 * strlen(s));
+    json_plain(s, &plain);
+    fputs(buf_text(&plain), stdout);
+    buf_free(&plain);
 }
 
 static void print_answer(struct sending *s, const struct httpc_response *response)
@@ -68,7 +62,10 @@ static void print_answer(struct sending *s, const struct httpc_response *respons
     struct json *j;
 
     if (!s->ctl->json) {
-        printf("%s %s -> %s\n%ld %s\n", type ? type : "(no event)", id ? id : "(no eventId)", s->url, response->status, response->body);
+        print_plain(type ? type : "(no event)");
+        putchar(' ');
+        print_plain(id ? id : "(no eventId)");
+        printf(" -> %s\n%ld %s\n", s->url, response->status, response->body);
         return;
     }
     if (json_parse(response->body, response->body_len, &answer, NULL) != ST_OK) {
@@ -142,8 +139,11 @@ struct wanted { /* the arguments */
 static int read_arguments(int argc, char **argv, struct wanted *w)
 {
     static const struct option options[] = {
-        {"set", required_argument, NULL, 's'}, {"source", required_argument, NULL, 'o'}, {"url", required_argument, NULL, 'u'},
-        {"ca", required_argument, NULL, 'a'},  {NULL, 0, NULL, 0},
+        {"set", required_argument, NULL, 's'},
+        {"source", required_argument, NULL, 'o'},
+        {"url", required_argument, NULL, 'u'},
+        {"ca", required_argument, NULL, 'a'},
+        {NULL, 0, NULL, 0},
     };
     int option;
 
@@ -193,7 +193,7 @@ int ctl_send_sample(const struct ctl *ctl, int argc, char **argv)
 {
     struct wanted w = {0};
     struct config *config = NULL;
-    const struct source_config *source;
+    const struct source_config *source = NULL;
     struct signature_verifier *signer = NULL;
     struct json *event = NULL;
     char *url = NULL;
@@ -211,8 +211,8 @@ int ctl_send_sample(const struct ctl *ctl, int argc, char **argv)
     if (!ctl_load_config(ctl, &config, &status)) {
         goto out;
     }
-    source = find_source(config, w.source, &err);
-    if (!source || signature_verifier_new(&source->signature, &signer, &err) != ST_OK) {
+    if (ctl_find_source(config, w.source, &source, &err) != ST_OK ||
+        signature_verifier_new(&source->signature, &signer, &err) != ST_OK) {
         status = ctl_fail(argv[0], &err);
         goto out;
     }

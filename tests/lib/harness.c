@@ -255,6 +255,12 @@ int program_wait(struct harness *h, struct program *p)
     return status;
 }
 
+bool program_ended(struct harness *h, struct program *p, int *ret_status)
+{
+    (void)h;
+    return has_ended(p, ret_status);
+}
+
 static void program_kill(struct program *p)
 {
     if (p->pid == 0)
@@ -538,7 +544,7 @@ static struct db *database(struct harness *h)
 static int try_sql(struct harness *h, const char *query, const char **ret, struct errmsg *err)
 {
     char *text = mem_printf("select (t.c)::text from (%s) as t(c)", query);
-    struct sql_stmt stmt = {.name = "test query", .text = text};
+    struct sql_stmt stmt = {.name = "test query", .text = text, .planned_anew = true};
     struct db_result *result = NULL;
     int st = db_exec(database(h), &stmt, NULL, DB_MAYBE, &result, err);
 
@@ -609,6 +615,8 @@ void ats_start(struct harness *h)
                     arena_strdup(h->arena, E2E_TOKEN),
                     arena_strdup(h->arena, "--listen"),
                     arena_printf(h->arena, "127.0.0.1:%u", p->port),
+                    arena_strdup(h->arena, "--log-max"),
+                    arena_strdup(h->arena, "200000"),
                     NULL};
 
     p->pid = spawn(p->log_path, argv);
@@ -845,10 +853,15 @@ struct program *daemon_start(struct harness *h, const struct daemon_conf *conf)
     return d;
 }
 
-void daemon_start_again(struct harness *h, struct program *d)
+void daemon_spawn_again(struct harness *h, struct program *d)
 {
     assert_int_equal(d->pid, 0);
     daemon_exec(h, d);
+}
+
+void daemon_start_again(struct harness *h, struct program *d)
+{
+    daemon_spawn_again(h, d);
     daemon_wait_ready(h, d);
 }
 
