@@ -45,6 +45,8 @@
  *                 base_url; https only
  *   redirects     hosts to which a 307 or 308 is followed, credentials included; none if left out
  *   rate          {count, per_ms}; null: no limit; left out: ten a second, for want of knowledge
+ *                 per_day: requests from midnight to midnight UTC; remaining: the vendor's header that tells how many
+ *                 requests are left, by which we slow down before we are told to
  *   concurrency, timeout_ms, http1_only
  *                 like rate, where the configuration says nothing
  *   content_type  of JSON bodies ("application/json")

@@ -50,8 +50,10 @@ bool connector_module_batches(const struct connector_module *m, enum write_kind 
 
 /* How fast and how, from the configuration, else from meta, else what suits anybody. */
 struct connector_limits {
-    int64_t rate_count;  /* requests … */
-    int64_t rate_per_ms; /* … per this time */
+    int64_t rate_count;           /* requests … */
+    int64_t rate_per_ms;          /* … per this time */
+    int64_t per_day;              /* 0: no quota. From midnight to midnight UTC */
+    const char *remaining_header; /* in lower case; NULL: the vendor does not tell. Lives as long as the module */
     int64_t concurrency;
     int64_t timeout_ms;
     bool http1_only;

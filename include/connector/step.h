@@ -53,6 +53,7 @@
 #include "base/compiler.h"
 #include "base/status.h"
 #include "config/config.h"
+#include "connector/auth.h"
 #include "connector/module.h"
 #include "domain/outcome.h"
 #include "lib/httpc.h"
@@ -111,21 +112,12 @@ const struct prepared_request *call_request(const struct call *c);
 /* Takes the answer in: classified by the module's `classify`, where that is null by outcome_of_response. now_us: for
  * Retry-After dates. */
 void call_answer(struct call *c, const struct httpc_response *response, int64_t now_us);
-/* The credentials were renewed after a "reauth": the same request once more. Returns false if it was repeated before,
+/* What the requests are sent with from now on, before the first and after each change: a base URL in it is where they go
+ * (a foreign one ends the call), and what is secret in it is kept out of messages. Holds a reference. */
+void call_set_grant(struct call *c, struct auth_grant *grant);
+/* The credentials were renewed after a "reauth": the same request once more, made anew for the base URL that is good now. Returns false if it was repeated before,
  * or was not refused so. */
 bool call_repeat(struct call *c);
 const struct call_result *call_result(const struct call *c);
-
-/* Headers that authenticate: meta.auth with the connector's credentials put in (kinds: connector/meta.h).
- * ST_INVALID names the missing credential. Names live as long as the module; values are wiped by auth_headers_clear. */
-enum { AUTH_HEADERS_MAX = 4 };
-struct auth_headers {
-    struct httpc_header items[AUTH_HEADERS_MAX];
-    char *values[AUTH_HEADERS_MAX]; /* what items point to */
-    size_t count;
-};
-int auth_headers_make(const struct connector_module *m, const struct connector_config *connector,
-                      struct auth_headers *ret, struct errmsg *err) ATS_MUSTCHECK;
-void auth_headers_clear(struct auth_headers *h);
 
 #endif

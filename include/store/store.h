@@ -193,6 +193,9 @@ struct breaker_counts {
 };
 int store_connector_outcomes(struct store *s, const char *connector, int64_t calls, int64_t failures,
                              struct breaker_counts *ret, struct errmsg *err) ATS_MUSTCHECK;
+/* Counts requests against a daily quota. *ret_used: of today (UTC), by all daemons; *ret_left_ms: until midnight. */
+int store_connector_quota(struct store *s, const char *connector, int64_t requests, int64_t *ret_used,
+                          int64_t *ret_left_ms, struct errmsg *err) ATS_MUSTCHECK;
 int store_connector_open(struct store *s, const char *connector, int64_t ms, const char *reason,
                          struct errmsg *err) ATS_MUSTCHECK;
 /* The right to try one candidate of an open connector: *ret is true for one daemon only. */

@@ -68,6 +68,7 @@ create table atsync.identity (
     primary key (source, alias, ref)
 );
 create index identity_ref on atsync.identity (source, ref);
+create index identity_conflict on atsync.identity (source, alias) where conflict;
 
 -- Which external id a workflow has, as told by any event that carried both.
 create table atsync.workflow_name (
@@ -218,7 +219,9 @@ create table atsync.connector_state (
     opens integer not null default 0,
     window_at timestamptz not null default now(),
     calls bigint not null default 0,
-    failures bigint not null default 0
+    failures bigint not null default 0,
+    quota_day date,
+    quota_used bigint not null default 0
 ) with (fillfactor = 50);
 
 -- Daemons that are alive, so that they can share a connector's rate.

@@ -16,6 +16,7 @@ enum shape {
     SHAPE_BOOL,
     SHAPE_COUNT,    /* an integer within min and max */
     SHAPE_TEXTS,    /* a list of texts */
+    SHAPE_STATUSES, /* a list of HTTP statuses */
     SHAPE_TEXT_MAP, /* any names, each with a text */
     SHAPE_OBJECT,   /* the members in `members` */
     SHAPE_OBJECT_OR_NULL,
@@ -43,6 +44,23 @@ static const struct member credential_members[] = {
     {.name = "required", .shape = SHAPE_BOOL},
     {.name = NULL},
 };
+static const struct member step_basic_members[] = {
+    {.name = "username", .shape = SHAPE_TEXT, .required = true},
+    {.name = "password", .shape = SHAPE_TEXT, .required = true},
+    {.name = NULL},
+};
+static const struct member step_members[] = {
+    {.name = "method", .shape = SHAPE_TEXT, .required = true},
+    {.name = "url", .shape = SHAPE_TEXT, .required = true},
+    {.name = "query", .shape = SHAPE_TEXT_MAP},
+    {.name = "form", .shape = SHAPE_TEXT_MAP},
+    {.name = "headers", .shape = SHAPE_TEXT_MAP},
+    {.name = "basic", .shape = SHAPE_OBJECT, .members = step_basic_members},
+    {.name = "captures", .shape = SHAPE_TEXT_MAP, .required = true},
+    {.name = "expires_in", .shape = SHAPE_TEXT},
+    {.name = "expires_at", .shape = SHAPE_TEXT},
+    {.name = NULL},
+};
 static const struct member auth_members[] = {
     {.name = "kind", .shape = SHAPE_TEXT, .required = true},
     {.name = "name", .shape = SHAPE_TEXT},
@@ -50,11 +68,26 @@ static const struct member auth_members[] = {
     {.name = "headers", .shape = SHAPE_TEXT_MAP},
     {.name = "username", .shape = SHAPE_TEXT},
     {.name = "password", .shape = SHAPE_TEXT},
+    {.name = "token_url", .shape = SHAPE_TEXT},
+    {.name = "client_id", .shape = SHAPE_TEXT},
+    {.name = "client_secret", .shape = SHAPE_TEXT},
+    {.name = "client_auth", .shape = SHAPE_TEXT},
+    {.name = "form", .shape = SHAPE_TEXT_MAP},
+    {.name = "refresh_token", .shape = SHAPE_TEXT},
+    {.name = "steps", .shape = SHAPE_LIST, .members = step_members},
+    {.name = "captures", .shape = SHAPE_TEXT_MAP},
+    {.name = "base_url", .shape = SHAPE_TEXT},
+    {.name = "lifetime_ms", .shape = SHAPE_COUNT, .min = 1000, .max = 31536000000},
+    {.name = "refresh_before_ms", .shape = SHAPE_COUNT, .min = 0, .max = 86400000},
+    {.name = "keep_alive_ms", .shape = SHAPE_COUNT, .min = 100, .max = 31536000000},
+    {.name = "invalid_statuses", .shape = SHAPE_STATUSES},
     {.name = NULL},
 };
 static const struct member rate_members[] = {
     {.name = "count", .shape = SHAPE_COUNT, .required = true, .min = 1, .max = 1000000},
     {.name = "per_ms", .shape = SHAPE_COUNT, .required = true, .min = 1, .max = 86400000},
+    {.name = "per_day", .shape = SHAPE_COUNT, .min = 1, .max = 1000000000},
+    {.name = "remaining", .shape = SHAPE_TEXT},
     {.name = NULL},
 };
 static const struct member retry_after_members[] = {
@@ -180,6 +213,17 @@ static int check_count(const struct check *c, const char *place, const struct js
                    (long long)m->min, (long long)m->max);
 }
 
+static int check_statuses(const struct check *c, const char *place, const struct json *list)
+{
+    double n;
+
+    for (const struct json *e = json_first(list); e != NULL; e = json_next(e)) {
+        if (!json_num(e, &n) || n < 400 || n > 499 || n != (double)(int)n)
+            return wrong(c, place, "must hold HTTP statuses from 400 to 499");
+    }
+    return ST_OK;
+}
+
 static int check_value(const struct check *c, const char *place, const struct json *owner, const struct member *m)
 {
     const struct json *value = json_get(owner, m->name);
@@ -201,6 +245,8 @@ static int check_value(const struct check *c, const char *place, const struct js
     case SHAPE_TEXTS:
     case SHAPE_LIST:
         return type == JSON_ARRAY ? check_each(c, place, value, m) : wrong(c, place, "must be a list");
+    case SHAPE_STATUSES:
+        return type == JSON_ARRAY ? check_statuses(c, place, value) : wrong(c, place, "must be a list");
     case SHAPE_TEXT_MAP:
     case SHAPE_ENTRIES:
         return type == JSON_OBJECT ? check_each(c, place, value, m) : wrong(c, place, "must be an object");
@@ -302,6 +348,7 @@ const char *meta_setting(const struct json *meta, const struct connector_config 
 struct filling {
     const struct json *meta;
     const struct connector_config *connector;
+    const struct json *values;
     bool with_credentials;
     struct buf *out;
 };
@@ -319,7 +366,9 @@ static int fill_name(void *ctx, const char *name, struct errmsg *err)
     const char *value = NULL;
     const char *what = "setting";
 
-    if (f->with_credentials && json_get(json_get(f->meta, "credentials"), name) != NULL) {
+    if (json_str(json_get(f->values, name)) != NULL) {
+        value = json_str(json_get(f->values, name));
+    } else if (f->with_credentials && json_get(json_get(f->meta, "credentials"), name) != NULL) {
         value = config_value(f->connector->credentials, f->connector->credential_count, name);
         what = "credential";
     } else {
@@ -332,21 +381,25 @@ static int fill_name(void *ctx, const char *name, struct errmsg *err)
     return ST_OK;
 }
 
-int meta_fill(const struct json *meta, const struct connector_config *connector, const char *text,
-              bool with_credentials, struct buf *out, struct errmsg *err)
+int meta_fill_with(const struct json *meta, const struct connector_config *connector, const struct json *values,
+                   const char *text, bool with_credentials, struct buf *out, struct errmsg *err)
 {
-    struct filling f = {.meta = meta, .connector = connector, .with_credentials = with_credentials, .out = out};
+    struct filling f = {
+        .meta = meta, .connector = connector, .values = values, .with_credentials = with_credentials, .out = out};
     struct template_sink sink = {.literal = fill_literal, .name = fill_name, .ctx = &f};
 
     return walk_template(text, &sink, err);
 }
 
-/* ---- what tables cannot say -----------------------------------------------------------------------------------------
- */
+int meta_fill(const struct json *meta, const struct connector_config *connector, const char *text,
+              bool with_credentials, struct buf *out, struct errmsg *err)
+{
+    return meta_fill_with(meta, connector, NULL, text, with_credentials, out, err);
+}
 
-struct declared {
-    const struct json *meta;
-    bool with_credentials;
+struct searching {
+    const struct json *names;
+    bool found;
 };
 
 static void skip_literal(void *ctx, const char *text, size_t len)
@@ -356,36 +409,75 @@ static void skip_literal(void *ctx, const char *text, size_t len)
     (void)len;
 }
 
+static int search_name(void *ctx, const char *name, struct errmsg *err)
+{
+    struct searching *s = ctx;
+
+    (void)err;
+    s->found = s->found || json_get(s->names, name) != NULL;
+    return ST_OK;
+}
+
+bool meta_uses(const char *text, const struct json *names)
+{
+    struct searching s = {.names = names};
+    struct template_sink sink = {.literal = skip_literal, .name = search_name, .ctx = &s};
+
+    return walk_template(text, &sink, NULL) == ST_OK && s.found;
+}
+
+/* ---- what tables cannot say -----------------------------------------------------------------------------------------
+ */
+
+struct declared {
+    const struct json *meta;
+    const struct json *captured; /* an object with the names that an answer has given; NULL: none */
+    bool with_credentials;
+};
+
 static int check_name(void *ctx, const char *name, struct errmsg *err)
 {
     struct declared *d = ctx;
 
-    if (json_get(json_get(d->meta, "settings"), name) != NULL ||
+    if (json_get(json_get(d->meta, "settings"), name) != NULL || json_get(d->captured, name) != NULL ||
         (d->with_credentials && json_get(json_get(d->meta, "credentials"), name) != NULL))
         return ST_OK;
-    return err_set(err, ST_INVALID, "{%s} is not among meta.settings%s", name,
-                   d->with_credentials ? " or meta.credentials" : "");
+    return err_set(err, ST_INVALID, "{%s} is not among meta.settings%s%s", name,
+                   d->with_credentials ? " or meta.credentials" : "",
+                   d->captured != NULL ? ", and not captured before" : "");
 }
 
-static int check_template(const struct check *c, const char *place, const struct json *text, bool with_credentials)
+static int check_template_in(const struct check *c, const char *place, const struct json *text, bool with_credentials,
+                             const struct json *captured)
 {
-    struct declared d = {.meta = c->meta, .with_credentials = with_credentials};
+    struct declared d = {.meta = c->meta, .captured = captured, .with_credentials = with_credentials};
     struct template_sink sink = {.literal = skip_literal, .name = check_name, .ctx = &d};
     int st = json_str(text) != NULL ? walk_template(json_str(text), &sink, c->err) : ST_OK;
 
     return st == ST_OK ? ST_OK : err_prefix(c->err, st, "%s: %s", c->path, place);
 }
 
-static int check_template_map(const struct check *c, const char *place, const struct json *map, bool with_credentials)
+static int check_template(const struct check *c, const char *place, const struct json *text, bool with_credentials)
+{
+    return check_template_in(c, place, text, with_credentials, NULL);
+}
+
+static int check_template_map_in(const struct check *c, const char *place, const struct json *map,
+                                 bool with_credentials, const struct json *captured)
 {
     char below[PLACE_MAX_BYTES];
     int st = ST_OK;
 
     for (const struct json *m = json_first(map); m != NULL && st == ST_OK; m = json_next(m)) {
         snprintf(below, sizeof below, "%s.%s", place, json_key(m));
-        st = check_template(c, below, m, with_credentials);
+        st = check_template_in(c, below, m, with_credentials, captured);
     }
     return st;
+}
+
+static int check_template_map(const struct check *c, const char *place, const struct json *map, bool with_credentials)
+{
+    return check_template_map_in(c, place, map, with_credentials, NULL);
 }
 
 static int check_names(const struct check *c, const char *place, const struct json *entries)
@@ -402,40 +494,201 @@ static int check_names(const struct check *c, const char *place, const struct js
     return ST_OK;
 }
 
+/* ---- auth */
+
+enum { AUTH_NEEDS_MAX = 4, AUTH_MAY_MAX = 10 };
+#define OF_TOKENS "base_url", "lifetime_ms", "refresh_before_ms", "keep_alive_ms", "invalid_statuses"
+
+static const struct auth_kind {
+    const char *kind;
+    const char *needs[AUTH_NEEDS_MAX + 1]; /* templates, or steps */
+    const char *may[AUTH_MAY_MAX + 1];     /* beside kind and headers */
+    bool gets_tokens;
+} auth_kinds[] = {
+    {.kind = "none"},
+    {.kind = "header", .needs = {"name", "value"}},
+    {.kind = "basic", .needs = {"username", "password"}},
+    {.kind = "oauth2_client_credentials",
+     .needs = {"token_url", "client_id", "client_secret"},
+     .may = {"client_auth", "form", "captures", "name", "value", OF_TOKENS},
+     .gets_tokens = true},
+    {.kind = "oauth2_refresh_token",
+     .needs = {"token_url", "client_id", "client_secret", "refresh_token"},
+     .may = {"client_auth", "form", "captures", "name", "value", OF_TOKENS},
+     .gets_tokens = true},
+    {.kind = "chain",
+     .needs = {"steps", "name", "value"},
+     .may = {"refresh_token", OF_TOKENS},
+     .gets_tokens = true},
+};
+
+static bool is_listed(const char *const *list, const char *name)
+{
+    while (*list != NULL && strcmp(*list, name) != 0)
+        list++;
+    return *list != NULL;
+}
+
+static int find_auth_kind(const struct check *c, const char *kind, const struct auth_kind **ret)
+{
+    const char *names[ATS_COUNT(auth_kinds)];
+    const char *meant;
+
+    for (size_t i = 0; i < ATS_COUNT(auth_kinds); i++) {
+        names[i] = auth_kinds[i].kind;
+        if (strcmp(names[i], kind) == 0) {
+            *ret = &auth_kinds[i];
+            return ST_OK;
+        }
+    }
+    meant = suggest(kind, names, ATS_COUNT(names));
+    return err_set(c->err, ST_INVALID,
+                   "%s: meta.auth.kind must be none, header, basic, oauth2_client_credentials, oauth2_refresh_token or "
+                   "chain, not \"%s\"%s%s%s",
+                   c->path, kind, meant != NULL ? "; did you mean \"" : "", meant != NULL ? meant : "",
+                   meant != NULL ? "\"?" : "");
+}
+
+static int check_auth_members(const struct check *c, const struct json *auth, const struct auth_kind *kind)
+{
+    char below[PLACE_MAX_BYTES];
+
+    for (const struct json *m = json_first(auth); m != NULL; m = json_next(m)) {
+        const char *name = json_key(m);
+
+        if (strcmp(name, "kind") == 0 || strcmp(name, "headers") == 0 || is_listed(kind->needs, name) ||
+            is_listed(kind->may, name))
+            continue;
+        return err_set(c->err, ST_INVALID, "%s: meta.auth.%s has no meaning for kind %s", c->path, name, kind->kind);
+    }
+    for (size_t i = 0; kind->needs[i] != NULL; i++) {
+        snprintf(below, sizeof below, "meta.auth.%s", kind->needs[i]);
+        if (json_get(auth, kind->needs[i]) == NULL)
+            return wrong(c, below, "is missing");
+    }
+    return ST_OK;
+}
+
+static int check_pointer(const struct check *c, const char *place, const struct json *pointer)
+{
+    const char *text = json_str(pointer);
+
+    if (text == NULL)
+        return ST_OK;
+    for (const char *p = text; *p != '\0'; p++) {
+        if (*p == '~' && p[1] != '0' && p[1] != '1')
+            return wrong(c, place, "must be a JSON Pointer such as /access_token");
+    }
+    return *text == '/' ? ST_OK : wrong(c, place, "must be a JSON Pointer such as /access_token");
+}
+
+/* Adds the names to captured. */
+static int check_captures(const struct check *c, const char *place, const struct json *captures, struct json *captured)
+{
+    char below[PLACE_MAX_BYTES];
+    int st = ST_OK;
+
+    for (const struct json *m = json_first(captures); m != NULL && st == ST_OK; m = json_next(m)) {
+        const char *name = json_key(m);
+
+        snprintf(below, sizeof below, "%s.%s", place, name);
+        if (!is_name(name, strlen(name)))
+            return wrong(c, below, "must have a name of small letters, digits and _");
+        if (json_get(json_get(c->meta, "settings"), name) != NULL ||
+            (json_get(json_get(c->meta, "credentials"), name) != NULL && strcmp(name, "refresh_token") != 0))
+            return wrong(c, below, "has the name of a setting or credential");
+        st = check_pointer(c, below, m);
+        json_set_bool(captured, name, true);
+    }
+    return st;
+}
+
+static const char *below(char room[PLACE_MAX_BYTES], const char *place, const char *name)
+{
+    return snprintf(room, PLACE_MAX_BYTES, "%s.%s", place, name) > 0 ? room : place;
+}
+
+static int check_step(const struct check *c, const char *place, const struct json *step, struct json *captured)
+{
+    static const char *const maps[] = {"query", "form", "headers", "basic"};
+    static const char *const pointers[] = {"expires_in", "expires_at"};
+    const char *method = json_str(json_get(step, "method"));
+    char room[PLACE_MAX_BYTES];
+    int st;
+
+    if (strcmp(method, "GET") != 0 && strcmp(method, "POST") != 0)
+        return wrong(c, below(room, place, "method"), "must be GET or POST");
+    if (strcmp(method, "GET") == 0 && json_get(step, "form") != NULL)
+        return wrong(c, below(room, place, "form"), "cannot go out with GET");
+    st = check_template_in(c, below(room, place, "url"), json_get(step, "url"), false, captured);
+    for (size_t i = 0; i < ATS_COUNT(maps) && st == ST_OK; i++)
+        st = check_template_map_in(c, below(room, place, maps[i]), json_get(step, maps[i]), true, captured);
+    for (size_t i = 0; i < ATS_COUNT(pointers) && st == ST_OK; i++)
+        st = check_pointer(c, below(room, place, pointers[i]), json_get(step, pointers[i]));
+    return st == ST_OK ? check_captures(c, below(room, place, "captures"), json_get(step, "captures"), captured) : st;
+}
+
+/* What a kind that gets tokens captures, into captured; its templates on the way. */
+static int check_token_auth(const struct check *c, const struct json *auth, struct json *captured)
+{
+    static const char *const templates[] = {"client_id", "client_secret", "refresh_token"};
+    const char *client_auth = json_str(json_get(auth, "client_auth"));
+    const struct json *steps = json_get(auth, "steps");
+    char below[PLACE_MAX_BYTES];
+    size_t index = 0;
+    int st = check_template(c, "meta.auth.token_url", json_get(auth, "token_url"), false);
+
+    for (size_t i = 0; i < ATS_COUNT(templates) && st == ST_OK; i++) {
+        snprintf(below, sizeof below, "meta.auth.%s", templates[i]);
+        st = check_template(c, below, json_get(auth, templates[i]), true);
+    }
+    if (st == ST_OK)
+        st = check_template_map(c, "meta.auth.form", json_get(auth, "form"), true);
+    if (st == ST_OK && client_auth != NULL && strcmp(client_auth, "basic") != 0 && strcmp(client_auth, "body") != 0)
+        st = wrong(c, "meta.auth.client_auth", "must be basic or body");
+    if (steps == NULL)
+        json_set_bool(captured, "access_token", true);
+    else if (json_count(steps) == 0)
+        st = wrong(c, "meta.auth.steps", "must have at least one step");
+    if (json_get(auth, "refresh_token") != NULL)
+        json_set_bool(captured, "refresh_token", true);
+    if (st == ST_OK)
+        st = check_captures(c, "meta.auth.captures", json_get(auth, "captures"), captured);
+    for (const struct json *s = json_first(steps); s != NULL && st == ST_OK; s = json_next(s)) {
+        snprintf(below, sizeof below, "meta.auth.steps[%zu]", index++);
+        st = check_step(c, below, s, captured);
+    }
+    return st == ST_OK ? check_template_in(c, "meta.auth.base_url", json_get(auth, "base_url"), false, captured) : st;
+}
+
 static int check_auth(const struct check *c)
 {
-    static const struct {
-        const char *kind;
-        const char *needs[2];
-    } kinds[] = {{"none", {NULL, NULL}}, {"header", {"name", "value"}}, {"basic", {"username", "password"}}};
-    static const char *const names[] = {"none", "header", "basic"};
+    static const char *const templates[] = {"value", "username", "password"};
     const struct json *auth = json_get(c->meta, "auth");
-    const char *kind = json_str(json_get(auth, "kind"));
-    const char *meant;
+    const struct auth_kind *kind = NULL;
+    struct json *captured = NULL;
     char below[PLACE_MAX_BYTES];
-    size_t k = 0;
-    int st = ST_OK;
+    int st;
 
     if (auth == NULL)
         return ST_OK;
-    while (k < ATS_COUNT(kinds) && strcmp(kinds[k].kind, kind) != 0)
-        k++;
-    if (k == ATS_COUNT(kinds)) {
-        meant = suggest(kind, names, ATS_COUNT(names));
-        return err_set(c->err, ST_INVALID, "%s: meta.auth.kind must be none, header or basic, not \"%s\"%s%s%s",
-                       c->path, kind, meant != NULL ? "; did you mean \"" : "", meant != NULL ? meant : "",
-                       meant != NULL ? "\"?" : "");
+    if ((st = find_auth_kind(c, json_str(json_get(auth, "kind")), &kind)) != ST_OK ||
+        (st = check_auth_members(c, auth, kind)) != ST_OK)
+        return st;
+    if (kind->gets_tokens) {
+        captured = json_object();
+        st = check_token_auth(c, auth, captured);
     }
-    for (size_t i = 0; i < ATS_COUNT(kinds[k].needs) && kinds[k].needs[i] != NULL && st == ST_OK; i++) {
-        snprintf(below, sizeof below, "meta.auth.%s", kinds[k].needs[i]);
-        if (json_get(auth, kinds[k].needs[i]) == NULL)
-            st = wrong(c, below, "is missing");
-        else
-            st = check_template(c, below, json_get(auth, kinds[k].needs[i]), true);
+    for (size_t i = 0; i < ATS_COUNT(templates) && st == ST_OK; i++) {
+        snprintf(below, sizeof below, "meta.auth.%s", templates[i]);
+        st = check_template_in(c, below, json_get(auth, templates[i]), true, captured);
     }
     if (st == ST_OK && json_count(json_get(auth, "headers")) >= HEADERS_OF_AUTH_MAX)
         st = wrong(c, "meta.auth.headers", "must have 3 members at most");
-    return st == ST_OK ? check_template_map(c, "meta.auth.headers", json_get(auth, "headers"), true) : st;
+    if (st == ST_OK)
+        st = check_template_map_in(c, "meta.auth.headers", json_get(auth, "headers"), true, captured);
+    json_free(captured);
+    return st;
 }
 
 bool meta_host_pattern_ok(const char *pattern)

@@ -421,6 +421,8 @@ struct connector_limits connector_limits_of(const struct connector_module *m, co
     return (struct connector_limits){
         .rate_count = first_set(connector->rate_count, rate, "count", unlimited ? 0 : RATE_COUNT),
         .rate_per_ms = own_rate ? connector->rate_per_ms : first_set(0, rate, "per_ms", RATE_PER_MS),
+        .per_day = first_set(0, rate, "per_day", 0),
+        .remaining_header = json_get_str(rate, "remaining"),
         .concurrency = first_set(connector->concurrency, m->meta, "concurrency", CONCURRENCY),
         .timeout_ms = first_set(connector->timeout_ms, m->meta, "timeout_ms", TIMEOUT_MS),
         .http1_only = json_get_bool(m->meta, "http1_only"),

@@ -123,7 +123,8 @@ bool request_allows_private(const struct connector_config *connector)
 
 struct target {
     const struct json *meta;
-    char *base;
+    bool plain_allowed; /* http:// to any host */
+    char *base;         /* NULL: not known before we have signed in */
     struct url url; /* rest points into base */
     char *header_names[REQUEST_HEADERS_MAX];
     char *header_values[REQUEST_HEADERS_MAX];
@@ -181,6 +182,8 @@ static int fill_base(struct target *t, const struct connector_config *connector,
     const char *fault = NULL;
     int st = ST_OK;
 
+    if (connector->base_url == NULL && template == NULL && json_get(json_get(t->meta, "auth"), "base_url") != NULL)
+        return ST_OK;
     if (connector->base_url == NULL && template == NULL)
         return err_set(err, ST_INVALID,
                        "base_url is required: the address of the ATS's API, such as https://ats.example.com/api");
@@ -218,6 +221,7 @@ int target_new(const struct json *meta, const struct connector_config *connector
     int st;
 
     t->meta = meta;
+    t->plain_allowed = connector->allow_private_addresses;
     st = fill_base(t, connector, err);
     if (st == ST_OK)
         st = fill_headers(t, connector, err);
@@ -248,7 +252,7 @@ const char *target_base_url(const struct target *t)
 
 static bool url_allowed(const struct target *t, const struct url *u)
 {
-    if (u->https == t->url.https && u->port == t->url.port && strcmp(u->host, t->url.host) == 0)
+    if (t->base != NULL && u->https == t->url.https && u->port == t->url.port && strcmp(u->host, t->url.host) == 0)
         return true;
     if (!u->https || u->port != PORT_HTTPS || is_address(u->host))
         return false;
@@ -266,11 +270,41 @@ bool target_allows(const struct target *t, const char *url)
     return url_split(url, &u) == NULL && url_allowed(t, &u);
 }
 
+int target_move(struct target *t, const char *base_url, struct errmsg *err)
+{
+    char *base = mem_strdup(base_url);
+    struct url u;
+    const char *fault;
+    int st = ST_OK;
+
+    for (size_t len = strlen(base); len > 0 && base[len - 1] == '/'; len--)
+        base[len - 1] = '\0';
+    fault = url_split(base, &u);
+    if (fault == NULL && strchr(base, '?') != NULL)
+        fault = "has a query";
+    if (fault != NULL)
+        st = err_set(err, ST_DENIED, "the base URL that signing in gave %s", fault);
+    else if (!url_allowed(t, &u))
+        st = err_set(err, ST_DENIED,
+                     "the base URL that signing in gave leads to %s://%s:%lld, which is not a host of this connector",
+                     u.https ? "https" : "http", u.host, (long long)u.port);
+    if (st == ST_OK) {
+        mem_free(t->base);
+        t->base = base;
+        t->url = u;
+        base = NULL;
+    }
+    mem_free(base);
+    return st;
+}
+
 /* ---- a request
  * -------------------------------------------------------------------------------------------------------- */
 
 struct making {
     const struct target *target;
+    bool for_auth; /* a request for tokens */
+    bool own_url;
     struct request request;
     struct buf url;
     bool has_query;
@@ -351,6 +385,8 @@ static int add_path(struct making *m, const struct json *path)
 
     if (json_type(path) != JSON_ARRAY)
         return err_set(m->err, ST_INVALID, "the request's path must be a list of segments");
+    if (m->target->base == NULL)
+        return err_set(m->err, ST_INVALID, "signing in gave no base URL, so that no path can be asked for");
     buf_puts(&m->url, m->target->base);
     for (const struct json *s = json_first(path); s != NULL && st == ST_OK; s = json_next(s))
         st = add_segment(m, s, index++);
@@ -368,8 +404,10 @@ static int add_url(struct making *m, const struct json *url)
     fault = url_split(text, &u);
     if (fault != NULL)
         return err_set(m->err, ST_INVALID, "the request's url %s", fault);
-    if (!url_allowed(m->target, &u))
-        return err_set(m->err, ST_INVALID,
+    if (m->own_url && !u.https && !m->target->plain_allowed && !is_private_host(u.host))
+        return err_set(m->err, ST_INVALID, "the request's url must begin with https://: secrets would travel unencrypted");
+    if (!m->own_url && !url_allowed(m->target, &u))
+        return err_set(m->err, m->for_auth ? ST_DENIED : ST_INVALID,
                        "the request's url leads to %s://%s:%lld, which is not a host of this connector",
                        u.https ? "https" : "http", u.host, (long long)u.port);
     m->has_query = strchr(text, '?') != NULL;
@@ -486,7 +524,8 @@ static int add_own_headers(struct making *m, const struct json *headers)
 
         if (json_type(h) == JSON_NULL)
             continue;
-        if (!is_token(json_key(h)) || is_reserved_header(json_key(h)))
+        if (!is_token(json_key(h)) ||
+            (is_reserved_header(json_key(h)) && !(m->for_auth && text_ieq(json_key(h), "Authorization"))))
             return err_set(m->err, ST_INVALID, "the header \"%s\" is not for a connector to set", json_key(h));
         value = scalar_text(h, false);
         if (value == NULL)
@@ -588,43 +627,59 @@ static char *path_of(const char *url)
     return *path == '/' ? mem_strndup(path, strcspn(path, "?")) : mem_strdup("/");
 }
 
+static int make(struct making *m, const struct json *spec, const char *idempotency_key, struct request *ret)
+{
+    const struct target *t = m->target;
+    const char *key_header = json_str(json_get(t->meta, "idempotency_header"));
+    int st;
+
+    buf_init(&m->url, REQUEST_URL_MAX_BYTES);
+    st = check_spec(spec, m->err);
+    if (st != ST_OK)
+        goto out;
+    m->request.method = mem_strdup(json_str(json_get(spec, "method")));
+    if ((st = add_place(m, spec)) != ST_OK || (st = add_own_headers(m, json_get(spec, "headers"))) != ST_OK)
+        goto out;
+    for (size_t i = 0; i < t->header_count && st == ST_OK && !m->for_auth; i++)
+        st = add_header(m, t->header_names[i], t->header_values[i]);
+    if (st == ST_OK && idempotency_key != NULL && key_header != NULL)
+        st = add_header(m, key_header, idempotency_key);
+    if (st != ST_OK || (st = add_header(m, "Accept", "application/json")) != ST_OK || (st = add_body(m, spec)) != ST_OK)
+        goto out;
+    m->request.url = buf_take(&m->url);
+    m->request.path = path_of(m->request.url);
+    *ret = m->request;
+    m->request = (struct request){0};
+out:
+    request_clear(&m->request);
+    buf_free(&m->url);
+    return st;
+}
+
 int request_make(const struct target *t, const struct json *spec, const char *idempotency_key, struct request *ret,
                  struct errmsg *err)
 {
     struct making m = {.target = t, .err = err};
-    const char *key_header = json_str(json_get(t->meta, "idempotency_header"));
-    int st;
 
-    buf_init(&m.url, REQUEST_URL_MAX_BYTES);
-    st = check_spec(spec, err);
-    if (st != ST_OK)
-        goto out;
-    m.request.method = mem_strdup(json_str(json_get(spec, "method")));
-    if ((st = add_place(&m, spec)) != ST_OK || (st = add_own_headers(&m, json_get(spec, "headers"))) != ST_OK)
-        goto out;
-    for (size_t i = 0; i < t->header_count && st == ST_OK; i++)
-        st = add_header(&m, t->header_names[i], t->header_values[i]);
-    if (st == ST_OK && idempotency_key != NULL && key_header != NULL)
-        st = add_header(&m, key_header, idempotency_key);
-    if (st != ST_OK || (st = add_header(&m, "Accept", "application/json")) != ST_OK ||
-        (st = add_body(&m, spec)) != ST_OK)
-        goto out;
-    m.request.url = buf_take(&m.url);
-    m.request.path = path_of(m.request.url);
-    *ret = m.request;
-    m.request = (struct request){0};
-out:
-    request_clear(&m.request);
-    buf_free(&m.url);
-    return st;
+    return make(&m, spec, idempotency_key, ret);
+}
+
+int request_make_auth(const struct target *t, const struct json *spec, bool own_url, struct request *ret,
+                      struct errmsg *err)
+{
+    struct making m = {.target = t, .err = err, .for_auth = true, .own_url = own_url};
+
+    return make(&m, spec, NULL, ret);
 }
 
 void request_clear(struct request *r)
 {
     for (size_t i = 0; i < 2 * r->header_count; i++)
-        mem_free(r->header_texts[i]);
+        mem_free_secret(r->header_texts[i]);
+    if (r->body != NULL)
+        mem_wipe(r->body, r->body_len);
     mem_free(r->method);
-    mem_free(r->url);
+    mem_free_secret(r->url);
     mem_free(r->path);
     mem_free(r->body);
     *r = (struct request){0};

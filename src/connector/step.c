@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/suggest.h"
 #include "base/text.h"
+#include "connector/auth.h"
 #include "connector/message.h"
 #include "connector/meta.h"
 #include "connector/request.h"
@@ -18,7 +19,6 @@ enum {
     REQUESTS_MAX = 50,
     INPUT_MAX_BYTES = 128 * 1024 * 1024,
     OUTPUT_MAX_BYTES = 16 * 1024 * 1024,
-    CREDENTIALS_MAX_BYTES = 64 * 1024,
     WORDS_MAX_BYTES = 4096,
     CLASS_MAX_BYTES = 40,
     OWN_MESSAGE_MAX_CHARS = 400,
@@ -90,114 +90,6 @@ out:
     return st;
 }
 
-/* ---- authentication
- * -------------------------------------------------------------------------------------------------- */
-
-static bool is_header_value(const char *s)
-{
-    for (; *s != '\0'; s++) {
-        if (((unsigned char)*s < ' ' && *s != '\t') || *s == 0x7f)
-            return false;
-    }
-    return true;
-}
-
-/* Frees a buf that held a secret; it was born with its full size, so that growing left no copy behind. */
-static void wipe(struct buf *b)
-{
-    if (b->data != NULL)
-        mem_wipe(b->data, b->cap);
-    buf_free(b);
-}
-
-/* A buf that never moves its bytes. */
-static void secret_init(struct buf *b)
-{
-    *b = (struct buf){
-        .data = mem_zalloc(CREDENTIALS_MAX_BYTES + 1), .cap = CREDENTIALS_MAX_BYTES + 1, .max = CREDENTIALS_MAX_BYTES};
-}
-
-static int auth_add(const struct connector_module *m, const struct connector_config *connector, const char *name,
-                    const char *template, struct auth_headers *h, struct errmsg *err)
-{
-    struct buf value;
-    int st;
-
-    secret_init(&value);
-    st = meta_fill(connector_module_meta(m), connector, template, true, &value, err);
-    if (st == ST_OK && (value.failed || !is_header_value(buf_text(&value))))
-        st = err_set(err, ST_INVALID,
-                     "a credential of connector \"%s\" is too long or holds a line break, which no header can carry",
-                     connector->name);
-    if (st == ST_OK) {
-        h->values[h->count] = mem_strdup(buf_text(&value));
-        h->items[h->count] = (struct httpc_header){.name = name, .value = h->values[h->count]};
-        h->count++;
-    }
-    wipe(&value);
-    return st == ST_OK ? ST_OK : ST_INVALID;
-}
-
-/* RFC 7617. */
-static int auth_add_basic(const struct connector_module *m, const struct connector_config *connector,
-                          const struct json *auth, struct auth_headers *h, struct errmsg *err)
-{
-    const struct json *meta = connector_module_meta(m);
-    struct buf pair;
-    int st;
-
-    secret_init(&pair);
-    st = meta_fill(meta, connector, json_str(json_get(auth, "username")), true, &pair, err);
-    if (st == ST_OK && strchr(buf_text(&pair), ':') != NULL)
-        st = err_set(err, ST_INVALID,
-                     "the user name of connector \"%s\" holds a colon, which basic authentication cannot carry",
-                     connector->name);
-    buf_putc(&pair, ':');
-    if (st == ST_OK)
-        st = meta_fill(meta, connector, json_str(json_get(auth, "password")), true, &pair, err);
-    if (st == ST_OK && pair.failed)
-        st = err_set(err, ST_INVALID, "the credentials of connector \"%s\" are too long", connector->name);
-    if (st == ST_OK) {
-        char *value = mem_zalloc(sizeof "Basic " + 4 * ((pair.len + 2) / 3) + 1);
-
-        memcpy(value, "Basic ", 6);
-        crypto_base64(pair.data, pair.len, value + 6);
-        h->values[h->count] = value;
-        h->items[h->count] = (struct httpc_header){.name = "Authorization", .value = value};
-        h->count++;
-    }
-    wipe(&pair);
-    return st == ST_OK ? ST_OK : ST_INVALID;
-}
-
-int auth_headers_make(const struct connector_module *m, const struct connector_config *connector,
-                      struct auth_headers *ret, struct errmsg *err)
-{
-    const struct json *auth = json_get(connector_module_meta(m), "auth");
-    const char *kind = json_str(json_get(auth, "kind"));
-    struct auth_headers h = {.count = 0};
-    int st = ST_OK;
-
-    if (kind != NULL && strcmp(kind, "basic") == 0)
-        st = auth_add_basic(m, connector, auth, &h, err);
-    else if (kind != NULL && strcmp(kind, "header") == 0)
-        st = auth_add(m, connector, json_str(json_get(auth, "name")), json_str(json_get(auth, "value")), &h, err);
-    for (const struct json *e = json_first(json_get(auth, "headers")); e != NULL && st == ST_OK; e = json_next(e))
-        st = auth_add(m, connector, json_key(e), json_str(e), &h, err);
-    if (st == ST_OK)
-        *ret = h;
-    else
-        auth_headers_clear(&h);
-    return st;
-}
-
-void auth_headers_clear(struct auth_headers *h)
-{
-    for (size_t i = 0; i < h->count; i++)
-        mem_free_secret(h->values[i]);
-    *h = (struct auth_headers){.count = 0};
-}
-
 /* ---- a call
  * ------------------------------------------------------------------------------------------------------------ */
 
@@ -211,6 +103,8 @@ struct call {
     struct arena *arena;
     struct redaction redaction;
     struct auth_headers auth; /* to know their values when an ATS repeats them */
+    struct auth_grant **grants; /* likewise, all that were given */
+    size_t grant_count;
     const char *verb;
     struct json *context;
     struct json *got; /* in context */
@@ -391,6 +285,22 @@ struct call *call_new(struct connector_vm *vm, const struct connector_config *co
     return c;
 }
 
+void call_set_grant(struct call *c, struct auth_grant *grant)
+{
+    struct errmsg err;
+
+    if (c->grant_count > 0 && c->grants[c->grant_count - 1] == grant)
+        return;
+    c->grants = mem_grow(c->grants, c->grant_count + 1, sizeof(struct auth_grant *));
+    c->grants[c->grant_count++] = auth_grant_ref(grant);
+    for (size_t i = 0; i < grant->secret_count; i++)
+        redaction_add_secret(&c->redaction, grant->secrets[i]);
+    if (grant->base_url == NULL || c->target == NULL)
+        return;
+    if (target_move(c->target, grant->base_url, &err) != ST_OK)
+        finish(c, OUTCOME_REAUTH, "configuration", err.text, OWN_MESSAGE_MAX_CHARS);
+}
+
 static void forget_wish(struct call *c)
 {
     request_clear(&c->request);
@@ -406,6 +316,9 @@ void call_free(struct call *c)
     forget_wish(c);
     redaction_clear(&c->redaction);
     auth_headers_clear(&c->auth);
+    for (size_t i = 0; i < c->grant_count; i++)
+        auth_grant_unref(c->grants[i]);
+    mem_free(c->grants);
     target_free(c->target);
     json_free(c->context);
     arena_free(c->arena);
@@ -541,12 +454,40 @@ static const char *key_of(const struct call *c)
     return arena_strdup(c->arena, uuid);
 }
 
+/* Makes the request that the module wants. Goes on with what waits, or ends the call. */
+static void prepare_request(struct call *c, bool is_write)
+{
+    struct errmsg err;
+    int st = request_make(c->target, json_get(c->wish, "request"), is_write ? key_of(c) : NULL, &c->request, &err);
+
+    if (st == ST_DENIED) {
+        finish(c, OUTCOME_INVALID, "invalid", err.text, OWN_MESSAGE_MAX_CHARS);
+        return;
+    }
+    if (st != ST_OK) {
+        finish_broken(c, c->verb, err.text);
+        return;
+    }
+    c->prepared = (struct prepared_request){
+        .method = c->request.method,
+        .url = c->request.url,
+        .path_for_log = message_clean(&c->redaction, c->request.path, REQUEST_URL_MAX_BYTES),
+        .headers = c->request.headers,
+        .header_count = c->request.header_count,
+        .body = c->request.body,
+        .body_len = c->request.body_len,
+        .is_write = is_write,
+    };
+    if (json_str(json_get(c->wish, "cache")) != NULL &&
+        !text_to_duration_ms(json_str(json_get(c->wish, "cache")), &c->prepared.cache_ms))
+        c->prepared.cache_ms = 0;
+    c->state = CALL_WAITING;
+}
+
 static void decide_request(struct call *c)
 {
     const char *fault;
-    struct errmsg err;
     bool is_write;
-    int st;
 
     c->lookup = json_str(json_get(c->wish, "lookup"));
     fault = lookup_fault(c);
@@ -563,30 +504,8 @@ static void decide_request(struct call *c)
         finish_broken(c, c->verb, "it may only look, so every request must be a lookup");
         return;
     }
-    st = request_make(c->target, json_get(c->wish, "request"), is_write ? key_of(c) : NULL, &c->request, &err);
-    if (st == ST_DENIED) {
-        finish(c, OUTCOME_INVALID, "invalid", err.text, OWN_MESSAGE_MAX_CHARS);
-        return;
-    }
-    if (st != ST_OK) {
-        finish_broken(c, c->verb, err.text);
-        return;
-    }
     c->requests++;
-    c->prepared = (struct prepared_request){
-        .method = c->request.method,
-        .url = c->request.url,
-        .path_for_log = message_clean(&c->redaction, c->request.path, REQUEST_URL_MAX_BYTES),
-        .headers = c->request.headers,
-        .header_count = c->request.header_count,
-        .body = c->request.body,
-        .body_len = c->request.body_len,
-        .is_write = is_write,
-    };
-    if (json_str(json_get(c->wish, "cache")) != NULL &&
-        !text_to_duration_ms(json_str(json_get(c->wish, "cache")), &c->prepared.cache_ms))
-        c->prepared.cache_ms = 0;
-    c->state = CALL_WAITING;
+    prepare_request(c, is_write);
 }
 
 static void decide(struct call *c)
@@ -919,6 +838,8 @@ static void judge_by_status(const struct call *c, const struct httpc_response *r
         return;
     }
     meaning = outcome_of_response(&facts);
+    if (response->result == HTTPC_ANSWERED && auth_is_invalid_status(c->meta, response->status))
+        meaning = (struct meaning){OUTCOME_REAUTH, "credentials"};
     /* only looking does nothing, however it ends */
     if (!c->prepared.is_write && meaning.outcome == OUTCOME_UNCERTAIN)
         meaning = (struct meaning){OUTCOME_RETRY, "unavailable"};
@@ -976,8 +897,9 @@ bool call_repeat(struct call *c)
         return false;
     c->repeated = true;
     c->refused = false;
-    c->state = CALL_WAITING;
     c->result = (struct call_result){.error_class = "", .message = "", .retry_after_ms = -1};
+    request_clear(&c->request); /* the base URL may be another one now */
+    prepare_request(c, c->prepared.is_write);
     return true;
 }
 

@@ -47,6 +47,7 @@ struct lane {
     int64_t timeout_ms;
     bool http1_only;
     const char *redirect_hosts;      /* NULL: none */
+    const char *remaining_header;    /* NULL: none */
     int64_t rate_count, rate_per_ms; /* of all daemons together; 0: no limit */
     unsigned concurrency_all;
     unsigned daemons; /* among whom that is divided */
@@ -130,6 +131,7 @@ static void lane_fill(struct lane *l, const struct job *job, unsigned daemons)
     l->timeout_ms = limits.timeout_ms;
     l->http1_only = limits.http1_only;
     l->redirect_hosts = limits.redirect_hosts;
+    l->remaining_header = limits.remaining_header;
     l->concurrency_all = (unsigned)limits.concurrency;
     l->rate_count = limits.rate_count;
     l->rate_per_ms = limits.rate_per_ms > 0 ? limits.rate_per_ms : 1000;
@@ -474,6 +476,17 @@ static bool end_call(struct task *t)
     return go_on;
 }
 
+/* The vendor says how many requests it will still take: not more than that go out before new tokens have come. */
+static void obey_remaining(struct lane *l, const struct httpc_response *response)
+{
+    const char *text = l->remaining_header ? httpc_header_value(response, l->remaining_header) : NULL;
+    int64_t left;
+
+    if (text && l->tokens_per_ms > 0 && text_to_i64(text, 0, INT32_MAX, &left) && l->tokens > (double)left) {
+        l->tokens = (double)left;
+    }
+}
+
 static void answered(void *ctx, const struct httpc_response *response)
 {
     struct task *t = ctx;
@@ -481,6 +494,7 @@ static void answered(void *ctx, const struct httpc_response *response)
     struct prepared_request copy = *q;
 
     t->lane->on_wire--;
+    obey_remaining(t->lane, response);
     FAULT_POINT("answered");
     copy.method = arena_strdup(t->job->arena, q->method);
     copy.path_for_log = arena_strdup(t->job->arena, q->path_for_log);

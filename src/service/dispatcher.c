@@ -55,6 +55,8 @@ struct lane {
     size_t in_work;
     size_t in_work_max;
     int64_t calls, failures; /* not told to the database yet */
+    int64_t requests;        /* likewise, for the daily quota */
+    int64_t per_day;         /* the quota; 0: none */
     bool was_closed;         /* as seen last: the slow start begins when it closes */
     int64_t closed_at_ms;
     int64_t retries_at_ms; /* when retries are looked for next */
@@ -246,6 +248,7 @@ static void size_lanes(struct dispatcher *d)
 
         wanted = wanted > LANE_MIN ? wanted : LANE_MIN;
         lane_of(d, c->name)->in_work_max = wanted < share ? wanted : share;
+        lane_of(d, c->name)->per_day = limits.per_day;
     }
     lane_of(d, "")->in_work_max = slots;
 }
@@ -817,9 +820,35 @@ static int tell_breaker(struct dispatcher *d, struct lane *l, struct errmsg *err
     return st == ST_OK ? refresh_states(d, err) : st;
 }
 
+/* When the vendor's daily quota is used up, the connector waits for midnight. */
+static int tell_quota(struct dispatcher *d, struct lane *l, struct errmsg *err)
+{
+    int64_t used = 0;
+    int64_t left_ms = 0;
+    int st;
+
+    if (l->per_day == 0 || l->requests == 0) {
+        return ST_OK;
+    }
+    st = store_connector_quota(d->store, l->name, l->requests, &used, &left_ms, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    l->requests = 0;
+    if (used >= l->per_day) {
+        log_warn("the daily quota of the ATS is used up: its candidates wait for midnight UTC", "connector", l->name,
+                 "requests", num_text(used).s, NULL);
+        st = store_connector_throttle(d->store, l->name, left_ms, "the daily quota is used up until midnight UTC", err);
+        return st == ST_OK ? refresh_states(d, err) : st;
+    }
+    return ST_OK;
+}
+
 static void count_calls(struct dispatcher *d, const struct job *job)
 {
     struct lane *l = lane_of(d, job->who->connector);
+
+    l->requests += (int64_t)job->log_count;
 
     for (size_t i = 0; i < job->result_count; i++) {
         if (!job->results[i].not_attempted) {
@@ -941,7 +970,9 @@ static int record_ended(struct dispatcher *d, struct errmsg *err)
     }
     mem_free(records);
     for (struct lane *l = d->lanes; l && st == ST_OK; l = l->next) {
-        st = tell_breaker(d, l, err);
+        if ((st = tell_quota(d, l, err)) == ST_OK) {
+            st = tell_breaker(d, l, err);
+        }
     }
     return st;
 }

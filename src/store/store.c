@@ -245,6 +245,28 @@ int store_connector_outcomes(struct store *s, const char *connector, int64_t cal
     return st;
 }
 
+int store_connector_quota(struct store *s, const char *connector, int64_t requests, int64_t *ret_used,
+                          int64_t *ret_left_ms, struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    db_params_init(&p);
+    db_add_text(&p, connector);
+    db_add_i64(&p, requests);
+    st = db_exec(s->db, &sql_connector_quota, &p, DB_MAYBE, &r, err);
+    if (st == ST_OK && db_rows(r) == 0) {
+        st = err_set(err, ST_NOT_FOUND, "connector %s is not registered", connector);
+    }
+    if (st == ST_OK) {
+        *ret_used = db_i64(r, 0, 0);
+        *ret_left_ms = db_i64(r, 0, 1);
+    }
+    db_result_free(r);
+    return st;
+}
+
 int store_connector_open(struct store *s, const char *connector, int64_t ms, const char *reason, struct errmsg *err)
 {
     struct db_params p;
