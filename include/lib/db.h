@@ -9,7 +9,8 @@
  * Failures: ST_UNAVAILABLE (no connection, server going down, read-only server after a failover: the connection is closed and the
  * next call connects anew), ST_UNCERTAIN (the connection broke while a statement or COMMIT was under way), ST_CONFLICT (serialization failure, deadlock, unique
  * violation), ST_DENIED (permission), ST_LIMIT (disk full, out of memory or connections there), ST_INVALID (data exceptions), ST_INTERNAL (the rest: our SQL is wrong).
- * db_sqlstate() tells more. Thread: one struct db belongs to one thread at a time, except db_cancel().
+ * db_sqlstate() tells more.
+ * What is not answered in time is cancelled on the server too. Thread: one struct db belongs to one thread at a time.
  */
 #ifndef ATSYNC_LIB_DB_H
 #define ATSYNC_LIB_DB_H

@@ -500,6 +500,18 @@ static bool flush_request(struct db *db, int64_t deadline_ms)
     return left == 0;
 }
 
+/* What nobody waits for any more should not go on there and keep its locks. Best effort: the connection is given up in any case. */
+static void cancel_statement(struct db *db)
+{
+    PGcancel *cancel = PQgetCancel(db->conn);
+    char ignored[256];
+
+    if (cancel) {
+        (void)PQcancel(cancel, ignored, sizeof ignored);
+        PQfreeCancel(cancel);
+    }
+}
+
 /* Sends what was queued and takes the last result; earlier ones of a script are checked for failure. */
 static int run(struct db *db, const char *name, bool queued, PGresult **ret, struct errmsg *err)
 {
@@ -517,6 +529,7 @@ static int run(struct db *db, const char *name, bool queued, PGresult **ret, str
         if (!wait_answer(db, deadline_ms)) {
             PQclear(last);
             if (clock_mono_ms() >= deadline_ms) {
+                cancel_statement(db);
                 db_disconnect(db);
                 return err_set(err, ST_UNCERTAIN, "%s: the database did not answer within %d ms", name, db->timeout_ms);
             }

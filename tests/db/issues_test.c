@@ -1,0 +1,243 @@
+/* Each class of issue opens in its own words, follows its cause, and closes when the cause is gone. */
+#include <pthread.h>
+
+#include "base/text.h"
+#include "lib/storekit.h"
+#include "store/issues.h"
+
+static const struct own_problems nothing = {0};
+
+static void note_change(void *ctx, bool opened, const char *class, const char *connector, const char *message,
+                        const char *hint)
+{
+    struct harness *h = ctx;
+
+    (void)connector;
+    assert_true(message[0] != '\0' && hint[0] != '\0');
+    sql_script(h, arena_printf(h->arena, "insert into changes values ('%s %s')", opened ? "opened" : "closed", class));
+}
+
+/* Looks, and tells what was opened and closed: "opened unmapped, closed throttled". */
+static const char *refresh(struct kit *k, const struct own_problems *own)
+{
+    struct errmsg err;
+
+    sql_script(k->h, "create table if not exists changes (what text); truncate changes");
+    assert_done(store_issues_refresh(k->store, &k->config->mapping, own, note_change, k->h, &err), &err);
+    return sql_text(k->h, "select coalesce(string_agg(what, ', ' order by what), '') from changes");
+}
+
+E2E_TEST(each_class_opens_and_closes)
+{
+    static const struct {
+        const char *class, *cause, *gone;
+        const char *words; /* severity, connector, workflow, affected, the beginning of the message */
+    } cases[] = {
+        {"dead_writes",
+         "insert into atsync.ats_write (source, connector, ref, key, rev, kind, target, value, hash, reason, state, "
+         "lease_no, workflow_external_id, error_class, error) "
+         "values ('popp', 'ats', 'x:1', 'k', 1, 'field', 'f', 'v', 'h', 'r', 'dead', 1, 'w', 'not_found', 'no such "
+         "candidate')",
+         "update atsync.ats_write set state = 'skipped'",
+         "error|ats|w|1|Writes of workflow w could not be made in the ATS by connector ats for 1 candidate: %no such "
+         "candidate%"},
+        {"unmapped",
+         "insert into atsync.candidate (source, connector, ref, state, last_event_at) values ('popp', '', 'x:1', "
+         "'unmapped', now());"
+         "insert into atsync.run (source, run_id, ref, connector, is_contact, is_latest, workflow_external_id, state, "
+         "truncated, complete, conflict, last_event_at, nodes) "
+         "values ('popp', 'r', 'x:1', '', false, true, 'w', 'running', false, false, false, now(), '[]')",
+         "update atsync.candidate set state = 'synced'",
+         "warning|-|w|1|Workflow w is not in the configuration; 1 candidate wait%"},
+        {"identity",
+         "insert into atsync.candidate (source, connector, ref, state, error_class, last_event_at) values ('popp', '', "
+         "'p:1', 'waiting_for_identity', 'identity', now()), "
+         "('popp', '', 'p:2', 'waiting_for_identity', 'identity', now())",
+         "delete from atsync.candidate", "warning|-|-|2|The external id of 2 candidates is not known%"},
+        {"identity_conflict",
+         "insert into atsync.identity (source, alias, ref, external_id, origin, conflict) values ('popp', 'p:1', "
+         "'x:1', '1', 'event', true), "
+         "('popp', 'p:1', 'x:2', '2', 'event', true)",
+         "update atsync.identity set origin = 'operator' where ref = 'x:1'",
+         "error|-|-|2|Events give p:1 two different external ids%"},
+        {"truncated",
+         "insert into atsync.run (source, run_id, ref, connector, is_contact, is_latest, workflow_external_id, state, "
+         "outcome, truncated, complete, conflict, last_event_at, nodes) "
+         "values ('popp', 'r', 'x:1', 'ats', false, true, 'w', 'completed', 'completed', true, false, false, now(), "
+         "'[]')",
+         "update atsync.run set complete = true", "warning|-|w|1|Runs of workflow w arrived cut off%"},
+        {"run_conflict",
+         "insert into atsync.run (source, run_id, ref, connector, is_contact, is_latest, workflow_external_id, state, "
+         "outcome, truncated, complete, conflict, last_event_at, nodes) "
+         "values ('popp', 'r', 'x:1', 'ats', false, true, 'w', 'completed', 'completed', false, true, true, now(), "
+         "'[]')",
+         "update atsync.run set conflict = false", "warning|-|w|1|Runs of workflow w ended twice%"},
+        {"connector_paused",
+         "update atsync.connector_state set state = 'paused', reason = 'the token is wrong' where connector = 'ats'",
+         "update atsync.connector_state set state = 'ok'",
+         "error|ats|-|0|Connector ats is stopped: the token is wrong.%"},
+        {"connector_held",
+         "update atsync.connector_state set state = 'paused', paused_by_operator = true where connector = 'ats'",
+         "update atsync.connector_state set state = 'ok', paused_by_operator = false",
+         "info|ats|-|0|Connector ats was paused by an operator%"},
+        {"throttled",
+         "update atsync.connector_state set state = 'throttled', since = now() - interval '2 hours', until = now() + "
+         "interval '1 minute' where connector = 'ats'",
+         "update atsync.connector_state set state = 'ok'",
+         "warning|ats|-|0|The ATS of connector ats has been asking us to slow down%"},
+        {"ats_away",
+         "insert into atsync.ats_write (source, connector, ref, key, rev, kind, target, value, hash, reason, state, "
+         "lease_no, error_class, error, first_tried_at) "
+         "values ('popp', 'ats', 'x:1', 'k', 1, 'field', 'f', 'v', 'h', 'r', 'pending', 1, 'unavailable', 'timeout', "
+         "now() - interval '20 minutes')",
+         "insert into atsync.ats_call (source, connector, ref, at, verb, method, path, outcome, duration_ms) "
+         "values ('popp', 'ats', 'x:2', now(), 'fields', 'PATCH', '/', 'ok', 1)",
+         "error|ats|-|1|The ATS of connector ats has not answered properly%timeout"},
+        {"unseen_slug",
+         "insert into atsync.workflow_version (source, workflow_id, workflow_version_id, workflow_external_id, "
+         "published_at, event_id, event_time) "
+         "values ('popp', 'wf', 'v2', 'cedar-rgn-screening', now(), 'e', now());"
+         "insert into atsync.run (source, run_id, ref, connector, is_contact, is_latest, workflow_version_id, "
+         "workflow_external_id, state, outcome, truncated, complete, "
+         "conflict, last_event_at, nodes) select 'popp', 'r' || i, 'x:' || i, 'ats', false, true, 'v2', "
+         "'cedar-rgn-screening', 'completed', 'completed', false, true, false, "
+         "now(), '[{\"outcome\":{\"answers\":[{\"slug\":\"other\"}]}}]' from generate_series(1, 5) as i",
+         "update atsync.run set nodes = '[{\"outcome\":{\"answers\":[{\"slug\":\"nmc-pin\"}]}}]' where run_id = 'r1'",
+         "warning|-|cedar-rgn-screening|0|The mapping of workflow cedar-rgn-screening uses the question \"nmc-pin\"%"},
+    };
+    struct kit *k = kit_open(h, NULL);
+
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        print_message("case: %s\n", cases[i].class);
+        sql_script(h, "truncate atsync.ats_write, atsync.candidate, atsync.run, atsync.identity, atsync.ats_call, "
+                      "atsync.workflow_version, atsync.issue");
+        assert_string_equal(refresh(k, &nothing), "");
+        sql_script(h, cases[i].cause);
+        assert_string_equal(refresh(k, &nothing), arena_printf(h->arena, "opened %s", cases[i].class));
+        assert_sql(h,
+                   arena_printf(h->arena,
+                                "select concat_ws('|', severity, coalesce(connector, '-'), "
+                                "coalesce(workflow_external_id, '-'), affected_candidates, message) like '%s' "
+                                "and hint <> '' and closed_at is null from atsync.issues where class = '%s'",
+                                cases[i].words, cases[i].class),
+                   "true");
+        assert_string_equal(refresh(k, &nothing), "");
+        sql_script(h, cases[i].gone);
+        assert_string_equal(refresh(k, &nothing), arena_printf(h->arena, "closed %s", cases[i].class));
+        assert_sql(h, "select concat_ws('|', count(*), count(closed_at)) from atsync.issues", "1|1");
+    }
+    kit_close(k);
+}
+
+E2E_TEST(an_open_issue_follows_its_cause)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    sql_script(h, "insert into atsync.candidate (source, connector, ref, state, error_class, last_event_at) values "
+                  "('popp', '', 'p:1', 'waiting_for_identity', 'identity', now())");
+    assert_string_equal(refresh(k, &nothing), "opened identity");
+    sql_script(h, "update atsync.issue set first_seen = '2026-01-01Z', last_seen = '2026-01-01Z';"
+                  "insert into atsync.candidate (source, connector, ref, state, error_class, last_event_at) values "
+                  "('popp', '', 'p:2', 'waiting_for_identity', 'identity', now())");
+    assert_string_equal(refresh(k, &nothing), "");
+    assert_sql(h,
+               "select concat_ws('|', affected_candidates, first_seen at time zone 'UTC', last_seen > now() - interval "
+               "'1 minute') from atsync.issues",
+               "2|2026-01-01 00:00:00|t");
+    sql_script(h, "update atsync.candidate set state = 'synced'");
+    assert_string_equal(refresh(k, &nothing), "closed identity");
+    sql_script(h, "update atsync.candidate set state = 'waiting_for_identity'");
+    assert_string_equal(refresh(k, &nothing), "opened identity"); /* a new one; the old one stays in the list */
+    assert_sql(h, "select concat_ws('|', count(*), count(closed_at)) from atsync.issues", "2|1");
+    kit_close(k);
+}
+
+static void count_class(void *ctx, const char *class, int64_t count)
+{
+    struct harness *h = ctx;
+
+    sql_script(h, arena_printf(h->arena, "insert into changes values ('%s %s')", class, num_text(count).s));
+}
+
+E2E_TEST(what_only_this_process_sees)
+{
+    static const struct problem problems[] = {{.class = "signatures", .source = "popp", .affected = 0},
+                                              {.class = "signatures", .source = "other", .affected = 0}};
+    struct kit *k = kit_open(h, NULL);
+    struct own_problems own = {.items = problems, .count = 2};
+    struct errmsg err;
+
+    assert_string_equal(refresh(k, &own), "opened signatures, opened signatures");
+    sql_script(h, "truncate changes");
+    assert_done(store_issues_open(k->store, count_class, h, &err), &err);
+    assert_sql(h, "select string_agg(what, ', ') from changes", "signatures 2");
+    own.count = 1;
+    assert_string_equal(refresh(k, &own), "closed signatures");
+    assert_sql(h, "select string_agg(source, ' ') from atsync.issues where closed_at is null", "popp");
+    kit_close(k);
+}
+
+/* ---- two overseers */
+
+struct overseer {
+    struct kit *kit;
+    struct store *store;
+    int status;
+    unsigned opened;
+    struct errmsg err;
+};
+
+static void count_change(void *ctx, bool opened, const char *class, const char *connector, const char *message,
+                         const char *hint)
+{
+    struct overseer *o = ctx;
+
+    (void)class;
+    (void)connector;
+    (void)message;
+    (void)hint;
+    o->opened += opened;
+}
+
+static void *oversee(void *arg)
+{
+    struct overseer *o = arg;
+
+    for (int i = 0; i < 50 && o->status == ST_OK; i++) {
+        o->status = store_issues_refresh(o->store, &o->kit->config->mapping, &nothing, count_change, o, &o->err);
+    }
+    return NULL;
+}
+
+E2E_TEST(two_at_once_open_one_issue)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct overseer o[2] = {{.kit = k, .store = kit_store(k, "one")}, {.kit = k, .store = kit_store(k, "two")}};
+    pthread_t threads[2];
+
+    sql_script(h, "insert into atsync.candidate (source, connector, ref, state, error_class, last_event_at) values "
+                  "('popp', '', 'p:1', 'waiting_for_identity', 'identity', now())");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, oversee, &o[i]), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_done(o[i].status, &o[i].err);
+        store_free(o[i].store);
+    }
+    assert_int_equal(o[0].opened + o[1].opened, 1);
+    assert_sql(h, "select concat_ws('|', count(*), count(closed_at)) from atsync.issues", "1|0");
+    kit_close(k);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        E2E_RUN(each_class_opens_and_closes),
+        E2E_RUN(an_open_issue_follows_its_cause),
+        E2E_RUN(what_only_this_process_sees),
+        E2E_RUN(two_at_once_open_one_issue),
+    };
+
+    return e2e_main(tests);
+}

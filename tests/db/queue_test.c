@@ -1,0 +1,428 @@
+/* Leases: who works on a candidate, in which order, until when; and what happens to those of the dead. */
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "lib/storekit.h"
+
+/* Candidates c1, c2, … of connector "ats", due that many minutes ago. */
+static void add_candidates(struct harness *h, int count)
+{
+    sql_script(h,
+               arena_printf(h->arena,
+                            "insert into atsync.candidate (source, connector, ref, external_id, due_at, last_event_at) "
+                            "select 'popp', 'ats', 'x:c' || i, 'c' || i, now() - i * interval '1 minute', now() from "
+                            "generate_series(1, %d) as i",
+                            count));
+}
+
+static struct claim_batch claim_as(struct store *s, const char *connector, bool retries, const char *owner,
+                                   int64_t lease_ms, size_t limit)
+{
+    struct claim_batch b;
+    struct errmsg err;
+
+    assert_done(store_claim(s, connector, retries, owner, lease_ms, limit, &b, &err), &err);
+    return b;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Claims and returns the refs in order, "x:c1 x:c2". */
+static const char *claim_refs(struct kit *k, const char *connector, bool retries, const char *owner, size_t limit)
+{
+    struct claim_batch b = claim_as(k->store, connector, retries, owner, 60000, limit);
+    const char **refs = arena_alloc(k->h->arena, (b.count + 1) * sizeof *refs);
+    const char *all = "";
+
+    for (size_t i = 0; i < b.count; i++) {
+        refs[i] = b.items[i].ref;
+    }
+    qsort(refs, b.count, sizeof *refs, by_text);
+    for (size_t i = 0; i < b.count; i++) {
+        all = arena_printf(k->h->arena, "%s%s%s", all, i ? " " : "", refs[i]);
+    }
+    claim_batch_clear(&b);
+    return all;
+}
+
+E2E_TEST(the_longest_due_come_first)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    add_candidates(h, 5);
+    sql_script(h, "update atsync.candidate set due_at = now() + interval '1 hour' where ref = 'x:c5';"
+                  "insert into atsync.candidate (source, connector, ref, due_at, last_event_at) values ('popp', "
+                  "'spare', 'x:other', now(), now()), "
+                  "('popp', '', 'p:nobody', now(), now()), ('popp', 'ats', 'x:idle', null, now())");
+    assert_string_equal(claim_refs(k, "ats", false, "him", 2), "x:c3 x:c4");
+    assert_string_equal(claim_refs(k, "ats", false, "him", 9), "x:c1 x:c2");
+    assert_string_equal(claim_refs(k, "ats", false, "him", 9), "");
+    assert_string_equal(claim_refs(k, "", false, "him", 9), "p:nobody");
+    assert_string_equal(claim_refs(k, "spare", false, "him", 9), "x:other");
+    kit_close(k);
+}
+
+E2E_TEST(retries_are_claimed_apart)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    add_candidates(h, 4);
+    sql_script(h, "update atsync.candidate set attempts = 1 where ref in ('x:c1', 'x:c4')");
+    assert_string_equal(claim_refs(k, "ats", false, "him", 9), "x:c2 x:c3");
+    assert_string_equal(claim_refs(k, "ats", true, "him", 1), "x:c4");
+    assert_string_equal(claim_refs(k, "ats", true, "him", 9), "x:c1");
+    kit_close(k);
+}
+
+E2E_TEST(what_a_claim_tells)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct claim_batch b;
+
+    add_candidates(h, 1);
+    sql_script(h, "update atsync.candidate set version = 7, attempts = 3, lease_no = 41");
+    b = claim_as(k->store, "ats", true, "him", 60000, 9);
+    assert_int_equal(b.count, 1);
+    assert_string_equal(b.items[0].source, "popp");
+    assert_string_equal(b.items[0].connector, "ats");
+    assert_string_equal(b.items[0].ref, "x:c1");
+    assert_string_equal(b.items[0].external_id, "c1");
+    assert_int_equal(b.items[0].version, 7);
+    assert_int_equal(b.items[0].attempts, 3);
+    assert_int_equal(b.items[0].lease_no, 42);
+    assert_in_range(b.now_us - b.items[0].due_us, 60 * 1000000, 120 * 1000000);
+    assert_sql(h,
+               "select concat_ws('|', lease_owner, lease_no, due_at > now() + interval '50 seconds', due_at <= now() + "
+               "interval '60 seconds') from atsync.candidate",
+               "him|42|t|t");
+    claim_batch_clear(&b);
+    kit_close(k);
+}
+
+E2E_TEST(what_somebody_else_holds_is_passed_over)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    add_candidates(h, 4);
+    sql_script(h, "begin; select from atsync.candidate where ref in ('x:c4', 'x:c2') for update");
+    assert_string_equal(claim_refs(k, "ats", false, "him", 2),
+                        "x:c1 x:c3"); /* at once, although the oldest is locked */
+    sql_script(h, "rollback");
+    assert_string_equal(claim_refs(k, "ats", false, "him", 9), "x:c2 x:c4");
+    kit_close(k);
+}
+
+/* ---- two dispatchers */
+
+struct taker {
+    struct store *store;
+    const char *owner;
+    size_t taken;
+    int status;
+    struct errmsg err;
+};
+
+static void *take_all(void *arg)
+{
+    struct taker *t = arg;
+    struct claim_batch b;
+    size_t count = 1;
+
+    while (count > 0 && (t->status = store_claim(t->store, "ats", false, t->owner, 60000, 7, &b, &t->err)) == ST_OK) {
+        count = b.count;
+        t->taken += count;
+        claim_batch_clear(&b);
+    }
+    return NULL;
+}
+
+E2E_TEST(two_never_get_the_same)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct taker takers[2] = {{.store = kit_store(k, "one"), .owner = "one"},
+                              {.store = kit_store(k, "two"), .owner = "two"}};
+    pthread_t threads[2];
+
+    add_candidates(h, 1000);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, take_all, &takers[i]), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_done(takers[i].status, &takers[i].err);
+        store_free(takers[i].store);
+    }
+    assert_int_equal(takers[0].taken + takers[1].taken, 1000);
+    assert_sql(h, "select concat_ws('|', min(lease_no), max(lease_no), count(lease_owner)) from atsync.candidate",
+               "1|1|1000");
+    kit_close(k);
+}
+
+E2E_TEST(an_ended_lease_passes_to_another)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct claim_batch first;
+    struct claim_batch second;
+    struct record late = {.release = true, .state = "synced", .synced = true, .next_due_ms = INT64_MAX};
+    struct record_call call = {.verb = "note", .method = "POST", .path = "/", .outcome = "ok"};
+    struct errmsg err;
+
+    add_candidates(h, 2);
+    first = claim_as(k->store, "ats", false, "slow", 60000, 1);
+    assert_string_equal(first.items[0].ref, "x:c2");
+    sql_script(h, "update atsync.candidate set due_at = now() - interval '1 hour' where ref = 'x:c2'");
+    second = claim_as(k->store, "ats", false, "quick", 60000, 9);
+    assert_int_equal(second.count, 2);
+
+    /* The slow one comes back: its results are nobody's, and another candidate's in the same transaction are recorded. */
+    struct claimed *other = strcmp(second.items[0].ref, "x:c1") == 0 ? &second.items[0] : &second.items[1];
+    struct record records[2] = {late, late};
+
+    for (int i = 0; i < 2; i++) {
+        records[i].calls = &call;
+        records[i].call_count = 1;
+    }
+    records[0].who = &first.items[0];
+    records[1].who = other;
+    assert_done(store_record(k->store, records, 2, &err), &err);
+    assert_true(records[0].lost);
+    assert_false(records[1].lost);
+    assert_sql(h,
+               "select string_agg(concat_ws('|', ref, state, coalesce(lease_owner, '-'), lease_no), ' ' order by ref) "
+               "from atsync.candidate",
+               "x:c1|synced|-|1 x:c2|pending|quick|2");
+    assert_sql(h, "select string_agg(ref, ' ' order by ref) from atsync.ats_call",
+               "x:c1 x:c2"); /* the calls were made all the same */
+    claim_batch_clear(&first);
+    claim_batch_clear(&second);
+    kit_close(k);
+}
+
+/* ---- release */
+
+E2E_TEST(how_a_candidate_is_given_back)
+{
+    static const struct {
+        const char *name;
+        bool newer; /* an event came meanwhile */
+        bool failed, synced;
+        int64_t next_due_ms;
+        const char *after; /* due, attempts, synced_version, last_synced, blocked */
+    } cases[] = {
+        {"done", false, false, true, INT64_MAX, "idle|0|1|t|f"},
+        {"done, and something new", true, false, true, INT64_MAX, "now|0|1|t|f"},
+        {"due later", false, false, false, 600000, "later|0|0|f|f"},
+        {"due later, and something new", true, false, false, 600000, "now|0|0|f|f"},
+        {"failed", false, true, false, 600000, "later|3|0|f|t"},
+        {"failed, and something new", true, true, false, 600000, "later|3|0|f|t"},
+        {"failed for good", false, true, true, INT64_MAX, "idle|3|1|t|t"},
+    };
+    struct kit *k = kit_open(h, NULL);
+    struct errmsg err;
+
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        struct record r = {.release = true, .state = "pending", .error = "what\x80happened\xc0\x80"};
+        struct claim_batch b;
+
+        print_message("case: %s\n", cases[i].name);
+        sql_script(h, "delete from atsync.candidate");
+        add_candidates(h, 1);
+        sql_script(h, "update atsync.candidate set attempts = 2");
+        b = claim_as(k->store, "ats", true, "him", 60000, 1);
+        if (cases[i].newer) {
+            sql_script(h, "update atsync.candidate set version = version + 1");
+        }
+        r.who = &b.items[0];
+        r.failed = cases[i].failed;
+        r.synced = cases[i].synced;
+        r.next_due_ms = cases[i].next_due_ms;
+        assert_done(store_record(k->store, &r, 1, &err), &err);
+        assert_sql(
+            h,
+            "select concat_ws('|', case when due_at > now() + interval '9 minutes' then 'later' when due_at <= now() "
+            "then 'now' "
+            "when due_at is null then 'idle' end, attempts, synced_version, last_synced_at is not null, blocked_since "
+            "is not null) "
+            "from atsync.candidate where lease_owner is null and last_error = 'what\xef\xbf\xbdhappened\xef\xbf\xbd'",
+            cases[i].after);
+        claim_batch_clear(&b);
+    }
+    kit_close(k);
+}
+
+/* ---- owners */
+
+E2E_TEST(an_owner_is_a_process)
+{
+    char *name = store_owner_name("one");
+    char host[256] = "";
+    char *expected;
+
+    (void)h;
+    assert_int_equal(gethostname(host, sizeof host - 1), 0);
+    expected = mem_printf("one@%s:%s:", host, num_text(getpid()).s);
+    assert_true(text_starts(name, expected));
+    assert_true(strlen(name) > strlen(expected));
+    mem_free(expected);
+    mem_free(name);
+}
+
+/* A process that lives until it is told to end; its owner name comes through the pipe. */
+static pid_t start_twin(char *ret_name, size_t size)
+{
+    int fds[2];
+    ssize_t n;
+    pid_t pid;
+
+    assert_int_equal(pipe(fds), 0);
+    pid = fork();
+    if (pid == 0) {
+        char *name = store_owner_name("one");
+
+        n = write(fds[1], name, strlen(name));
+        for (;;) {
+            (void)pause();
+        }
+    }
+    assert_true(pid > 0);
+    n = read(fds[0], ret_name, size - 1);
+    assert_true(n > 0);
+    ret_name[n] = '\0';
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    return pid;
+}
+
+static void lease_to(struct harness *h, const char *ref, const char *owner)
+{
+    sql_script(
+        h, arena_printf(
+               h->arena,
+               "insert into atsync.candidate (source, connector, ref, due_at, lease_owner, lease_no, last_event_at) "
+               "values ('popp', 'ats', '%s', now() + interval '1 hour', '%s', 1, now())",
+               ref, owner));
+}
+
+E2E_TEST(leases_of_the_dead_are_taken_back)
+{
+    struct kit *k = kit_open(h, NULL);
+    char host[256] = "";
+    char twin[400];
+    pid_t pid = start_twin(twin, sizeof twin);
+    struct errmsg err;
+
+    assert_int_equal(gethostname(host, sizeof host - 1), 0);
+    lease_to(h, "mine", k->owner);
+    lease_to(h, "predecessor", arena_printf(h->arena, "one@%s:4194305:1", host)); /* above the kernel's highest pid */
+    lease_to(h, "same-pid-before", arena_printf(h->arena, "one@%s:%s:1", host, num_text(getpid()).s));
+    lease_to(h, "nonsense", arena_printf(h->arena, "one@%s:x", host));
+    lease_to(h, "moved", "one@another-host:1:1");
+    lease_to(h, "twin", twin);
+    lease_to(h, "other-instance", arena_printf(h->arena, "one2@%s:4194305:1", host));
+    lease_to(h, "no-instance", "two");
+    assert_done(store_take_back(k->store, k->owner, &err), &err);
+    assert_sql(
+        h,
+        "select string_agg(ref, ' ' order by ref) from atsync.candidate where lease_owner is null and due_at <= now()",
+        "mine moved nonsense predecessor same-pid-before");
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_done(store_take_back(k->store, k->owner, &err), &err);
+    assert_sql(h, "select string_agg(ref, ' ' order by ref) from atsync.candidate where lease_owner is not null",
+               "no-instance other-instance");
+    kit_close(k);
+}
+
+E2E_TEST(only_what_would_end_soon_is_renewed)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct errmsg err;
+
+    lease_to(h, "soon", "him");
+    lease_to(h, "fresh", "him");
+    lease_to(h, "ended", "him");
+    lease_to(h, "other", "her");
+    sql_script(h, "update atsync.candidate set due_at = now() + case ref when 'fresh' then interval '40 seconds' when "
+                  "'ended' then interval '-1 second' "
+                  "else interval '20 seconds' end");
+    assert_done(store_renew(k->store, "him", 60000, &err), &err);
+    assert_sql(h, "select string_agg(ref, ' ') from atsync.candidate where due_at > now() + interval '50 seconds'",
+               "soon");
+    assert_sql(h, "select string_agg(ref, ' ') from atsync.candidate where due_at <= now()",
+               "ended"); /* somebody else may have it by now */
+    kit_close(k);
+}
+
+/* ---- the rest */
+
+E2E_TEST(the_unrouted_are_looked_at_again)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct errmsg err;
+
+    sql_script(
+        h,
+        "insert into atsync.candidate (source, connector, ref, due_at, lease_owner, last_event_at) values "
+        "('popp', '', 'x:waits', null, null, now()), ('popp', '', 'x:later', now() + interval '1 hour', null, now()), "
+        "('popp', '', 'x:in-work', now() + interval '1 hour', 'him', now()), ('popp', 'ats', 'x:placed', null, null, "
+        "now())");
+    assert_done(store_wake_unrouted(k->store, &err), &err);
+    assert_sql(
+        h,
+        "select string_agg(concat_ws('|', ref, version), ' ' order by ref) from atsync.candidate where due_at <= now()",
+        "x:later|2 x:waits|2");
+    kit_close(k);
+}
+
+static void add_count(void *ctx, const char *connector, const char *state, int64_t count)
+{
+    struct harness *h = ctx;
+
+    sql_script(
+        h, arena_printf(h->arena, "insert into counted values ('%s', '%s', %s)", connector, state, num_text(count).s));
+}
+
+E2E_TEST(the_queue_is_counted)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct errmsg err;
+
+    add_candidates(h, 3);
+    sql_script(h,
+               "update atsync.candidate set attempts = 1, due_at = now() + interval '1 hour' where ref = 'x:c1';"
+               "update atsync.candidate set lease_owner = 'him', due_at = now() + interval '1 hour' where ref = 'x:c2';"
+               "insert into atsync.candidate (source, connector, ref, state, due_at, last_event_at) values ('popp', "
+               "'', 'p:1', 'waiting_for_identity', null, now()), "
+               "('popp', '', 'x:1', 'unmapped', null, now()), ('popp', 'ats', 'x:idle', 'synced', null, now());"
+               "create table counted (connector text, state text, n bigint)");
+    assert_done(store_queue_counts(k->store, add_count, h, &err), &err);
+    assert_sql(h, "select string_agg(concat_ws('|', connector, state, n), ' ' order by connector, state) from counted",
+               "|unmapped|1 |waiting_for_identity|1 ats|in_progress|1 ats|pending|1 ats|retrying|1");
+    kit_close(k);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        E2E_RUN(the_longest_due_come_first),
+        E2E_RUN(retries_are_claimed_apart),
+        E2E_RUN(what_a_claim_tells),
+        E2E_RUN(what_somebody_else_holds_is_passed_over),
+        E2E_RUN(two_never_get_the_same),
+        E2E_RUN(an_ended_lease_passes_to_another),
+        E2E_RUN(how_a_candidate_is_given_back),
+        E2E_RUN(an_owner_is_a_process),
+        E2E_RUN(leases_of_the_dead_are_taken_back),
+        E2E_RUN(only_what_would_end_soon_is_renewed),
+        E2E_RUN(the_unrouted_are_looked_at_again),
+        E2E_RUN(the_queue_is_counted),
+    };
+
+    return e2e_main(tests);
+}

@@ -1,0 +1,403 @@
+/* store_record and what it keeps: ledger, runs, identities, names, audit, routes. Folded and planned for real. */
+#include "base/text.h"
+#include "domain/event.h"
+#include "lib/storekit.h"
+#include "store/operate.h"
+
+#define LEDGER(columns, where)                                                                                         \
+    "select string_agg(concat_ws('|', " columns "), ' ' order by key, rev) from atsync.ats_write where " where
+
+static void no_stage(const struct ledger_item *item, struct record_result *res)
+{
+    if (item->wish->kind == WRITE_STAGE) {
+        res->verdict = (struct verdict){.state = WRITE_PENDING, .delay_ms = 600000, .error_class = "unavailable"};
+        res->http_status = 503;
+        res->error = "the ATS is away";
+    }
+}
+
+E2E_TEST(intent_then_result)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    assert_true(kit_put(k, popp_event(h, "run-completed", NULL)));
+    k->dies = true;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h, LEDGER("key, rev, state, attempts, applied_at is null, first_tried_at is not null, lease_no", "live"),
+               "disposition/182736|1|sending|1|t|t|1 field/nmc_pin_score|1|sending|1|t|t|1 "
+               "field/nmc_pin_status|1|sending|1|t|t|1 "
+               "note/run_4a1e9c/completed|1|sending|1|t|t|1 tag/passed|1|sending|1|t|t|1");
+    assert_sql(
+        h,
+        "select concat_ws('|', kind, target, value, job, run_id, workflow_external_id, event_id is not null, "
+        "event_time at time zone 'UTC', reason, config_line > 0, uncertain) from atsync.ats_write where kind = 'stage'",
+        "stage|182736|Recruiter screen|182736|run_4a1e9c|cedar-rgn-screening|t|2026-05-12 "
+        "09:34:10|completed/PASSED_CRITERIA|t|f");
+
+    /* The lease ends, and the next one does not know whether the calls were made. */
+    sql_script(h, "update atsync.candidate set due_at = now() - interval '1 second'");
+    k->dies = false;
+    k->answer = no_stage;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(
+        h,
+        LEDGER("key, rev, state, attempts, uncertain, http_status, error_class, error",
+               "live and kind in ('stage', 'note')"),
+        "disposition/182736|1|pending|2|f|503|unavailable|the ATS is away note/run_4a1e9c/completed|1|applied|2|f|200");
+    assert_sql(h,
+               "select concat_ws('|', next_attempt_at > now(), applied_at is null, lease_no) from atsync.ats_write "
+               "where kind = 'stage'",
+               "t|t|2");
+    assert_sql(h, "select bool_and(applied_at is not null) from atsync.ats_write where kind <> 'stage'", "true");
+    assert_sql(h, "select count(*) from atsync.ats_call", "5");
+    kit_close(k);
+}
+
+static bool saw_uncertain;
+
+static void look_for_uncertain(const struct ledger_item *item, struct record_result *res)
+{
+    (void)res;
+    saw_uncertain = saw_uncertain || (item->wish->kind == WRITE_NOTE && item->look_first);
+}
+
+E2E_TEST(what_was_being_sent_is_uncertain)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    assert_true(kit_put(k, popp_event(h, "run-completed", NULL)));
+    k->dies = true;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    sql_script(h, "update atsync.candidate set due_at = now() - interval '1 second'");
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h, "select bool_and(uncertain) from atsync.ats_write", "true");
+    sql_script(h, "update atsync.candidate set due_at = now() - interval '1 second'");
+    k->dies = false;
+    k->answer = look_for_uncertain;
+    saw_uncertain = false;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_true(saw_uncertain);
+    assert_sql(
+        h,
+        "select concat_ws('|', bool_or(uncertain), bool_and(state = 'applied'), max(attempts)) from atsync.ats_write",
+        "f|t|3");
+    kit_close(k);
+}
+
+E2E_TEST(newer_values_take_the_place_of_older_ones)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    k->answer = no_stage;
+    assert_true(kit_put(k, popp_event(h, "run-started", NULL)));
+    (void)kit_work(k);
+    assert_sql(h, LEDGER("key, rev, value, state, live", "true"), "disposition/182736|1|Contacted|pending|t");
+    k->answer = NULL;
+    assert_true(kit_put(k, popp_event(h, "run-completed", NULL)));
+    sql_script(h, "update atsync.candidate set due_at = now()");
+    (void)kit_work(k);
+    assert_sql(h, LEDGER("rev, value, state, live, next_attempt_at is null", "kind = 'stage'"),
+               "1|Contacted|superseded|f|t 2|Recruiter screen|applied|t|t");
+
+    /* What was done stays as it was when a newer value follows; what nobody wants any more and was not done is superseded. */
+    k->answer = no_stage;
+    kit_configure(k, "  cedar-rgn-screening: {connector: ats, job: \"182736\", on: {finished: {stage: Elsewhere}}}\n");
+    assert_done(store_resync(k->store, &(struct filter){.since_us = INT64_MIN}, &(struct errmsg){""}),
+                &(struct errmsg){"resync"});
+    (void)kit_work(k);
+    assert_sql(h, LEDGER("rev, value, state, live", "kind = 'stage'"),
+               "1|Contacted|superseded|f 2|Recruiter screen|applied|f 3|Elsewhere|pending|t");
+    kit_configure(k, "  cedar-rgn-screening: {connector: ats, job: \"182736\", on: {finished: {tags: [x]}}}\n");
+    assert_done(store_resync(k->store, &(struct filter){.since_us = INT64_MIN}, &(struct errmsg){""}),
+                &(struct errmsg){"resync"});
+    (void)kit_work(k);
+    assert_sql(h, LEDGER("rev, value, state, live", "kind = 'stage' and rev = 3"), "3|Elsewhere|superseded|t");
+    assert_sql(h, "select count(*) from atsync.pending_writes", "0");
+    kit_close(k);
+}
+
+static void not_made(const struct ledger_item *item, struct record_result *res)
+{
+    (void)item;
+    res->not_attempted = true;
+    res->verdict = (struct verdict){.state = WRITE_PENDING, .delay_ms = 600000, .error_class = ""};
+    res->http_status = 0;
+}
+
+E2E_TEST(a_call_that_was_not_made_does_not_count)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    assert_true(kit_put(k, popp_event(h, "run-started", NULL)));
+    k->answer = not_made;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h, LEDGER("state, attempts, first_tried_at is null, coalesce(error_class, '-')", "true"),
+               "pending|0|t|-");
+    kit_close(k);
+}
+
+/* ---- runs */
+
+E2E_TEST(runs_are_written_when_they_change)
+{
+    struct kit *k = kit_open(h, NULL);
+    const char *before;
+
+    assert_true(kit_put(k, popp_event(h, "run-completed", "data.candidateProfileId", POPP_ABSENT, NULL)));
+    (void)kit_work(k);
+    assert_sql(h,
+               "select concat_ws('|', run_id, ref, connector, is_latest, job, external_id, coalesce(profile_id, '-'), "
+               "state, outcome, result) from atsync.run",
+               "run_4a1e9c|x:ats_42|ats|t|182736|ats_42|-|completed|completed|PASSED_CRITERIA");
+    before = sql_text(h, "select xmin from atsync.run");
+    assert_done(store_resync(k->store, &(struct filter){.since_us = INT64_MIN}, &(struct errmsg){""}),
+                &(struct errmsg){"resync"});
+    assert_true(kit_work(k) > 0);
+    assert_sql(h, "select xmin from atsync.run", before);
+    /* An older event that comes late and tells something else is no newer event, but news. */
+    assert_true(kit_put(k, popp_event(h, "contact-resolved", NULL)));
+    (void)kit_work(k);
+    assert_sql(h, "select profile_id from atsync.run", "cp_8842f0");
+    kit_close(k);
+}
+
+E2E_TEST(the_newest_run_of_a_workflow_is_the_latest)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    assert_true(kit_put(k, popp_event(h, "run-completed", "run", "run_b", "shift", "3600", NULL)));
+    assert_true(kit_put(k, popp_event(h, "run-completed", "run", "run_a", NULL)));
+    assert_true(kit_put(k, popp_event(h, "run-completed", "run", "run_c", "data.workflowExternalId", "another", NULL)));
+    (void)kit_work(k);
+    assert_sql(h, "select string_agg(concat_ws('|', run_id, is_latest), ' ' order by run_id) from atsync.run",
+               "run_a|f run_b|t run_c|t");
+    kit_close(k);
+}
+
+/* ---- identities */
+
+E2E_TEST(a_learned_identity_wakes_who_waited)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    assert_true(kit_put(k, popp_event(h, "run-started", "data.candidateProfileExternalId", POPP_ABSENT, NULL)));
+    (void)kit_work(k);
+    assert_sql(h, "select concat_ws('|', connector, ref, state, error_class, due_at is null) from atsync.candidate",
+               "|p:cp_8842f0|waiting_for_identity|identity|t");
+    assert_true(kit_put(k, popp_event(h, "contact-resolved", NULL)));
+    (void)kit_work(k);
+    assert_sql(h, "select string_agg(concat_ws('|', connector, ref, external_id, state), ' ') from atsync.candidate",
+               "ats|x:ats_42|ats_42|synced");
+    assert_sql(h, LEDGER("value, state", "true"), "Contacted|applied");
+    assert_sql(h, "select concat_ws('|', alias, ref, external_id, origin, conflict) from atsync.identity",
+               "p:cp_8842f0|x:ats_42|ats_42|event|f");
+    /* and from now on at once */
+    assert_true(kit_put(k, popp_event(h, "run-cancelled", "data.candidateProfileExternalId", POPP_ABSENT,
+                                      "data.recordId", "run_4a1e9c", NULL)));
+    (void)kit_work(k);
+    assert_sql(h, "select concat_ws('|', ref, external_id, state) from atsync.run where run_id = 'run_4a1e9c'",
+               "x:ats_42|ats_42|cancelled");
+    kit_close(k);
+}
+
+E2E_TEST(a_run_that_is_known_wakes_its_nameless_events)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    assert_true(kit_put(k, popp_event(h, "run-completed", "data.candidateProfileExternalId", POPP_ABSENT,
+                                      "data.candidateProfileId", POPP_ABSENT, NULL)));
+    (void)kit_work(k);
+    assert_sql(h, "select concat_ws('|', ref, state) from atsync.candidate", "r:run_4a1e9c|waiting_for_identity");
+    assert_true(kit_put(k, popp_event(h, "run-started", NULL)));
+    (void)kit_work(k);
+    assert_sql(h, "select string_agg(concat_ws('|', ref, state), ' ') from atsync.candidate", "x:ats_42|synced");
+    assert_sql(h, "select string_agg(concat_ws('|', run_id, ref, state), ' ') from atsync.run",
+               "run_4a1e9c|x:ats_42|completed");
+    kit_close(k);
+}
+
+E2E_TEST(two_external_ids_are_a_conflict_until_an_operator_decides)
+{
+    struct kit *k = kit_open(h, NULL);
+    int64_t woken = -1;
+    struct errmsg err;
+
+    assert_true(kit_put(k, popp_event(h, "contact-resolved", NULL)));
+    (void)kit_work(k);
+    assert_true(
+        kit_put(k, popp_event(h, "contact-resolved", "data.externalId", "ats_43", "data.recordId", "run_other", NULL)));
+    (void)kit_work(k);
+    assert_true(kit_put(k, popp_event(h, "run-started", "data.candidateProfileExternalId", POPP_ABSENT, "data.recordId",
+                                      "run_new", NULL)));
+    (void)kit_work(k);
+    assert_sql(h, "select string_agg(concat_ws('|', alias, ref, conflict), ' ' order by ref) from atsync.identity",
+               "p:cp_8842f0|x:ats_42|t p:cp_8842f0|x:ats_43|t");
+    assert_sql(h, "select concat_ws('|', ref, state, error_class) from atsync.candidate where connector = ''",
+               "p:cp_8842f0|waiting_for_identity|identity_conflict");
+
+    assert_done(store_link(k->store, "popp", "p:cp_8842f0", "ats_43", &woken, &err), &err);
+    assert_int_equal(woken, 1);
+    (void)kit_work(k);
+    assert_sql(h, "select string_agg(concat_ws('|', ref, origin, conflict), ' ' order by ref) from atsync.identity",
+               "x:ats_42|event|t x:ats_43|operator|f");
+    assert_sql(h, "select count(*) from atsync.candidate where connector = ''", "0");
+    assert_sql(h, "select concat_ws('|', ref, external_id, connector) from atsync.run where run_id = 'run_new'",
+               "x:ats_43|ats_43|ats");
+    assert_sql(h, "select concat_ws('|', ref, value, state) from atsync.ats_write", "x:ats_43|Contacted|applied");
+    assert_done(store_link(k->store, "popp", "p:nobody", "ats_44", &woken, &err), &err);
+    assert_int_equal(woken, 0);
+    kit_close(k);
+}
+
+/* ---- names, audit */
+
+E2E_TEST(workflow_names_are_learned)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct workflow_name_row *rows = NULL;
+    size_t count = 0;
+    struct errmsg err;
+
+    assert_true(kit_put(k, popp_event(h, "run-started", "data.workflowExternalId", POPP_ABSENT, NULL)));
+    (void)kit_work(k);
+    assert_sql(h, "select concat_ws('|', connector, state) from atsync.candidate", "|unmapped");
+    assert_true(kit_put(k, popp_event(h, "run-started", "candidate", "ats_7", "run", "run_7", NULL)));
+    (void)kit_work(k);
+    assert_done(store_workflow_names(k->store, h->arena, &rows, &count, &err), &err);
+    assert_int_equal(count, 1);
+    assert_string_equal(rows[0].source, "popp");
+    assert_string_equal(rows[0].workflow_id, "wf_c3d9a1");
+    assert_string_equal(rows[0].external_id, "cedar-rgn-screening");
+    assert_done(store_wake_unrouted(k->store, &err), &err);
+    (void)kit_work(k);
+    assert_sql(h, "select string_agg(concat_ws('|', connector, ref, state), ' ' order by ref) from atsync.candidate",
+               "ats|x:ats_42|synced ats|x:ats_7|synced");
+    kit_close(k);
+}
+
+E2E_TEST(the_audit_has_every_member)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    assert_true(kit_put(k, popp_event(h, "published", NULL)));
+    assert_true(kit_put(k, popp_event(h, "contact-resolved", "data.isNewProfile:", "true", NULL)));
+    assert_true(kit_put(k, popp_event(h, "contact-resolution-skipped", NULL)));
+    assert_true(kit_put(k, popp_event(h, "contact-resolution-failed", NULL)));
+    (void)kit_work(k);
+    sql_script(h, "set timezone = 'UTC'");
+    assert_sql(
+        h, "select to_jsonb(v) - 'event_id' from atsync.workflow_versions v",
+        "{\"source\": \"popp\", \"event_time\": \"2026-05-08T15:30:00+00:00\", \"workflow_id\": \"wf_c3d9a1\", "
+        "\"published_at\": \"2026-05-08T15:30:00+00:00\", \"version_number\": 7, \"organization_id\": \"org_123456\", "
+        "\"workflow_version_id\": \"wfv_70b2e4\", \"published_by_user_id\": \"user_31d0\", \"workflow_external_id\": "
+        "\"cedar-rgn-screening\"}");
+    assert_sql(h,
+               "select to_jsonb(v) - 'event_id' - 'event_time' - 'source' from atsync.contact_resolutions v where kind "
+               "= 'resolved'",
+               "{\"kind\": \"resolved\", \"email\": \"m.okafor@mail.example\", \"run_id\": \"run_4a1e9c\", "
+               "\"record_id\": \"run_4a1e9c\", "
+               "\"external_id\": \"ats_42\", \"workflow_id\": \"wf_c3d9a1\", \"phone_number\": \"+447700900142\", "
+               "\"contact_index\": 0, "
+               "\"is_new_profile\": true, \"version_number\": 7, \"organization_id\": \"org_123456\", "
+               "\"existing_run_status\": null, "
+               "\"workflow_version_id\": \"wfv_70b2e4\", \"candidate_profile_id\": \"cp_8842f0\", "
+               "\"workflow_external_id\": \"cedar-rgn-screening\"}");
+    assert_sql(h,
+               "select concat_ws('|', run_id, existing_run_status, coalesce(is_new_profile::text, '-'), "
+               "candidate_profile_id, contact_index) "
+               "from atsync.contact_resolutions where kind = 'skipped'",
+               "run_4a1e9c|RUNNING|-|cp_8842f0|5");
+    assert_sql(h,
+               "select concat_ws('|', coalesce(run_id, '-'), record_id, email, coalesce(phone_number, '-'), "
+               "external_id, contact_index) "
+               "from atsync.contact_resolutions where kind = 'failed'",
+               "-|contact_dedup_77be20|m.okafor@invalid|-|ats_42|2");
+    assert_sql(h, "select count(*) from atsync.candidate where ref like 'w:%'", "0");
+    kit_close(k);
+}
+
+/* ---- routes, forget */
+
+E2E_TEST(an_unrouted_candidate_is_forgotten_unless_something_came)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct record_route route = {.connector = "ats", .ref = "x:1", .external_id = "1"};
+    struct claim_batch b;
+    struct errmsg err;
+
+    sql_script(h, "insert into atsync.candidate (source, connector, ref, due_at, last_event_at) values ('popp', '', "
+                  "'p:1', now(), '2026-01-01Z'), "
+                  "('popp', '', 'p:2', now(), '2026-01-02Z')");
+    assert_done(store_claim(k->store, "", false, "him", 60000, 9, &b, &err), &err);
+    assert_int_equal(b.count, 2);
+    sql_script(h, "update atsync.candidate set version = version + 1 where ref = 'p:2'");
+
+    struct record records[2] = {{.who = &b.items[0]}, {.who = &b.items[1]}};
+
+    for (int i = 0; i < 2; i++) {
+        records[i].routes = &route; /* both stand for the same: one row */
+        records[i].route_count = 1;
+        records[i].release = true;
+        records[i].forget = true;
+        records[i].synced = true;
+        records[i].next_due_ms = INT64_MAX;
+        records[i].state = "nothing_to_do";
+    }
+    assert_done(store_record(k->store, records, 2, &err), &err);
+    assert_sql(h,
+               "select string_agg(concat_ws('|', connector, ref, coalesce(lease_owner, '-'), due_at <= now()), ' ' "
+               "order by ref) from atsync.candidate",
+               "|p:2|-|t ats|x:1|-|t");
+    claim_batch_clear(&b);
+
+    /* A route to who is in work: looked at again afterwards; to who waits for its next attempt: then. */
+    sql_script(h,
+               "update atsync.candidate set due_at = now() + interval '1 hour', lease_owner = 'her' where ref = 'x:1'");
+    assert_done(store_claim(k->store, "", false, "him", 60000, 9, &b, &err), &err);
+    records[0].who = &b.items[0];
+    assert_done(store_record(k->store, records, 1, &err), &err);
+    assert_sql(
+        h, "select string_agg(concat_ws('|', ref, version, due_at > now(), lease_owner), ' ') from atsync.candidate",
+        "x:1|2|t|her");
+    claim_batch_clear(&b);
+    kit_close(k);
+}
+
+E2E_TEST(texts_that_postgresql_refuses_are_cleaned)
+{
+    struct kit *k = kit_open(h, NULL);
+    char *long_id = mem_alloc(5001);
+
+    memset(long_id, 'w', 5000);
+    long_id[5000] = '\0';
+    assert_true(kit_put(k, popp_event(h, "run-cancelled", "data.recordId", "run_1", "data.workflowVersionId", long_id,
+                                      "data.cancellationReason:", "\"moved \\u0000 abroad \\ud800\"", NULL)));
+    (void)kit_work(k);
+    assert_sql(h,
+               "select concat_ws('|', cancellation_reason, length(workflow_version_id), left(workflow_version_id, 1)) "
+               "from atsync.run",
+               "moved \xef\xbf\xbd abroad \xef\xbf\xbd|65|#");
+    mem_free(long_id);
+    kit_close(k);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        E2E_RUN(intent_then_result),
+        E2E_RUN(what_was_being_sent_is_uncertain),
+        E2E_RUN(newer_values_take_the_place_of_older_ones),
+        E2E_RUN(a_call_that_was_not_made_does_not_count),
+        E2E_RUN(runs_are_written_when_they_change),
+        E2E_RUN(the_newest_run_of_a_workflow_is_the_latest),
+        E2E_RUN(a_learned_identity_wakes_who_waited),
+        E2E_RUN(a_run_that_is_known_wakes_its_nameless_events),
+        E2E_RUN(two_external_ids_are_a_conflict_until_an_operator_decides),
+        E2E_RUN(workflow_names_are_learned),
+        E2E_RUN(the_audit_has_every_member),
+        E2E_RUN(an_unrouted_candidate_is_forgotten_unless_something_came),
+        E2E_RUN(texts_that_postgresql_refuses_are_cleaned),
+    };
+
+    return e2e_main(tests);
+}
