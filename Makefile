@@ -11,7 +11,7 @@ PKG_CONFIG ?= pkg-config
 
 # ---- where things go -------------------------------------------------------------------------------------------
 PREFIX ?= /usr/local
-SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+SYSCONFDIR ?= /etc
 SBINDIR ?= $(PREFIX)/sbin
 BINDIR ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
@@ -79,11 +79,11 @@ COMMON_SRCS := \
 	$(addprefix src/lib/,json.c crypto.c yaml.c jqvm.c db.c httpd.c httpc.c) \
 	$(addprefix src/domain/,event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c issue.c) \
 	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c) \
-	$(addprefix src/connector/,meta.c fit.c module.c message.c request.c step.c) \
-	$(addprefix src/store/,store.c schema.c ingest.c queue.c load.c record.c operate.c issues.c views.c)
+	$(addprefix src/connector/,meta.c fit.c module.c message.c request.c auth.c step.c) \
+	$(addprefix src/store/,store.c schema.c ingest.c queue.c load.c record.c operate.c issues.c views.c tokens.c)
 DAEMON_SRCS := src/main.c \
-	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c delivery.c admin.c janitor.c app.c notify.c sdnotify.c overseer.c refusals.c lookup_cache.c)
-CTL_SRCS := $(addprefix src/ctl/,main.c command.c print.c plan.c show.c operate.c migrate.c check.c send_sample.c sample.c) src/service/settings.c
+	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c delivery.c tokens.c admin.c janitor.c app.c notify.c sdnotify.c overseer.c refusals.c lookup_cache.c)
+CTL_SRCS := $(addprefix src/ctl/,main.c command.c print.c plan.c show.c operate.c migrate.c check.c send_sample.c sample.c connectors.c connector_page.c connector_test.c rehearsal.c) src/service/settings.c
 # tests of connectors: a table of cases in TYPE.json for each
 TABLE_SRCS := tests/unit/connector/table.c
 TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby workable smartrecruiters bullhorn teamtailor recruitee jobadder merge kombo icims zoho-recruit bamboohr)
@@ -99,7 +99,7 @@ CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c
 DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c operate_test.c issues_test.c plans_test.c)
-E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c ctl_test.c)
+E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c failover_test.c ctl_test.c)
 
 CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c fault_points_test.c disk_full_test.c)
 COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o

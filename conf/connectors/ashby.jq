@@ -13,6 +13,10 @@
 #            - Archiving needs a reason. An e-mail that goes with it, when it fails, leaves the stage as it was.
 #            - Several fields go out in one setValues: single calls race each other.
 #            - Making a tag with a title that exists gives the tag that exists.
+# Example    connectors:
+#   ashby:
+#       type: ashby
+#       credentials: {api_key: {credential: ashby}}
 
 def meta: {
   name: "ashby",
@@ -162,7 +166,8 @@ def stage:
 
 # ---- reject
 
-def reason: find_or_id([rows("reasons")[] | select(.isArchived != true)]; .write.reason);
+def reasons: [rows("reasons")[] | select(.isArchived != true)];
+def reason: find_or_id(reasons; .write.reason);
 def archived_stage:
   if .settings.archived_stage != null then {id: .settings.archived_stage}
   else first((stages[] | select(.type == "Archived")), null)
@@ -178,7 +183,7 @@ def reject:
   // (if reason == null then call_again("reasons"; "archiveReason.list"; {}) else null end)
   // (if reason == null then
         {fail: "configuration",
-         message: "there is no archive reason \"\(.write.reason)\"; Ashby has: \(names([rows("reasons")[] | select(.isArchived != true)]))"}
+         message: "there is no archive reason \"\(.write.reason)\"; Ashby has: \(names(reasons))"}
       else null end)
   // (if .settings.archived_stage != null then null else ask_stages("stages"; {cache: "15m"}) end)
   // (if archived_stage == null then ask_stages("stages again"; {}) else null end)
@@ -271,7 +276,7 @@ def fields:
 
 # ---- tags: one at a time; it must exist before it can be added
 
-def tag: find_or_id([rows("tags")[] | select(.isArchived != true)]; .write.tags[0]) // (.got["new tag"] | content.results);
+def tag: find_or_id([rows("tags")[] | select(.isArchived != true)]; .write.tags[0]) // (.got["new tag"] | content.results | if type == "object" then . else null end);
 def tags:
   ask_candidate_id
   // unless_id(.write.tags[0]; call_kept("tags"; "candidateTag.list"; {limit: 100}))

@@ -89,13 +89,12 @@ def ask_statuses($name; $more):
 
 def statuses:
   (.got["statuses again"] // .got.statuses).body
-  | if type == "array" then map(select(.enabled != false)) else [] end;
+  | if type == "array" then map(select(.enabled != false and (.id | tostring | test("^[0-9]{1,9}$")))) else [] end;
 
-# The status that is meant: by its number, its exact name, its code, its name in any case; null.
+# The status that is meant: by its exact name, its code, its name in any case; null.
 def find_status($wanted):
   ($wanted | ascii_downcase) as $small
-  | first((.[] | select((.id | tostring) == $wanted)),
-          (.[] | select(.name == $wanted or .translatedName == $wanted)),
+  | first((.[] | select(.name == $wanted or .translatedName == $wanted)),
           (.[] | select(.code == $wanted)),
           (.[] | select((.name // "" | ascii_downcase) == $small or (.translatedName // "" | ascii_downcase) == $small)),
           null);
@@ -103,9 +102,10 @@ def find_status($wanted):
 def set_status($status):
   {request: {method: "POST", path: (applications + [.application, "status"]), body: {status: ($status.id | tonumber)}}};
 
-# f($status) is asked with the status of this name.
+# f sees the context with .status, the one of this name. A number needs no list: BambooHR says if there is none.
 def with_status($wanted; f):
-  if .got.statuses == null then ask_statuses("statuses"; {cache: "15m"})
+  if ($wanted | test("^[0-9]{1,9}$")) then (. + {status: {id: $wanted}}) | f
+  elif .got.statuses == null then ask_statuses("statuses"; {cache: "15m"})
   else
     (statuses | find_status($wanted)) as $status
     | if $status != null then (. + {status: $status}) | f

@@ -1,23 +1,23 @@
 # bullhorn - Bullhorn ATS, REST API.
 #
-# Base URL: "restUrl" of the login's answer, https://rest{N}.bullhornstaffing.com/rest-services/{corpToken}/: it depends on
-#   the data centre and the corporation, and is taken from there.
+# Base URL: "restUrl" of the login's answer, https://rest{N}.bullhornstaffing.com/rest-services/{corpToken}/: it depends
+#   on the data centre and the corporation, and is taken from there.
 # Auth: loginInfo tells the data centre of the API user; its OAuth server trades the refresh token for an access token
 #   (10 minutes) and a new refresh token, each good for one use only; login trades the access token for the BhRestToken
-#   that every call carries. A lost session shows as 401, a missing token as 412; neither call was carried out. A call to
-#   the wrong data centre is answered with 307, which is followed within bullhornstaffing.com.
+#   that every call carries. A lost session shows as 401, a missing token as 412; neither call was carried out. A call
+#   to the wrong data centre is answered with 307, which is followed within bullhornstaffing.com.
 # Limits: 429 means: wait one second, then again; no header says so. The number is not published.
 #
-# Ids: .candidate.id is the Candidate's id (setting candidate_id: or its externalID), the job is the JobOrder's id. Stage and
-#   rejection are the status of the JobSubmission of both.
+# Ids: .candidate.id is the Candidate's id (setting candidate_id: or its externalID), the job is the JobOrder's id.
+#   Stage and rejection are the status of the JobSubmission of both.
 # Sources: the vendor's REST API documentation (2026-03), entity reference, and Getting Started with REST, all read.
-# Unverified: that the addresses in loginInfo's answer have no slash at their end; that the screening members are there in
-#   every account (in the reference since 2025.10); the text of errors.
-# Traps: PUT creates, POST changes. Custom fields are positional; customText takes 100 characters, dates are milliseconds
-#   since 1970. The search index lags behind, so ids and notes are looked for in the database (query). A status "New Lead"
-#   makes a submission a web response; Bullhorn advises to set dateAdded when one becomes a submission, which is left to
-#   the account's own rules. Notes are HTML; they show at the candidate only if commentingPerson and personReference are
-#   both given.
+# Unverified: that the addresses in loginInfo's answer have no slash at their end; that the screening members are there
+#   in every account (in the reference since 2025.10); the text of errors.
+# Traps: PUT creates, POST changes. Custom fields are positional; customText takes 100 characters, dates are
+#   milliseconds since 1970. The search index lags behind, so ids and notes are looked for in the database (query). A
+#   status "New Lead" makes a submission a web response; Bullhorn advises to set dateAdded when one becomes a
+#   submission, which is left to the account's own rules. Notes are HTML; they show at the candidate only if
+#   commentingPerson and personReference are both given.
 
 def meta: {
   name: "bullhorn",
@@ -107,7 +107,10 @@ def candidate_lookup:
      else {fail: "invalid", message: "the candidate's external id is not a number, so it is no id of Bullhorn"}
      end)
   elif (.candidate.id | test("['\\\\]")) then
-    {fail: "invalid", message: "the candidate's external id has a quotation mark or backslash, so it cannot be looked for"}
+    {
+      fail: "invalid",
+      message: "the candidate's external id has a quotation mark or backslash, so it cannot be looked for"
+    }
   elif .got.candidate == null then
     {
       lookup: "candidate",
@@ -156,7 +159,8 @@ def submission: .got.submission.body.data | sort_by(.id) | last;
 
 def statuses_lookup:
   {lookup: "statuses", cache: "15m", request: {method: "GET", path: ["settings", "jobResponseStatusList"]}};
-def statuses: .got.statuses.body.jobResponseStatusList | if type == "array" then map(select(type == "string")) else [] end;
+def statuses:
+  .got.statuses.body.jobResponseStatusList | if type == "array" then map(select(type == "string")) else [] end;
 def pick($wanted):
   ($wanted | ascii_downcase) as $low
   | first((.[] | select(. == $wanted)), (.[] | select(ascii_downcase == $low)), null);
@@ -204,7 +208,9 @@ def value_for($name; $value):
   if $value == null then {value: null}
   elif ($name | test("^(customDate[0-9]+|date[A-Z].*)$")) then
     (if ($value | type) == "number" then {value: $value}
-     else ($value | tostring | [milliseconds?] | if . == [] then {wrong: "takes a date such as 2026-01-31"} else {value: .[0]} end)
+     else
+       ($value | tostring | [milliseconds?]) as $time
+       | if $time == [] then {wrong: "takes a date such as 2026-01-31"} else {value: $time[0]} end
      end)
   elif ($name | test("^custom(Int|Float)[0-9]+$")) then
     (if ($value | type) == "boolean" then {value: (if $value then 1 else 0 end)}
@@ -286,13 +292,18 @@ def find_marker:
           method: "GET",
           path: ["query", "NoteEntity"],
           query: {
-            where: "targetEntityName='User' AND targetEntityID=\(candidate_id) AND note.externalID='\(.write.marker[0:100] | gsub("'"; "''"))'",
+            where: ("targetEntityName='User' AND targetEntityID=\(candidate_id)"
+                    + " AND note.externalID='" + (.write.marker[0:100] | gsub("'"; "''")) + "'"),
             fields: "id",
             count: 1
           }
         }
       }
-    elif (.got.notes.body.data | type) != "array" then {fail: "bad_answer", message: "Bullhorn's list of notes is not a list"}
+    elif (.got.notes.body.data | type) != "array" then
+      {
+        fail: "bad_answer",
+        message: "Bullhorn's list of notes is not a list"
+      }
     else {found: (.got.notes.body.data != [])}
     end;
 
@@ -319,7 +330,15 @@ def said: .body | if type == "object" and (.errorMessage | type) == "string" the
 def classify:
   if .status == 401 or .status == 412 then {outcome: "reauth", message: (said // "Bullhorn's session has ended")}
   elif .status == 404 and .request.method == "GET" and .request.lookup != null then
-    {outcome: "config", class: "configuration", message: (said // "Bullhorn does not know something that was asked for")}
-  elif .status == 400 and .request.is_write then {outcome: "invalid", message: (said // "Bullhorn does not accept this")}
+    {
+      outcome: "config",
+      class: "configuration",
+      message: (said // "Bullhorn does not know something that was asked for")
+    }
+  elif .status == 400 and .request.is_write then
+    {
+      outcome: "invalid",
+      message: (said // "Bullhorn does not accept this")
+    }
   else null
   end;

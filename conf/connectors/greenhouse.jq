@@ -19,6 +19,11 @@
 #            - A move runs the stage's transition rules, which may send e-mail to the candidate.
 #            - Custom fields may be replaced as a set: see the setting keep_other_fields.
 #            - Notes cannot be changed or deleted, an identical one is a second note.
+# Example    connectors:
+#   greenhouse:
+#       type: greenhouse
+#       credentials: {client_id: "…", client_secret: {credential: greenhouse}}
+#       settings: {user_id: "4080"}
 
 def meta: {
   name: "greenhouse",
@@ -275,7 +280,9 @@ def other_values($new):
        | select($value != null and all($new[]; .name_key != $key))
        | ($context | first((definitions[] | select(.name_key == $key)), null)) as $field
        | {name_key: $key,
-          value: (if $field == null then $value else ($value | field_value($context; $field)) | if has("value") then .value else $value end end)}]
+          value: (if $field == null then $value
+                  else ($value | field_value($context; $field)) | if has("value") then .value else $value end
+                  end)}]
     end;
 
 def write_fields:

@@ -68,7 +68,7 @@ def meta: {
     "Fields are named as the API does (field12345, rcf3320 and so on), on the person or, with fields_on: workflow, on the recruiting workflow.",
     "iCIMS has no API for notes: a note is added to the text area named by the setting note_field, and without it notes fail.",
     "An assessment is an entry of the group Assessment Results: name (setting assessment_name), score, status as its result (128 characters), summary as its notes (192 characters). A later result replaces it.",
-    "The pace is set for the limit of 10,000 calls a day: 400 an hour. There are no tags.",
+    "iCIMS allows 10,000 calls a day, counted from 00:00 UTC; when they are used up, all waits for the next day. If other integrations share them, give less. There are no tags.",
     "Setting a status runs the rules of iCIMS, which may send e-mail to the candidate; none is asked for.",
     "unverified: setting a status by its name instead of its code; replacing an assessment that is there; the token address outside the USA; the daily limit; how long a text area may be (4,000 characters are assumed)."
   ]

@@ -2,9 +2,9 @@
 #
 # Base URL: the member "api" of the answer that brings the access token, e.g. https://api.jobadder.com/v2. It depends on
 #   the instance of the account, so it is taken from there; the one below is only for a configuration without it.
-# Auth: OAuth 2, authorization code, https://id.jobadder.com/connect/{authorize,token}; client id and secret in the form;
-#   there are no client credentials. The scope must contain offline_access. Access tokens live for 60 minutes; each answer
-#   brings a new refresh token and the old one is void.
+# Auth: OAuth 2, authorization code, https://id.jobadder.com/connect/{authorize,token}; client id and secret in the
+#   form; there are no client credentials. The scope must contain offline_access. Access tokens live for 60 minutes;
+#   each answer brings a new refresh token and the old one is void.
 # Limits: per account, the number is not published; 429 with Retry-After in seconds means: stop all calls until then.
 #
 # Ids: .candidate.id is the candidateId, the job is the jobId. Stage and rejection belong to the application of both.
@@ -172,12 +172,14 @@ def reject:
     | if $to == null then
         {
           fail: "configuration",
-          message: "there is no rejected application status \"\($name)\" in JobAdder; it has: \([statuses[] | select(.rejected)] | names(.name))"
+          message: ("there is no rejected application status \"\($name)\" in JobAdder; it has: "
+                    + ([statuses[] | select(.rejected)] | names(.name)))
         }
       elif $application.status.statusId == $to.statusId then {already: true}
       elif .settings.reject_status != null then
-        set_status($application; $to;
-                   ({text: .write.reason} + (if .settings.note_type == null then {} else {type: .settings.note_type} end)))
+        {text: .write.reason} as $note
+        | set_status($application; $to;
+                     ($note + (if .settings.note_type == null then {} else {type: .settings.note_type} end)))
       else set_status($application; $to; null)
       end
   end;

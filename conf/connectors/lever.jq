@@ -13,6 +13,11 @@
 #            - Archiving with a reason of the type "hired" hires: such reasons are never taken for a rejection.
 #            - An opportunity has no custom fields.
 #            - Notes cannot be changed.
+# Example    connectors:
+#   lever:
+#       type: lever
+#       credentials: {api_key: {credential: lever}}
+#       settings: {perform_as: 8d49b010-cc6a-4f40-ace5-e86061c677ed}
 
 def meta: {
   name: "lever",
@@ -131,7 +136,8 @@ def stage:
       | stage_name as $name
       | opportunity.stage as $now
       | if $now == target.id then {already: true}
-        elif $from == [] or any($from[]; . == ($now // "none") or (ascii_downcase == ($name // "none" | ascii_downcase))) then
+        elif $from == []
+             or any($from[]; . == ($now // "none") or (ascii_downcase == ($name // "none" | ascii_downcase))) then
           {request: {method: "PUT", path: (of_opportunity + ["stage"]), query: as_user, body: {stage: target.id}}}
         else
           {skip: ("the candidate is in "

@@ -2,17 +2,17 @@
 #
 # Base URL: https://api.merge.dev/api/ats/v1; EU api-eu.merge.dev, Asia-Pacific api-ap.merge.dev: setting "host".
 # Auth: Authorization: Bearer KEY, and X-Account-Token of the linked account (one customer's ATS).
-# Limits: by plan 100, 400 or 600 requests a minute for each linked account; more than 20 failing answers within 10 s put
-#   the caller's address under a penalty, for all accounts. Hence a low rate; the breaker does the rest.
+# Limits: by plan 100, 400 or 600 requests a minute for each linked account; more than 20 failing answers within 10 s
+#   put the caller's address under a penalty, for all accounts. Hence a low rate; the breaker does the rest.
 #
 # Ids: Merge has UUIDs of its own beside the ids of the ATS ("remote_id"). With the setting ids = remote (the default)
 #   candidate and job of the mapping are those of the ATS and are looked up; with merge they are the UUIDs.
 # Sources: the vendor's OpenAPI 3.1 document of the ATS API, read; help centre and the page on rate limits, read.
 # Unverified: which problem_type values there are in errors[] of a 2xx answer: every one counts as a refusal.
 # Traps: 2xx answers carry errors[] and warnings[]: errors mean that the ATS refused. change-stage is marked Beta. What
-#   can be read is Merge's copy of the ATS, as old as the last synchronization: a tag that somebody set since is not in it,
-#   and tags are written as a whole. There is no call that rejects; activities cannot be listed by candidate, so there is
-#   no way to find our own note again. Scorecards can only be read.
+#   can be read is Merge's copy of the ATS, as old as the last synchronization: a tag that somebody set since is not in
+#   it, and tags are written as a whole. There is no call that rejects; activities cannot be listed by candidate, so
+#   there is no way to find our own note again. Scorecards can only be read.
 
 def meta: {
   name: "merge",
@@ -116,14 +116,18 @@ def candidate_lookup($whole):
      else {lookup: "candidate", request: {method: "GET", path: ["candidates"], query: {remote_id: .candidate.id}}}
      end)
   elif (.candidate.id | is_uuid | not) then
-    {fail: "invalid", message: "the candidate's external id is not a UUID of Merge; with settings.ids: remote it is one of the ATS"}
+    {
+      fail: "invalid",
+      message: "the candidate's external id is not a UUID of Merge; with settings.ids: remote it is one of the ATS"
+    }
   elif $whole and .got.candidate == null then
     {lookup: "candidate", request: {method: "GET", path: ["candidates", .candidate.id]}}
   else null
   end;
 def candidate:
   .candidate.id as $id
-  | if by_remote_id then ([.got.candidate.body.results[]? | select(.remote_id == $id)] | sort_by(.remote_was_deleted == true) | first)
+  | if by_remote_id then
+      [.got.candidate.body.results[]? | select(.remote_id == $id)] | sort_by(.remote_was_deleted == true) | first
     else (.got.candidate.body // {id: $id})
     end;
 def no_candidate: {fail: "not_found", message: "Merge knows no candidate with this id of the ATS (yet)"};
@@ -135,7 +139,10 @@ def job_lookup:
        {lookup: "job", cache: "15m", request: {method: "GET", path: ["jobs"], query: {remote_id: .job}}}
      end)
   elif (.job | is_uuid | not) then
-    {fail: "configuration", message: "the workflow's job is not a UUID of Merge; with settings.ids: remote it is one of the ATS"}
+    {
+      fail: "configuration",
+      message: "the workflow's job is not a UUID of Merge; with settings.ids: remote it is one of the ATS"
+    }
   else null
   end;
 def job_id:
@@ -184,7 +191,10 @@ def stage:
       | (.write.only_from // []) as $from
       | if $stages_lookup != null then $stages_lookup
         elif $to == null then
-          {fail: "configuration", message: "there is no stage \"\($wanted)\" in job \(.job); it has: \($stages | names)"}
+          {
+            fail: "configuration",
+            message: "there is no stage \"\($wanted)\" in job \(.job); it has: \($stages | names)"
+          }
         elif $application.current_stage == $to.id then {already: true}
         elif ($from | length) > 0
              and ([$from[] as $name | [$now | select(. != null)] | pick($name)] | all(. == null))

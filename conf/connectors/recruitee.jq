@@ -4,16 +4,16 @@
 # Auth: Authorization: Bearer, a personal API token (Settings, Apps and plugins, Personal API tokens).
 # Limits: 100 requests a minute (trial accounts 5), 429 with Retry-After.
 #
-# Ids: .candidate.id is the candidate's number, the job is the number of the "offer". Stage and disqualification belong to
-#   the "placement" of both, which is listed in the candidate.
+# Ids: .candidate.id is the candidate's number, the job is the number of the "offer". Stage and disqualification belong
+#   to the "placement" of both, which is listed in the candidate.
 # Sources: no page of the vendor could be read. All calls come from published programs of third parties, which agree in
 #   these: GET candidates/ID with placements, tags and fields; GET offers/ID with pipeline_template.stages; PATCH
 #   placements/ID/change_stage {stage_id}; PATCH placements/ID/disqualify; notes {note: {body}}; custom fields by
 #   custom_fields/candidates/ID/fields[/FID] with values [{text}], [{flag}] or [{value}] by kind; limits.
 # Unverified, so everything here, and especially: the body of disqualify; tags by name (a client of another family adds
 #   them by number); how a placement shows that it is disqualified; that a note's body is plain text.
-# Traps: lists have no mark for "no more": a short page is the last one. Profile fields of a candidate that have no value
-#   yet have no id and must be created, others changed by their id. Moves may start automations of the account.
+# Traps: lists have no mark for "no more": a short page is the last one. Profile fields of a candidate that have no
+#   value yet have no id and must be created, others changed by their id. Moves may start automations of the account.
 
 def meta: {
   name: "recruitee",
@@ -86,7 +86,10 @@ def stage:
     | ([$stages[] | select(.id == $placement.stage_id)] | first) as $now
     | (.write.only_from // []) as $from
     | if $to == null then
-        {fail: "configuration", message: "there is no stage \"\($wanted)\" in offer \(.job); it has: \($stages | names)"}
+        {
+          fail: "configuration",
+          message: "there is no stage \"\($wanted)\" in offer \(.job); it has: \($stages | names)"
+        }
       elif ($placement | is_disqualified) then {skip: "the candidate is disqualified for this offer"}
       elif $placement.stage_id == $to.id then {already: true}
       elif ($from | length) > 0
@@ -116,7 +119,10 @@ def reject:
     .write.reason as $wanted
     | (reasons | pick($wanted)) as $reason
     | if $reason == null then
-        {fail: "configuration", message: "there is no disqualify reason \"\($wanted)\" in Recruitee; it has: \(reasons | names)"}
+        {
+          fail: "configuration",
+          message: "there is no disqualify reason \"\($wanted)\" in Recruitee; it has: \(reasons | names)"
+        }
       else
         {
           request: {
@@ -130,12 +136,14 @@ def reject:
 
 # ---- profile fields, one at a time
 
+def is_yes: tostring | ascii_downcase | . == "true" or . == "yes" or . == "1";
+
 # The list of values as the kind of field wants it, or null if the kind is none of those that can be written.
 def values_for($kind; $value):
   if $kind == "single_line" or $kind == "multi_line" then [{text: ($value | tostring)}]
   elif $kind == "dropdown" then [($value | if type == "array" then .[] else . end) | {value: tostring}]
   elif $kind == "boolean" then
-    [{flag: ($value | if type == "boolean" then . else (tostring | ascii_downcase | . == "true" or . == "yes" or . == "1") end)}]
+    [{flag: ($value | is_yes)}]
   elif $kind == "date" then [{date: ($value | tostring | .[0:10])}]
   elif $kind == "number" then [{number: ($value | if type == "number" then . else (tonumber? // .) end)}]
   else null
@@ -151,13 +159,19 @@ def fields:
     | ($there | pick($wish.key)) as $field
     | values_for($field.kind; $wish.value) as $values
     | if $field == null then
-        {fail: "configuration", message: "there is no profile field \"\($wish.key)\" in Recruitee; it has: \($there | names)"}
+        {
+          fail: "configuration",
+          message: "there is no profile field \"\($wish.key)\" in Recruitee; it has: \($there | names)"
+        }
       elif $wish.value == null then
         (if $field.id == null or ($field.values // []) == [] then {already: true}
          else {request: {method: "DELETE", path: (of_fields + [$field.id])}}
          end)
       elif $values == null then
-        {fail: "configuration", message: "profile field \"\($field.name)\" is of the kind \($field.kind), which cannot be written"}
+        {
+          fail: "configuration",
+          message: "profile field \"\($field.name)\" is of the kind \($field.kind), which cannot be written"
+        }
       elif $field.values == $values then {already: true}
       else
         {

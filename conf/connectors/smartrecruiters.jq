@@ -12,6 +12,10 @@
 #            e-mail to that user. What a candidate has typed must not become either.
 #            - There is no documented list of such messages: our own cannot be looked for.
 #            - The statuses are fixed, sub-statuses are the company's own.
+# Example    connectors:
+#   smartrecruiters:
+#       type: smartrecruiters
+#       credentials: {api_key: {credential: smartrecruiters}}
 
 def meta: {
   name: "smartrecruiters",

@@ -8,13 +8,14 @@
 #
 # Ids: .candidate.id is the candidate's id, the job is the job's id. Stage and rejection belong to the job application.
 # Sources: the vendor's API documentation (2021) and partner documentation (2026-06), both read; a third party's client.
-# Unverified: the host of North America; that PATCH of a job application takes the relationship "stage" (from the client)
-#   and, to reject, "rejected-at" with "reject-reason" (both are documented as members, writing them is not); that PATCH of
-#   tags replaces them; filter[candidate] of notes; jobs/ID/stages; that null clears a custom field; the rate.
+# Unverified: the host of North America; that PATCH of a job application takes the relationship "stage" (from the
+#   client) and, to reject, "rejected-at" with "reject-reason" (both are documented as members, writing them is not);
+#   that PATCH of tags replaces them; filter[candidate] of notes; jobs/ID/stages; that null clears a custom field; the
+#   rate.
 # Traps: page[size] is at most 30. A custom field's value is a record of its own: the first one is created, later ones
-#   changed by their id. Choices are written as ids of options. Moving may start triggers of the stage, e-mails included. A
-#   partner result can be changed only by the id that its creation or the vendor's webhook told, so each new assessment is
-#   a result of its own; its grade is one of four words.
+#   changed by their id. Choices are written as ids of options. Moving may start triggers of the stage, e-mails
+#   included. A partner result can be changed only by the id that its creation or the vendor's webhook told, so each new
+#   assessment is a result of its own; its grade is one of four words.
 
 def meta: {
   name: "teamtailor",
@@ -152,7 +153,8 @@ def stage:
       then
         {
           skip: ("the candidate is in "
-                 + (if $now_id == null then "no stage of this job yet" else "stage \"\($now.attributes.name // $now_id)\"" end)
+                 + (if $now_id == null then "no stage of this job yet"
+                    else "stage \"\($now.attributes.name // $now_id)\"" end)
                  + ", the mapping moves only from: " + ($from | join(", ")))
         }
       else patch_application($application.id; {relationships: {stage: link("stages"; $to.id)}})
@@ -187,7 +189,9 @@ def field_named($wanted):
   items_of("definitions")
   | (pick($wanted; .attributes.name)) as $by_name
   | if $by_name != null then $by_name else pick($wanted; .attributes["api-name"]) end;
-def has_options: .attributes["field-type"] == "CustomField::Select" or .attributes["field-type"] == "CustomField::MultiSelect";
+def has_options:
+  .attributes["field-type"] as $type | $type == "CustomField::Select" or $type == "CustomField::MultiSelect";
+def is_yes: tostring | ascii_downcase | . == "true" or . == "yes" or . == "1";
 
 # {value} as the field's type wants it, or {fail, message}.
 def field_value($field; $options; $value):
@@ -206,7 +210,7 @@ def field_value($field; $options; $value):
         else {value: .[0].option.id}
         end
     elif $type == "CustomField::Checkbox" then
-      {value: ($value | if type == "boolean" then . else (tostring | ascii_downcase | . == "true" or . == "yes" or . == "1") end)}
+      {value: ($value | is_yes)}
     elif $type == "CustomField::Number" then
       {value: ($value | if type == "string" then (tonumber? // .) else . end)}
     elif $type == "CustomField::Date" then {value: ($value | tostring | .[0:10])}
@@ -221,7 +225,8 @@ def fields:
       | if $field == null then
           {
             fail: "configuration",
-            message: "there is no custom field \"\($wish.key)\" in Teamtailor; it has: \(items_of("definitions") | texts(.attributes.name))"
+            message: ("there is no custom field \"\($wish.key)\" in Teamtailor; it has: "
+                    + (items_of("definitions") | texts(.attributes.name)))
           }
         elif ($field | has_options) and (is_whole("options") | not) then
           page("options"; ["v1", "custom-field-selects", $field.id, "custom-field-options"]; {}; "15m")
@@ -317,7 +322,9 @@ def grade($result):
   | first;
 def score:
   if .write.score == null then null
-  else (.write.score * 100 / (.settings.score_max | tonumber) + 0.5 | floor) | if . < 0 then 0 elif . > 100 then 100 else . end
+  else
+    (.write.score * 100 / (.settings.score_max | tonumber) + 0.5 | floor)
+    | if . < 0 then 0 elif . > 100 then 100 else . end
   end;
 
 def assessment:

@@ -14,6 +14,11 @@
 #            - A custom attribute is written one per request, and the member that holds the value depends on its type.
 #            - 404 of that request also means that there is no such attribute.
 #            - Moves answer 202 without a body.
+# Example    connectors:
+#   workable:
+#       type: workable
+#       credentials: {token: {credential: workable}}
+#       settings: {subdomain: cedar, member_id: 1f395d}
 
 def meta: {
   name: "workable",

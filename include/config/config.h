@@ -43,6 +43,7 @@ struct admin_config {
 
 struct database_config {
     char *conninfo;
+    char *listen_conninfo; /* a direct connection for wake-ups, when conninfo goes through a pooler; NULL: conninfo */
     char *encryption_key; /* NULL: none; any text of 16 characters or more, hashed to the key */
     int64_t statement_timeout_ms;
 };

@@ -34,6 +34,8 @@ int ctl_resume(const struct ctl *ctl, int argc, char **argv);
 int ctl_status(const struct ctl *ctl, int argc, char **argv);
 int ctl_issues(const struct ctl *ctl, int argc, char **argv);
 int ctl_tail(const struct ctl *ctl, int argc, char **argv);
+int ctl_connectors(const struct ctl *ctl, int argc, char **argv);
+int ctl_connector_test(const struct ctl *ctl, int argc, char **argv);
 
 /* ---- for the commands */
 /* The configuration alone, connectors not looked at. On failure the problems are printed and *ret_status is what to end

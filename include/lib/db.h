@@ -3,8 +3,9 @@
  *
  * Every statement is a constant text from sql/ with parameters ($1…): nothing here or above builds SQL out of
  * values. Results and parameters travel in binary. The caller states the shape it expects, and another shape is ST_INTERNAL.
- * No session state is needed between calls, so a pooler in transaction mode may stand in between. Statements are prepared once a connection
- * where that works; a pooler that sends them to another server (SQLSTATE 26000, 42P05) is noticed, and they are sent as a whole from then on.
+ * No session state is needed between calls, so a pooler in transaction mode may stand in between. Statements are prepared once a connection;
+ * behind a pooler they are sent as a whole, because what was prepared stays behind in a session that others get. A pooler that db_is_pooled() does not
+ * see is noticed when it sends them to another server (SQLSTATE 26000, 42P05).
  *
  * Failures: ST_UNAVAILABLE (no connection, server going down, read-only server after a failover: the connection is closed and the
  * next call connects anew), ST_UNCERTAIN (the connection broke while a statement or COMMIT was under way), ST_CONFLICT (serialization failure, deadlock, unique
@@ -104,8 +105,12 @@ const char *db_column_name(const struct db_result *r, int col);
 void db_result_free(struct db_result *r); /* NULL is harmless */
 
 /* ---- LISTEN: needs a connection of its own, directly to the server */
-int db_listen(struct db *db, const char *channel,
-              struct errmsg *err) ATS_MUSTCHECK; /* channel: a constant identifier */
+/* Whether a pooler (PgBouncer and its kind) stands between: the server process that answers is not the one that the
+ * connection was told of at its start. Of a connected db; false when not connected. */
+bool db_is_pooled(const struct db *db);
+/* channel: a constant identifier. ST_INVALID behind a pooler, where LISTEN would stay behind in a session that others
+ * get, and hear nothing; the connection is closed. */
+int db_listen(struct db *db, const char *channel, struct errmsg *err) ATS_MUSTCHECK;
 int db_fd(const struct db *db);                  /* for poll(); -1 when not connected */
 /* Reads what has arrived; returns the number of notifications, or a negative status when the connection is gone. */
 int db_notifications(struct db *db, struct errmsg *err);

@@ -46,6 +46,8 @@ struct job { /* one candidate in work; made by the dispatcher, in `arena` */
     struct plan *plan;
     int64_t claimed_now_us;  /* the database's clock when the job was claimed, */
     int64_t claimed_mono_us; /* and ours: see job_now_us */
+    int64_t claim_began_ms;  /* our monotonic clock before the claim was sent to the database, */
+    int64_t lease_ms;        /* for which the candidate is ours from then on */
     void *batch;
     struct job *next; /* of whichever list it is in */
 };
@@ -54,13 +56,23 @@ struct job { /* one candidate in work; made by the dispatcher, in `arena` */
 int64_t job_now_us(const struct job *job);
 
 /* done: called in delivery's thread when a job has ended; the job is the dispatcher's again. */
-struct delivery *delivery_new(void (*done)(void *ctx, struct job *job), void *ctx, unsigned connections_max);
+struct delivery *delivery_new(struct config *c, struct connector_set *connectors,
+                              void (*done)(void *ctx, struct job *job), void *ctx, unsigned connections_max);
+/* Any thread, before the first job with this configuration: for what has to be kept up with no job at hand (tokens). */
+void delivery_reload(struct delivery *d, struct config *c, struct connector_set *connectors);
 int delivery_start(struct delivery *d, struct errmsg *err) ATS_MUSTCHECK;
 void delivery_submit(struct delivery *d,
                      struct job *job); /* any thread; call delivery_wake after the last of a batch */
 void delivery_wake(struct delivery *d);
 /* This daemon is one of so many that deliver: rates and concurrency are divided by that. Any thread. */
 void delivery_share(struct delivery *d, unsigned daemons);
+/*
+ * All leases were renewed by a statement that ran between these times (our monotonic clock): what was ours until then is
+ * ours for another renewed_ms from its beginning; lease_ms: what a claim gives. A request is only sent while its job's
+ * lease is surely ours, and its time-out is not longer than that: a daemon that was stopped for a while, or whose
+ * database was away, must not write beside its successor. Any thread.
+ */
+void delivery_renewed(struct delivery *d, int64_t began_ms, int64_t ended_ms, int64_t renewed_ms, int64_t lease_ms);
 void delivery_stop(
     struct delivery
         *d); /* requests under way are finished, then jobs end where they are; the thread ends when no job is left */

@@ -1,8 +1,9 @@
 /*
  * notify - listens for other processes' word that events were stored, and wakes the dispatcher.
  *
- * Only a shortcut: the dispatcher polls anyway, so a connection that cannot be had (a pooler in between, the database
- * away) is tried again quietly and never an error.
+ * Only a shortcut: the dispatcher polls anyway, so a connection that cannot be had is tried again quietly and never an
+ * error. It must not go through a pooler in transaction mode: database.listen_conninfo is the way around it. Behind a
+ * pooler nothing is listened for, which is said once.
  *
  * Thread: one of its own.
  */

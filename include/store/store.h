@@ -87,7 +87,8 @@ void claim_batch_clear(struct claim_batch *b);
 char *store_owner_name(const char *instance);
 /* Makes due at once what this owner and its dead predecessors of the same instance hold. Only while this owner has nothing in work. */
 int store_take_back(struct store *s, const char *owner, struct errmsg *err) ATS_MUSTCHECK;
-/* Prolongs the leases of candidates in work that would end within half a lease. */
+/* Prolongs the leases of candidates in work that have not ended: afterwards each lasts STORE_RENEWED_MS or longer. */
+#define STORE_RENEWED_MS(lease_ms) ((lease_ms) / 4 * 3)
 int store_renew(struct store *s, const char *owner, int64_t lease_ms, struct errmsg *err) ATS_MUSTCHECK;
 /* Candidates without a connector become due again, e.g. when the mapping changed. */
 int store_wake_unrouted(struct store *s, struct errmsg *err) ATS_MUSTCHECK;

@@ -272,6 +272,10 @@ static const struct key database_keys[] = {
     {.name = "conninfo", .type = &type_conninfo, AT(database.conninfo), .min = 1, .max = TEXT_BYTES,
      .fallback = "dbname=atsync", .fixed = true,
      .help = "How to reach PostgreSQL: anything libpq takes, several hosts included."},
+    {.name = "listen_conninfo", .type = &type_conninfo, AT(database.listen_conninfo), .min = 1, .max = TEXT_BYTES,
+     .fixed = true,
+     .help = "How to reach PostgreSQL directly, for wake-ups by other daemons, when conninfo goes through a pooler; "
+             "without it a daemon behind a pooler finds their events by polling."},
     {.name = "encryption_key", .type = &type_secret, AT(database.encryption_key), .min = 16, .fixed = true,
      .help = "Encrypts access tokens that are stored in the database; a text of 16 characters or more."},
     {.name = "statement_timeout", .type = &type_duration, AT(database.statement_timeout_ms), .min = 100, .max = HOUR,

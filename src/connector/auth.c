@@ -359,6 +359,16 @@ void auth_free(struct auth *a)
     mem_free(a);
 }
 
+const struct connector_config *auth_connector(const struct auth *a)
+{
+    return a->source.connector;
+}
+
+struct connector_module *auth_module(const struct auth *a)
+{
+    return a->module;
+}
+
 const char *auth_seed(const struct auth *a)
 {
     return a->seed;

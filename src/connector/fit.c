@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/suggest.h"
 #include "base/text.h"
+#include "connector/auth.h"
 #include "connector/meta.h"
 #include "connector/request.h"
 #include "lib/jqvm.h"
@@ -141,6 +142,10 @@ void fit_connector(const struct config *c, const struct connector_config *connec
     for (const struct json *e = json_first(json_get(f.meta, "credentials")); e != NULL; e = json_next(e))
         check_there(&f, connector->line, "credentials", e,
                     config_value(connector->credentials, connector->credential_count, json_key(e)));
+    if (auth_gets_tokens(f.meta) && c->database.encryption_key == NULL)
+        problem(&f, connector->line, "database.encryption_key",
+                "is required by connector \"%s\": type %s gets tokens, which are stored encrypted", connector->name,
+                connector_module_type(m));
     /* a missing setting leaves a hole in the URL, which is told already */
     if (problems->count == before || connector->base_url != NULL || json_str(json_get(f.meta, "base_url")) == NULL)
         check_base_url(&f, connector);

@@ -32,10 +32,26 @@ static const struct command {
      "\n"
      "Example: atsyncctl migrate --dry-run\n",
      ctl_migrate},
-    {"check", "", "check configuration, connectors, mapping, and that the database is there and fits",
+    {"check", "[--no-probe]", "check configuration, database, clock, permissions, and each connector against its ATS",
+     "  --no-probe   make no call to an ATS\n"
      "\n"
      "Example: atsyncctl -c new.conf check\n",
      ctl_check},
+    {"connectors", "[TYPE]", "list the types of connectors, or show all about one, with an example",
+     "  TYPE     this type: abilities, credentials, settings, limits, and lines for the configuration\n"
+     "  --mdoc   print the pages of all types for the manual\n"
+     "\n"
+     "Example: atsyncctl connectors greenhouse\n",
+     ctl_connectors},
+    {"connector-test", "TYPE FILE [--function F]", "run a connector's function on a file: its requests, no call made",
+     "  TYPE           the type: its module is looked for as the daemon does\n"
+     "  FILE           JSON: context, verb, settings, base_url, answers; - is standard input\n"
+     "  --function F   this function instead of the file's verb\n"
+     "\n"
+     "The file is described in atsyncd-connectors(7).\n"
+     "\n"
+     "Example: atsyncctl connector-test rest stage.json\n",
+     ctl_connector_test},
     {"send-sample", "TYPE [--set PATH=VALUE]... [--source NAME] [--url URL] [--ca FILE]",
      "sign a sample event and post it to the receiver",
      "  TYPE              contact-resolved, contact-resolution-skipped, contact-resolution-failed, run-started,\n"
@@ -124,7 +140,7 @@ static void print_help(FILE *out)
           "Commands:\n",
           out);
     for (size_t i = 0; i < ATS_COUNT(commands); i++) {
-        fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].help);
+        fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].help);
     }
     fputs("\nManual: man 1 atsyncctl\n", out);
 }

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 /* Object identifiers of the types that travel as parameters or results: fixed in PostgreSQL's pg_type.dat. */
 enum {
@@ -36,6 +37,7 @@ struct db {
     PGconn *conn; /* NULL when not connected */
     int timeout_ms;
     char sqlstate[6];
+    bool pooled;                                   /* a pooler stands between */
     bool unprepared;                               /* something in between does not keep prepared statements */
     const struct sql_stmt *prepared[PREPARED_MAX]; /* on this connection */
     unsigned prepared_count;
@@ -78,6 +80,11 @@ void db_disconnect(struct db *db)
     PQfinish(db->conn);
     db->conn = NULL;
     db->prepared_count = 0;
+}
+
+bool db_is_pooled(const struct db *db)
+{
+    return db->conn && db->pooled;
 }
 
 bool db_is_connected(const struct db *db)
@@ -169,6 +176,25 @@ static void ignore_notice(void *ctx, const PGresult *result)
     (void)result;
 }
 
+static int run(struct db *db, const char *name, bool queued, PGresult **ret, struct errmsg *err);
+
+/* A pooler makes up the process id that it gives at the start of a connection. */
+static int look_for_pooler(struct db *db, struct errmsg *err)
+{
+    PGresult *pg = NULL;
+    int64_t pid = 0;
+    int st = run(db, "connect", PQsendQuery(db->conn, "select pg_backend_pid()") == 1, &pg, err);
+
+    if (st != ST_OK) {
+        db_disconnect(db);
+        return ST_UNAVAILABLE; /* whatever it was: nothing was asked for yet */
+    }
+    db->pooled = PQntuples(pg) != 1 || !text_to_i64(PQgetvalue(pg, 0, 0), 0, INT32_MAX, &pid) || pid != PQbackendPID(db->conn);
+    db->unprepared = db->pooled;
+    PQclear(pg);
+    return ST_OK;
+}
+
 int db_connect(struct db *db, struct errmsg *err)
 {
     char *parse_error = NULL;
@@ -186,13 +212,19 @@ int db_connect(struct db *db, struct errmsg *err)
         return st;
     }
     if (PQstatus(conn) != CONNECTION_OK) {
-        st = fail_text(err, ST_UNAVAILABLE, "cannot connect to the database", PQerrorMessage(conn));
+        bool refused = strstr(PQerrorMessage(conn), "unsupported startup parameter") != NULL; /* PgBouncer's words */
+
+        st = fail_text(err, ST_UNAVAILABLE,
+                       refused ? "cannot connect to the database (take this parameter out of database.conninfo, or name it in "
+                                 "PgBouncer's ignore_startup_parameters)"
+                               : "cannot connect to the database",
+                       PQerrorMessage(conn));
         PQfinish(conn);
         return st;
     }
     PQsetNoticeReceiver(conn, ignore_notice, NULL);
     db->conn = conn;
-    return ST_OK;
+    return look_for_pooler(db, err);
 }
 
 /* ---- parameters --------------------------------------------------------------------------------------------------- */
@@ -794,9 +826,18 @@ void db_result_free(struct db_result *r)
 
 int db_listen(struct db *db, const char *channel, struct errmsg *err)
 {
-    char *statement = mem_printf("listen %s", channel);
-    int st = db_script(db, "listen", statement, err);
+    char *statement;
+    int st = db_connect(db, err);
 
+    if (st != ST_OK) {
+        return st;
+    }
+    if (db->pooled) {
+        db_disconnect(db);
+        return err_set(err, ST_INVALID, "listen: a connection pooler stands between, which LISTEN does not go through");
+    }
+    statement = mem_printf("listen %s", channel);
+    st = db_script(db, "listen", statement, err);
     mem_free(statement);
     return st;
 }

@@ -19,6 +19,7 @@
 #include "lib/crypto.h"
 #include "lib/httpc.h"
 #include "service/lookup_cache.h"
+#include "service/tokens.h"
 
 enum { RESPONSE_MAX_BYTES = 4 * 1024 * 1024, WAIT_MS = 1000 };
 
@@ -31,6 +32,9 @@ struct task {
     bool looked;     /* and it has told that our note is not there */
     bool from_cache; /* the call has used an answer that was kept */
     bool refreshed;  /* and was begun anew without, because it ended badly */
+    bool renewed;    /* the call was refused, and new tokens were asked for */
+    int64_t sent;    /* serial of the grant that the last request went out with */
+    int64_t refused; /* that serial while a newer one is waited for; 0: not so */
     struct call *call;
     struct task *next; /* of the lane's waiting list */
 };
@@ -41,7 +45,8 @@ struct lane {
     const struct connector_config *connector;
     struct connector_module *module;
     struct connector_vm *vm;
-    struct auth_headers auth;
+    struct auth_grant *grant; /* what requests go out with; NULL: not known yet */
+    bool gets_tokens;         /* it changes with time: see has_grant */
     struct lookup_cache *lookups;
     char *broken; /* why nothing can be sent: the message; NULL: all is well */
     int64_t timeout_ms;
@@ -58,6 +63,8 @@ struct lane {
     int64_t tokens_at_ms;
     struct task *waiting; /* for a place on the wire or a token, oldest first */
     struct task *waiting_last;
+    struct task *parked; /* until there are tokens, oldest first */
+    struct task *parked_last;
     struct lane *next;
 };
 
@@ -67,6 +74,7 @@ struct delivery {
     pthread_t thread;
     bool started;
     struct httpc *http;
+    struct tokens *tokens;
     struct lane *lanes;
     unsigned tasks;
     unsigned daemons; /* that share the connectors' rates */
@@ -76,7 +84,10 @@ struct delivery {
     struct job *submitted;
     struct job *submitted_last;
     bool stopping;
+    bool tokens_changed; /* who is parked may ask again */
     unsigned daemons_now;
+    int64_t renewed_since_ms; /* jobs claimed after this were renewed without a gap */
+    int64_t renewed_until_ms;
     struct metric *requests;
     struct metric *seconds;
 };
@@ -91,7 +102,8 @@ static void lane_clear(struct lane *l)
     l->vm = NULL;
     lookup_cache_free(l->lookups);
     l->lookups = NULL;
-    auth_headers_clear(&l->auth);
+    auth_grant_unref(l->grant);
+    l->grant = NULL;
     connector_module_unref(l->module);
     l->module = NULL;
     config_unref(l->config);
@@ -119,6 +131,19 @@ static void set_pace(struct lane *l, unsigned daemons)
     l->daemons = daemons;
 }
 
+/* The same for all requests, as long as the configuration stays. */
+static int make_fixed_grant(struct lane *l, struct errmsg *err)
+{
+    struct auth *auth = NULL;
+    int st = auth_new(l->module, l->config, l->connector, &auth, err);
+
+    if (st == ST_OK) {
+        st = auth_grant_make(auth, NULL, 0, &l->grant, err);
+    }
+    auth_free(auth);
+    return st;
+}
+
 static void lane_fill(struct lane *l, const struct job *job, unsigned daemons)
 {
     struct connector_limits limits = connector_limits_of(job->module, job->connector);
@@ -138,8 +163,8 @@ static void lane_fill(struct lane *l, const struct job *job, unsigned daemons)
     l->tokens = (double)limits.rate_count;
     l->tokens_at_ms = clock_mono_ms();
     set_pace(l, daemons);
-    if (connector_vm_new(l->module, &l->vm, &err) != ST_OK ||
-        auth_headers_make(l->module, l->connector, &l->auth, &err) != ST_OK) {
+    l->gets_tokens = auth_gets_tokens(connector_module_meta(l->module));
+    if (connector_vm_new(l->module, &l->vm, &err) != ST_OK || (!l->gets_tokens && make_fixed_grant(l, &err) != ST_OK)) {
         l->broken = mem_strdup(err.text);
     }
 }
@@ -187,6 +212,22 @@ static bool is_stopping(struct delivery *d)
     stopping = d->stopping;
     pthread_mutex_unlock(&d->lock);
     return stopping;
+}
+
+/* How long the candidate is still ours; 0: another daemon may have it. */
+static int64_t lease_left_ms(const struct task *t)
+{
+    struct delivery *d = t->delivery;
+    const struct job *job = t->job;
+    int64_t until_ms = job->claim_began_ms + job->lease_ms;
+    int64_t now_ms = clock_mono_ms();
+
+    pthread_mutex_lock(&d->lock);
+    if (job->claim_began_ms > d->renewed_since_ms && d->renewed_until_ms > until_ms) {
+        until_ms = d->renewed_until_ms;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return until_ms > now_ms ? until_ms - now_ms : 0;
 }
 
 static struct job_call *current(const struct task *t)
@@ -420,10 +461,14 @@ static void begin_call(struct task *t)
     char key[37];
 
     t->from_cache = false;
+    t->renewed = false;
     t->looking = call->look_first && !t->looked && connector_module_can_find_marker(t->job->module);
     idempotency_key(t->job, call, key);
     t->call = call_new(t->lane->vm, t->lane->connector, t->looking ? "find_marker" : call->verb, context, is_append,
                        t->looking ? NULL : key);
+    if (t->lane->gets_tokens) {
+        call_set_grant(t->call, t->lane->grant);
+    }
     json_free(context);
 }
 
@@ -433,6 +478,27 @@ static bool ended_on_old_answers(const struct task *t, const struct call_result 
     return t->from_cache && !t->refreshed &&
            (r->outcome == OUTCOME_NOT_FOUND || r->outcome == OUTCOME_INVALID || r->outcome == OUTCOME_STALE ||
             (r->outcome == OUTCOME_CONFIG && strcmp(r->error_class, "configuration") == 0));
+}
+
+/* One value that the ATS does not take fails all that went out with it: which one it was is found out by sending them one by one. */
+static bool is_worth_splitting(const struct job_call *call, const struct call_result *r)
+{
+    return call->item_count > 1 &&
+           (r->outcome == OUTCOME_INVALID || (r->outcome == OUTCOME_CONFIG && strcmp(r->error_class, "configuration") == 0));
+}
+
+/* The array has room for as many calls as there are writes. */
+static void split_call(struct task *t)
+{
+    struct job *job = t->job;
+    struct job_call whole = *current(t);
+    size_t more = whole.item_count - 1;
+
+    memmove(current(t) + 1 + more, current(t) + 1, (job->call_count - t->call_index - 1) * sizeof *job->calls);
+    for (size_t i = 0; i < whole.item_count; i++) {
+        job->calls[t->call_index + i] = (struct job_call){.verb = whole.verb, .items = whole.items + i, .item_count = 1};
+    }
+    job->call_count += more;
 }
 
 /* The call has ended. Returns false when the job cannot go on with its other calls. */
@@ -446,6 +512,12 @@ static bool end_call(struct task *t)
         call_free(t->call);
         t->call = NULL;
         t->refreshed = true;
+        return true;
+    }
+    if (is_worth_splitting(current(t), r)) {
+        split_call(t);
+        call_free(t->call);
+        t->call = NULL;
         return true;
     }
 
@@ -476,6 +548,17 @@ static bool end_call(struct task *t)
     return go_on;
 }
 
+/* The tokens are not accepted any more, which proves that nothing was done: one renewal, one repetition. */
+static bool wants_renewal(struct task *t)
+{
+    if (!t->lane->gets_tokens || t->renewed || call_result(t->call)->outcome != OUTCOME_REAUTH) {
+        return false;
+    }
+    t->renewed = true;
+    t->refused = t->sent;
+    return true;
+}
+
 /* The vendor says how many requests it will still take: not more than that go out before new tokens have come. */
 static void obey_remaining(struct lane *l, const struct httpc_response *response)
 {
@@ -504,7 +587,11 @@ static void answered(void *ctx, const struct httpc_response *response)
     enum call_next next = call_advance(t->call);
 
     log_call(t, &copy, response, next == CALL_FINISHED ? call_result(t->call) : NULL);
-    if (next == CALL_FINISHED && (!end_call(t) || is_stopping(t->delivery))) {
+    if (next == CALL_FINISHED && !(wants_renewal(t) || end_call(t))) {
+        end_task(t);
+        return;
+    }
+    if (next == CALL_FINISHED && is_stopping(t->delivery)) {
         end_task(t);
         return;
     }
@@ -513,6 +600,7 @@ static void answered(void *ctx, const struct httpc_response *response)
 
 static void send_request(struct task *t)
 {
+    int64_t lease_ms = lease_left_ms(t);
     const struct prepared_request *q = call_request(t->call);
     struct lane *l = t->lane;
     struct httpc_header headers[64];
@@ -521,9 +609,10 @@ static void send_request(struct task *t)
     for (size_t i = 0; i < q->header_count && n < ATS_COUNT(headers); i++) {
         headers[n++] = q->headers[i];
     }
-    for (size_t i = 0; i < l->auth.count && n < ATS_COUNT(headers); i++) {
-        headers[n++] = l->auth.items[i];
+    for (size_t i = 0; i < l->grant->headers.count && n < ATS_COUNT(headers); i++) {
+        headers[n++] = l->grant->headers.items[i];
     }
+    t->sent = l->grant->serial;
     struct httpc_request request = {
         .method = q->method,
         .url = q->url,
@@ -531,7 +620,7 @@ static void send_request(struct task *t)
         .header_count = n,
         .body = q->body,
         .body_len = q->body_len,
-        .timeout_ms = (int)l->timeout_ms,
+        .timeout_ms = (int)(l->timeout_ms < lease_ms ? l->timeout_ms : lease_ms),
         .response_max_bytes = RESPONSE_MAX_BYTES,
         .http1_only = l->http1_only,
         .redirect_hosts = l->redirect_hosts,
@@ -542,6 +631,10 @@ static void send_request(struct task *t)
         .allow_private_address = request_allows_private(l->connector),
     };
 
+    if (lease_ms == 0) { /* somebody else's now, or free for everybody: as if it had not been begun */
+        end_task(t);
+        return;
+    }
     l->on_wire++;
     FAULT_POINT("before-request");
     httpc_start(t->delivery->http, &request, answered, t);
@@ -576,15 +669,122 @@ static bool may_send(struct lane *l)
     return true;
 }
 
+/* ---- tokens ------------------------------------------------------------------------------------------------------- */
+
+static void park(struct task *t)
+{
+    struct lane *l = t->lane;
+
+    t->next = NULL;
+    if (l->parked_last) {
+        l->parked_last->next = t;
+    } else {
+        l->parked = t;
+    }
+    l->parked_last = t;
+}
+
+/* There are no tokens: the call that is on has failed, the others were not made. */
+static void end_without_tokens(struct task *t, const struct tokens_failure *f)
+{
+    bool is_ours_to_mend = strcmp(f->error_class, "credentials") == 0 || strcmp(f->error_class, "configuration") == 0;
+    struct call_result r = {
+        .outcome = is_ours_to_mend ? OUTCOME_REAUTH : OUTCOME_RETRY,
+        .error_class = f->error_class,
+        .message = f->message,
+        .retry_after_ms = f->retry_after_ms,
+    };
+
+    settle(t, &r);
+    t->call_index++;
+    end_task(t);
+}
+
+/* Makes the lane's grant one that is good now. False: the task is parked until there is one, or has ended without. */
+static bool has_grant(struct task *t)
+{
+    struct lane *l = t->lane;
+    struct auth_grant *fresh = NULL;
+    struct tokens_failure failure;
+
+    if (!l->gets_tokens) {
+        return true;
+    }
+    switch (tokens_get(t->delivery->tokens, l->name, t->refused, &fresh, &failure)) {
+    case TOKENS_READY:
+        auth_grant_unref(l->grant);
+        l->grant = fresh;
+        break;
+    case TOKENS_WAIT:
+        park(t);
+        return false;
+    case TOKENS_FAILED:
+        end_without_tokens(t, &failure);
+        return false;
+    }
+    if (t->call) {
+        call_set_grant(t->call, l->grant);
+    }
+    return true;
+}
+
+static void tokens_have_changed(void *ctx)
+{
+    struct delivery *d = ctx;
+
+    pthread_mutex_lock(&d->lock);
+    d->tokens_changed = true;
+    pthread_mutex_unlock(&d->lock);
+    delivery_wake(d);
+}
+
+/* Who waits for tokens asks again, or ends where it is. */
+static void serve_parked(struct delivery *d, bool stopping)
+{
+    bool changed;
+
+    pthread_mutex_lock(&d->lock);
+    changed = d->tokens_changed;
+    d->tokens_changed = false;
+    pthread_mutex_unlock(&d->lock);
+    for (struct lane *l = d->lanes; l && (changed || stopping); l = l->next) {
+        struct task *t = l->parked;
+
+        l->parked = NULL;
+        l->parked_last = NULL;
+        while (t) {
+            struct task *next = t->next;
+
+            if (stopping) {
+                end_task(t);
+            } else {
+                advance(t);
+            }
+            t = next;
+        }
+    }
+}
+
 /* Walks on until a request is on the network or waits for its turn, or the job has ended. */
 static void advance(struct task *t)
 {
     for (;;) {
-        if (!t->call) {
-            if (t->call_index == t->job->call_count) {
+        if (!t->call && t->call_index == t->job->call_count) {
+            end_task(t);
+            return;
+        }
+        if (!has_grant(t)) {
+            return;
+        }
+        if (t->refused != 0) {
+            t->refused = 0;
+            if (!call_repeat(t->call) && !end_call(t)) {
                 end_task(t);
                 return;
             }
+            continue;
+        }
+        if (!t->call) {
             begin_call(t);
         } else if (call_request(t->call)) {
             const struct httpc_response *kept =
@@ -709,6 +909,8 @@ static void *delivery_thread(void *arg)
             begin_task(d, jobs);
             jobs = next;
         }
+        serve_parked(d, stopping);
+
         int wait_ms = serve_waiting(d, stopping);
 
         if (stopping && d->tasks == 0) {
@@ -719,7 +921,8 @@ static void *delivery_thread(void *arg)
     return NULL;
 }
 
-struct delivery *delivery_new(void (*done)(void *ctx, struct job *job), void *ctx, unsigned connections_max)
+struct delivery *delivery_new(struct config *c, struct connector_set *connectors,
+                              void (*done)(void *ctx, struct job *job), void *ctx, unsigned connections_max)
 {
     static const double bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
     struct delivery *d = mem_zalloc(sizeof *d);
@@ -731,6 +934,7 @@ struct delivery *delivery_new(void (*done)(void *ctx, struct job *job), void *ct
     d->daemons_now = 1;
     pthread_mutex_init(&d->lock, NULL);
     d->http = httpc_new(connections_max, "atsyncd/" ATSYNC_VERSION);
+    d->tokens = tokens_new(c, connectors, tokens_have_changed, d);
     d->requests =
         metric_counter("atsyncd_ats_requests_total", "Requests sent to an ATS, by HTTP status code and what it meant.",
                        "connector,method,code,outcome");
@@ -740,8 +944,19 @@ struct delivery *delivery_new(void (*done)(void *ctx, struct job *job), void *ct
     return d;
 }
 
+void delivery_reload(struct delivery *d, struct config *c, struct connector_set *connectors)
+{
+    tokens_reload(d->tokens, c, connectors);
+    tokens_have_changed(d);
+}
+
 int delivery_start(struct delivery *d, struct errmsg *err)
 {
+    int st = tokens_start(d->tokens, err);
+
+    if (st != ST_OK) {
+        return st;
+    }
     if (pthread_create(&d->thread, NULL, delivery_thread, d) != 0) {
         return err_set(err, ST_IO, "cannot start the delivery thread");
     }
@@ -775,6 +990,16 @@ void delivery_share(struct delivery *d, unsigned daemons)
     pthread_mutex_unlock(&d->lock);
 }
 
+void delivery_renewed(struct delivery *d, int64_t began_ms, int64_t ended_ms, int64_t renewed_ms, int64_t lease_ms)
+{
+    pthread_mutex_lock(&d->lock);
+    if (ended_ms > d->renewed_until_ms) { /* what was renewed before may have been lost in between */
+        d->renewed_since_ms = ended_ms - lease_ms;
+    }
+    d->renewed_until_ms = began_ms + renewed_ms;
+    pthread_mutex_unlock(&d->lock);
+}
+
 void delivery_stop(struct delivery *d)
 {
     pthread_mutex_lock(&d->lock);
@@ -789,6 +1014,8 @@ void delivery_join(struct delivery *d)
         pthread_join(d->thread, NULL);
         d->started = false;
     }
+    tokens_stop(d->tokens); /* what an ATS has just given has to be stored */
+    tokens_join(d->tokens);
 }
 
 void delivery_free(struct delivery *d)
@@ -796,6 +1023,7 @@ void delivery_free(struct delivery *d)
     if (!d) {
         return;
     }
+    tokens_free(d->tokens);
     httpc_free(d->http);
     while (d->lanes) {
         struct lane *next = d->lanes->next;

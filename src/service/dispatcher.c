@@ -40,6 +40,7 @@ struct batch_memory {
     struct claim_batch claim;
     struct loaded *loaded;
     int64_t claimed_mono_us;
+    int64_t claim_began_ms;
     size_t refs;
 };
 
@@ -383,6 +384,8 @@ static struct job *make_job(struct dispatcher *d, struct work *w, struct batch_m
     job->batch = memory;
     job->claimed_now_us = memory->claim.now_us;
     job->claimed_mono_us = memory->claimed_mono_us;
+    job->claim_began_ms = memory->claim_began_ms;
+    job->lease_ms = d->config->delivery.lease_ms;
     job->diff = &w->diff;
     job->plan = &w->plan;
     add_calls(job, &w->diff);
@@ -654,10 +657,12 @@ static int claim_round(struct dispatcher *d, struct lane *lane, bool retries, si
     struct work *works;
     struct record *records;
     size_t count;
-    int st =
-        store_claim(d->store, lane->name, retries, d->owner, d->config->delivery.lease_ms, limit, &memory->claim, err);
+    int st;
 
+    memory->claim_began_ms = clock_mono_ms();
+    st = store_claim(d->store, lane->name, retries, d->owner, d->config->delivery.lease_ms, limit, &memory->claim, err);
     if (st != ST_OK) {
+        d->give_back = true; /* it may have been done all the same */
         mem_free(memory);
         return st;
     }
@@ -1048,6 +1053,19 @@ static int claim_all(struct dispatcher *d, bool *ret_more, struct errmsg *err)
     return st;
 }
 
+static int renew(struct dispatcher *d, struct errmsg *err)
+{
+    int64_t lease_ms = d->config->delivery.lease_ms;
+    int64_t began_ms = clock_mono_ms();
+    int st = store_renew(d->store, d->owner, lease_ms, err);
+
+    if (st == ST_OK) {
+        delivery_renewed(d->delivery, began_ms, clock_mono_ms(), STORE_RENEWED_MS(lease_ms), lease_ms);
+        d->renewed_at_ms = began_ms;
+    }
+    return st;
+}
+
 /* One round; *ret_wait_ms: how long nothing will be due. */
 static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms, struct errmsg *err)
 {
@@ -1066,8 +1084,7 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
         st = record_ended(d, err);
     }
     if (st == ST_OK && d->in_work > 0 && now_ms - d->renewed_at_ms > d->config->delivery.lease_ms / 4) {
-        st = store_renew(d->store, d->owner, d->config->delivery.lease_ms, err);
-        d->renewed_at_ms = now_ms;
+        st = renew(d, err);
     }
     if (st != ST_OK || stopping) {
         return st;
@@ -1098,6 +1115,9 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
         }
         delivery_share(d->delivery, (unsigned)others + 1);
         d->beat_at_ms = now_ms;
+    }
+    if (d->give_back && d->in_work > 0) { /* leases that nobody works on: no new ones until these are taken back */
+        return ST_OK;
     }
     if ((st = claim_all(d, &more, err)) != ST_OK) {
         return st;
@@ -1201,7 +1221,7 @@ struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connec
     d->next_due_at_ms = INT64_MAX;
     d->owner = store_owner_name(c->instance);
     d->store = store_new(c, "dispatcher");
-    d->delivery = delivery_new(job_ended, d, (unsigned)c->delivery.slots);
+    d->delivery = delivery_new(c, connectors, job_ended, d, (unsigned)c->delivery.slots);
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&d->lock, NULL);
     d->lag = metric_histogram("atsyncd_sync_lag_seconds",
@@ -1240,6 +1260,7 @@ void dispatcher_wake(void *dispatcher)
 
 void dispatcher_reload(struct dispatcher *d, struct config *c, struct connector_set *connectors)
 {
+    delivery_reload(d->delivery, c, connectors);
     pthread_mutex_lock(&d->lock);
     config_unref(d->next_config);
     connector_set_unref(d->next_connectors);

@@ -33,7 +33,7 @@ struct notify *notify_new(const struct config *c, void (*wake)(void *ctx), void 
     struct notify *n = mem_zalloc(sizeof *n);
     char *name = mem_printf("atsyncd %s notify", c->instance);
 
-    n->db = db_new(c->database.conninfo, name);
+    n->db = db_new(c->database.listen_conninfo ? c->database.listen_conninfo : c->database.conninfo, name);
     db_set_timeout(n->db, LISTEN_TIMEOUT_MS);
     mem_free(name);
     n->wake = wake;
@@ -42,7 +42,7 @@ struct notify *notify_new(const struct config *c, void (*wake)(void *ctx), void 
     return n;
 }
 
-/* Waits for the end or for the socket; returns true if the socket has something. */
+/* Waits for the end or for the socket (timeout_ms -1: for as long as it takes); returns true if the socket has something. */
 static bool wait_readable(const struct notify *n, int fd, int timeout_ms)
 {
     struct pollfd fds[] = {{.fd = n->stop_fd, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
@@ -75,8 +75,15 @@ static void *notify_main(void *arg)
     while (!atomic_load(&n->stopping)) {
         struct errmsg err = {{0}};
         uint32_t jitter;
+        int st = db_listen(n->db, "atsync_wake", &err);
 
-        if (db_listen(n->db, "atsync_wake", &err) == ST_OK) {
+        if (st == ST_INVALID) { /* a pooler, or a conninfo that is none: no other try would end otherwise */
+            log_info("what other daemons receive is found by polling", "reason", err.text, "hint",
+                     "for wake-ups give a direct connection in database.listen_conninfo", NULL);
+            (void)wait_readable(n, -1, -1);
+            break;
+        }
+        if (st == ST_OK) {
             failures = 0;
             n->wake(n->ctx); /* for what was missed meanwhile */
             listen_while_connected(n, &err);

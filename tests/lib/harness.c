@@ -778,11 +778,13 @@ void daemon_rewrite_conf(struct harness *h, struct program *d, const struct daem
     add_lines(&out, "  ", conf->receiver, "");
     buf_printf(&out, "admin:\n  listen: 127.0.0.1:%u\n", d->admin_port);
     buf_printf(&out, "database:\n  conninfo: \"%s\"\n", conf->conninfo != NULL ? conf->conninfo : h->conninfo);
+    add_lines(&out, "  ", conf->database, "");
     buf_puts(&out, "delivery:\n");
     add_lines(&out, "  ", conf->delivery, "lease: 2s\npoll: 200ms\n");
     buf_puts(&out, "sources:\n  popp:\n");
     add_lines(&out, "    ", conf->source, "signing_secrets: [\"" E2E_SECRET "\", \"" E2E_SECRET_OLD "\"]\n");
-    buf_printf(&out, "connectors:\n  sandbox:\n    type: rest\n    credentials: {token: \"%s\"}\n", E2E_TOKEN);
+    buf_printf(&out, "connectors:\n  sandbox:\n    type: %s\n", conf->type != NULL ? conf->type : "rest");
+    add_lines(&out, "    ", conf->access, "credentials: {token: \"" E2E_TOKEN "\"}\n");
     if (conf->base_url != NULL)
         buf_printf(&out, "    base_url: \"%s\"\n", conf->base_url);
     else

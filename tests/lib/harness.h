@@ -92,6 +92,9 @@ struct daemon_conf {       /* lines of YAML without indentation; NULL: the lines
     const char *top;       /* none: further top-level keys */
     const char *conninfo;  /* h->conninfo */
     const char *base_url;  /* the sandbox */
+    const char *type;      /* rest */
+    const char *access;    /* credentials: {token: E2E_TOKEN} */
+    const char *database;  /* none, beside conninfo */
 };
 /* Writes the configuration, brings the schema up to date, starts the daemon and waits until it is ready. conf NULL: all
  * defaults. */

@@ -6,6 +6,9 @@
 #   pg.sh stop DIR [fast|immediate]  stops it; nothing to do is success
 #   pg.sh env DIR                    prints PGHOST=… PGPORT=… PGUSER=… PGDATABASE=…, one a line
 #   pg.sh remove DIR                 stops it and deletes DIR
+#   pg.sh standby DIR FROM           a standby of the running cluster in FROM, whose commits wait for it from then on
+#   pg.sh kill DIR                   kills the server as a crash would
+#   pg.sh promote DIR                makes a standby the primary; returns when it takes writes
 #
 # PG_FAST=1    no fsync: for tests that do not crash the machine
 # PG_OWNER=PID a watcher stops and removes the cluster when that process is gone, however it ended
@@ -99,7 +102,11 @@ choose_port() { # below the ephemeral range, so that an outgoing connection does
     die "no free port found between 20000 and 29999"
 }
 
-is_running() { as_server "$bindir/pg_ctl" -D "$1/data" status >/dev/null 2>&1; }
+is_zombie() { grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null; } # some containers' first process leaves them for long
+
+is_running() { # HOME
+    as_server "$bindir/pg_ctl" -D "$1/data" status >/dev/null 2>&1 && ! is_zombie "$(head -n 1 "$1/data/postmaster.pid")"
+}
 
 create_cluster() { # HOME
     local home=$1 sockets
@@ -116,8 +123,8 @@ create_cluster() { # HOME
     } | as_server tee -a "$home/data/postgresql.conf" >/dev/null
 }
 
-start() { # DIR [PORT]
-    local home wanted=${2:-0} port attempt
+prepare() { # DIR, which becomes the global dir
+    local home
     mkdir -p "$1"
     dir=$(cd "$1" && pwd)
     prepare_location "$dir"
@@ -126,6 +133,12 @@ start() { # DIR [PORT]
         mktemp -d /tmp/atsyncd-socket.XXXXXX >"$home/socket_dir"
         [ "$(id -u)" -ne 0 ] || chown "$(server_user)" "$(cat "$home/socket_dir")"
     fi
+}
+
+start() { # DIR [PORT]
+    local home wanted=${2:-0} port attempt
+    prepare "$1"
+    home=$(location "$dir")
     [ -f "$home/data/PG_VERSION" ] || create_cluster "$home"
     if ! is_running "$home"; then
         [ "$wanted" != 0 ] || [ ! -f "$dir/port" ] || wanted=$(cat "$dir/port")
@@ -155,6 +168,45 @@ start() { # DIR [PORT]
 sql() { # DATABASE STATEMENT, in the cluster of the global dir
     "$bindir/psql" -X -At -h "$(socket_dir "$(location "$dir")")" -p "$(cat "$dir/port")" -U postgres -d "$1" \
         -v ON_ERROR_STOP=1 -c "$2"
+}
+
+# ---- replication
+standby() { # DIR FROM
+    local home primary
+    [ -f "$2/port" ] || die "there is no cluster in $2"
+    primary="host=127.0.0.1 port=$(cat "$2/port") user=postgres"
+    prepare "$1"
+    home=$(location "$dir")
+    as_server "$bindir/pg_basebackup" -D "$home/data" -d "$primary" -X stream -c fast >"$dir/basebackup.log" 2>&1 ||
+        { cat "$dir/basebackup.log" >&2; die "pg_basebackup from $2 failed"; }
+    {
+        echo "unix_socket_directories = '$(socket_dir "$home")'"
+        echo "primary_conninfo = '$primary application_name=standby'"
+    } | as_server tee -a "$home/data/postgresql.conf" >/dev/null
+    as_server touch "$home/data/standby.signal"
+    start "$dir"
+    dir=$(cd "$2" && pwd)
+    # after the copy was made, so that the standby does not wait for itself once it is the primary
+    sql postgres "alter system set synchronous_standby_names = 'ANY 1 (standby)'" >/dev/null
+    sql postgres 'select pg_reload_conf()' >/dev/null
+    for _ in $(seq 300); do
+        [ "$(sql postgres "select 1 from pg_stat_replication where sync_state = 'quorum'")" != 1 ] || return 0
+        sleep 0.1
+    done
+    die "the standby in $1 did not catch up with $2 within 30 seconds"
+}
+
+crash() { # DIR
+    local home pid
+    home=$(location "$1")
+    pid=$(head -n 1 "$home/data/postmaster.pid")
+    kill -KILL "$pid"
+    while kill -0 "$pid" 2>/dev/null && ! is_zombie "$pid"; do sleep 0.02; done
+}
+
+promote() { # DIR
+    as_server "$bindir/pg_ctl" -D "$(location "$1")/data" -w -t 60 -s promote </dev/null ||
+        die "the standby in $1 was not promoted within a minute"
 }
 
 watch_owner() { # DIR PID
@@ -195,7 +247,8 @@ env_of() { # DIR
 }
 
 self=$(readlink -f "$0")
-[ $# -ge 2 ] || die "usage: pg.sh start DIR [PORT] | stop DIR [fast|immediate] | env DIR | remove DIR"
+[ $# -ge 2 ] ||
+    die "usage: pg.sh start DIR [PORT] | stop DIR [fast|immediate] | env DIR | remove DIR | standby DIR FROM | kill DIR | promote DIR"
 bindir=$(find_bindir)
 dir=$2
 case $1 in
@@ -203,5 +256,8 @@ start) start "$2" "${3:-0}" ;;
 stop) stop "$2" "${3:-fast}" ;;
 env) env_of "$2" ;;
 remove) remove "$2" ;;
-*) die "unknown command \"$1\": start, stop, env or remove" ;;
+standby) standby "$2" "${3:?the cluster to copy is missing}" ;;
+kill) crash "$2" ;;
+promote) promote "$2" ;;
+*) die "unknown command \"$1\": start, stop, env, remove, standby, kill or promote" ;;
 esac

@@ -82,7 +82,9 @@ struct log_entry {
     const char *fault; /* name of the action, or NULL */
     int64_t at_ms;     /* since the start of the program */
     unsigned in_flight;
-    unsigned status; /* 0: no answer yet, or none at all */
+    unsigned waiting; /* this one and those before it whose sender still waits for an answer */
+    unsigned status;  /* 0: no answer yet, or none at all */
+    bool applied;     /* the change was made, whatever was answered */
 };
 
 enum action {
@@ -157,6 +159,7 @@ static struct sandbox {
     size_t log_max;
     uint64_t seq;
     unsigned in_flight_max; /* of one candidate */
+    unsigned waiting_max;   /* likewise */
     uint64_t repeated_keys;
     struct fault *faults;
     struct pending *pendings;
@@ -634,6 +637,20 @@ static struct log_entry *log_find(uint64_t seq) /* NULL when it was overwritten 
     return e->seq == seq ? e : NULL;
 }
 
+/* Requests about a candidate whose senders still wait: one that was killed or gave up has closed its connection. */
+static unsigned senders_waiting(const char *candidate)
+{
+    unsigned count = 0;
+    char byte;
+
+    for (const struct pending *p = sb.pendings; p != NULL; p = p->next) {
+        if (text_eq(p->candidate, candidate) && recv(httpd_socket(p->req), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+            errno == EAGAIN)
+            count++;
+    }
+    return count;
+}
+
 static uint64_t log_arrival(const struct httpd_request *req, const struct target *t)
 {
     struct candidate *c = t->candidate != NULL ? candidate_slot(t->candidate) : NULL;
@@ -656,6 +673,9 @@ static uint64_t log_arrival(const struct httpd_request *req, const struct target
         if (c->in_flight > sb.in_flight_max)
             sb.in_flight_max = c->in_flight;
         e->in_flight = c->in_flight;
+        e->waiting = 1 + senders_waiting(t->candidate);
+        if (e->waiting > sb.waiting_max)
+            sb.waiting_max = e->waiting;
     }
     return sb.seq;
 }
@@ -692,6 +712,8 @@ static struct json *log_json(uint64_t since, const char *candidate)
         json_set_str(j, "idempotency_key", e->key);
         json_set_str(j, "fault", e->fault);
         json_set_int(j, "in_flight", e->in_flight);
+        json_set_int(j, "waiting", e->waiting);
+        json_set(j, "applied", json_bool(e->applied));
         if (e->body != NULL && json_parse(e->body, strlen(e->body), &body, NULL) == ST_OK)
             json_set(j, "body", body);
         else
@@ -848,8 +870,11 @@ static void spoil(struct httpd_request *req, const struct target *t, uint64_t se
     buf_init(&raw, ANSWER_MAX_BYTES);
     if (e != NULL)
         e->fault = actions[f->action].name;
-    if (f->apply)
+    if (f->apply) {
         answer = apply(t, req);
+        if (e != NULL)
+            e->applied = answer.status < 300;
+    }
     switch (f->action) {
     case ACTION_STATUS:
         log_departure(seq, t->candidate, f->status);
@@ -965,6 +990,7 @@ static void state_clear(void)
     for (size_t i = 0; i < sb.log_max; i++)
         log_clear_entry(&sb.log[i]);
     sb.in_flight_max = 0;
+    sb.waiting_max = 0;
     sb.repeated_keys = 0;
 }
 
@@ -1040,6 +1066,7 @@ static void control_stats(struct httpd_request *req)
     json_set_int(j, "requests", (int64_t)sb.seq);
     json_set_int(j, "candidates", (int64_t)sb.candidate_count);
     json_set_int(j, "max_in_flight_per_candidate", sb.in_flight_max);
+    json_set_int(j, "max_waiting_per_candidate", sb.waiting_max);
     json_set_int(j, "repeated_keys", (int64_t)sb.repeated_keys);
     json_set_int(j, "pending", pending);
     json_set_int(j, "faults", faults);
@@ -1262,7 +1289,10 @@ static void serve(struct httpd_request *req)
         spoil(req, &t, seq, f);
     } else {
         struct answer answer = apply(&t, req);
+        struct log_entry *e = log_find(seq);
 
+        if (e != NULL)
+            e->applied = answer.status < 300;
         log_departure(seq, t.candidate, answer.status);
         respond(req, &answer);
     }

@@ -94,8 +94,11 @@ static void test_what_is_wrong(void **state)
          "meta.settings: \"s\" is a setting as well as a credential"},
         {META("\"auth\":{}"), "meta.auth.kind is missing"},
         {META("\"auth\":{\"kind\":\"heder\"}"),
-         "meta.auth.kind must be none, header or basic, not \"heder\"; did you mean \"header\"?"},
-        {META("\"auth\":{\"kind\":\"oauth2\"}"), "meta.auth.kind must be none, header or basic, not \"oauth2\""},
+         "meta.auth.kind must be none, header, basic, oauth2_client_credentials, oauth2_refresh_token or chain, not "
+         "\"heder\"; did you mean \"header\"?"},
+        {META("\"auth\":{\"kind\":\"oauth2\"}"),
+         "meta.auth.kind must be none, header, basic, oauth2_client_credentials, oauth2_refresh_token or chain, not "
+         "\"oauth2\"; did you mean \"oauth2_client_credentials\"?"},
         {META("\"auth\":{\"kind\":\"header\",\"name\":\"A\"}"), "meta.auth.value is missing"},
         {META("\"auth\":{\"kind\":\"basic\",\"username\":\"u\"}"), "meta.auth.password is missing"},
         {META("\"auth\":{\"kind\":\"header\",\"name\":\"A\",\"value\":\"{k}\"}"),

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "connector/auth.h"
 #include "connector/request.h"
 #include "connector/step.h"
 #include "lib/json.h"
@@ -431,6 +432,52 @@ static void run_with_hostile_ids(const struct json *which)
     }
 }
 
+/* ---- the same with answers that are JSON, but not what the ATS promises */
+
+static const char *const junk[] = {"{}",    "[]",    "[5]",
+                                   "[[1]]", "\"x\"", "{\"data\":5,\"results\":5,\"content\":5,\"candidate\":5}"};
+
+/* Whatever the module makes of it, it must not break. */
+static void run_with_junk(const struct json *which, size_t at, const char *body)
+{
+    static const struct httpc_header json_type_header[] = {{"content-type", "application/json"}};
+    const struct json *steps[STEPS_MAX];
+    size_t count = steps_of(which, steps);
+    struct json *context = context_of(which);
+    struct configured c;
+    struct call *call;
+
+    configure(&c, which);
+    call = call_new(table.vm, &c.connector, json_get_str(which, "verb"), context, false, "key");
+    for (size_t i = 0; i < count && i <= at && call_advance(call) == CALL_REQUEST; i++) {
+        struct scripted s;
+
+        scripted_make(&s, named(json_get(steps[i], "answer"), "answers"));
+        if (i == at) {
+            s.response.body = body;
+            s.response.body_len = strlen(body);
+            s.response.status = 200;
+            s.response.headers = json_type_header;
+            s.response.header_count = ATS_COUNT(json_type_header);
+        }
+        call_answer(call, &s.response, now_us);
+        mem_free(s.body);
+    }
+    if (call_advance(call) == CALL_FINISHED && strcmp(call_result(call)->error_class, "connector") == 0)
+        fail_msg("when request %zu is answered with %s: %s", at + 1, body, call_result(call)->message);
+    call_free(call);
+    configured_clear(&c);
+    json_free(context);
+}
+
+static void run_with_broken_answers(const struct json *which)
+{
+    for (size_t at = 0; at < json_count(json_get(which, "steps")); at++) {
+        for (size_t i = 0; i < ATS_COUNT(junk); i++)
+            run_with_junk(which, at, junk[i]);
+    }
+}
+
 /* ---- the same asked of jq */
 
 static void remember(const char *function, const struct json *input, const struct json *answer)
@@ -548,6 +595,8 @@ static void test_case(void **state)
 
     run_in_engine(which);
     run_with_hostile_ids(which);
+    if (json_get_bool(table.file, "broken_answers"))
+        run_with_broken_answers(which);
     run_as_functions(which);
 }
 

@@ -11,6 +11,8 @@
  *    "settings": {NAME: TEXT}, "credentials": {NAME: TEXT},   of all cases
  *    "auth": {HEADER: VALUE},             what auth_headers_make() makes of them; left out: not looked at
  *    "candidate": {"id": …}, "job": …,    of all cases
+ *    "broken_answers": true,              each case is also run with answers that are JSON of a wrong shape: whatever comes
+ *                                         out, it must not be an error of the module's own
  *    "answers": {NAME: ANSWER},           that several steps give
  *    "steps": {NAME: STEP},               that several cases have
  *    "cases": [CASE, …]}
