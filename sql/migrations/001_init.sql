@@ -250,3 +250,14 @@ create table atsync.issue (
 );
 create unique index issue_open on atsync.issue (class, scope) where closed_at is null;
 create index issue_seen on atsync.issue (last_seen desc);
+
+-- Tokens that an ATS gave us, sealed, and the lease under which one daemon of all renews them.
+create table atsync.connector_token (
+    connector text primary key,
+    version bigint not null default 0,
+    seed text,
+    sealed text,
+    renewed_at timestamptz,
+    lease_owner text,
+    lease_until timestamptz
+) with (fillfactor = 50);

@@ -237,6 +237,7 @@ comment on table atsync.workflow_version is 'Read the view workflow_versions.';
 comment on table atsync.contact_resolution is 'Read the view contact_resolutions.';
 comment on table atsync.connector_state is 'What all daemons share about a connector.';
 comment on table atsync.daemon is 'Daemons that are alive, so that they can share the rate of a connector.';
+comment on table atsync.connector_token is 'What signing in at an ATS gave, encrypted with database.encryption_key. Newer versions replace older ones.';
 comment on table atsync.issue is 'Read the view issues.';
 comment on table atsync.schema_version is 'Migrations applied.';
 

@@ -348,11 +348,11 @@ E2E_TEST(only_what_would_end_soon_is_renewed)
     lease_to(h, "fresh", "him");
     lease_to(h, "ended", "him");
     lease_to(h, "other", "her");
-    sql_script(h, "update atsync.candidate set due_at = now() + case ref when 'fresh' then interval '40 seconds' when "
+    sql_script(h, "update atsync.candidate set due_at = now() + case ref when 'fresh' then interval '50 seconds' when "
                   "'ended' then interval '-1 second' "
                   "else interval '20 seconds' end");
     assert_done(store_renew(k->store, "him", 60000, &err), &err);
-    assert_sql(h, "select string_agg(ref, ' ') from atsync.candidate where due_at > now() + interval '50 seconds'",
+    assert_sql(h, "select string_agg(ref, ' ') from atsync.candidate where due_at > now() + interval '55 seconds'",
                "soon");
     assert_sql(h, "select string_agg(ref, ' ') from atsync.candidate where due_at <= now()",
                "ended"); /* somebody else may have it by now */
