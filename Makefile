@@ -83,7 +83,7 @@ COMMON_SRCS := \
 	$(addprefix src/store/,store.c schema.c ingest.c queue.c load.c record.c operate.c issues.c views.c tokens.c)
 DAEMON_SRCS := src/main.c \
 	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c delivery.c tokens.c admin.c janitor.c app.c notify.c sdnotify.c overseer.c refusals.c lookup_cache.c)
-CTL_SRCS := $(addprefix src/ctl/,main.c command.c print.c plan.c show.c operate.c migrate.c check.c send_sample.c sample.c connectors.c connector_page.c connector_test.c rehearsal.c) src/service/settings.c
+CTL_SRCS := $(addprefix src/ctl/,main.c command.c print.c plan.c show.c operate.c migrate.c check.c check_clock.c check_permissions.c check_probe.c send_sample.c sample.c connectors.c connector_page.c connector_test.c rehearsal.c) src/service/settings.c
 # tests of connectors: a table of cases in TYPE.json for each
 TABLE_SRCS := tests/unit/connector/table.c
 TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby workable smartrecruiters bullhorn teamtailor recruitee jobadder merge kombo icims zoho-recruit bamboohr)
@@ -92,14 +92,15 @@ UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c json_test.c) \
 	$(addprefix tests/unit/domain/,signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c backoff_test.c property_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c) \
-	$(addprefix tests/unit/connector/,message_test.c meta_test.c request_test.c module_test.c step_test.c rest_test.c) \
+	$(addprefix tests/unit/connector/,message_test.c meta_test.c request_test.c module_test.c auth_test.c step_test.c rest_test.c) \
 	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c) \
-	$(addprefix tests/unit/ctl/,sample_test.c print_test.c)
+	$(addprefix tests/unit/ctl/,sample_test.c print_test.c connector_page_test.c rehearsal_test.c check_test.c)
 CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
-HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c
-DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c operate_test.c issues_test.c plans_test.c)
-E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c failover_test.c ctl_test.c)
+STUB_SRCS := tests/lib/stub_ats.c
+HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/oauth_stub.c
+DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c operate_test.c issues_test.c plans_test.c tokens_test.c)
+E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c connectors_test.c auth_test.c)
 
 CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c fault_points_test.c disk_full_test.c)
 COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o
@@ -113,10 +114,11 @@ E2E_PROGRAMS := $(E2E_TESTS:%.c=$(BUILD)/%)
 CHAOS_PROGRAMS := $(CHAOS_TESTS:%.c=$(BUILD)/%)
 
 PROGRAMS := $(BUILD)/atsyncd $(BUILD)/atsyncctl
-.PHONY: all objects sandbox-ats
+.PHONY: all objects sandbox-ats stub-ats
 all: $(PROGRAMS) ## build the daemon and atsyncctl
 objects: $(COMMON_OBJS) $(DAEMON_OBJS) $(CTL_OBJS)
 sandbox-ats: $(BUILD)/sandbox-ats
+stub-ats: $(BUILD)/stub-ats
 
 $(BUILD)/libatsync.a: $(COMMON_OBJS)
 	@rm -f $@
@@ -126,6 +128,8 @@ $(BUILD)/atsyncd: $(DAEMON_OBJS) $(BUILD)/libatsync.a
 $(BUILD)/atsyncctl: $(CTL_OBJS) $(BUILD)/libatsync.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $(BUILD)/sandbox-ats: $(SANDBOX_OBJS) $(BUILD)/libatsync.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/stub-ats: $(STUB_SRCS:%.c=$(BUILD)/%.o) $(BUILD)/libatsync.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # one program per unit test; TEST_LDFLAGS is where a test puts a --wrap of its own
@@ -139,6 +143,9 @@ $(BUILD)/tests/unit/service/sdnotify_test: $(BUILD)/src/service/sdnotify.o
 $(BUILD)/tests/unit/service/ingest_test: $(BUILD)/src/service/ingest.o $(BUILD)/src/service/thread.o
 $(BUILD)/tests/unit/ctl/sample_test: $(BUILD)/src/ctl/sample.o $(GEN)/samples.o
 $(BUILD)/tests/unit/ctl/print_test: $(BUILD)/src/ctl/print.o
+$(BUILD)/tests/unit/ctl/connector_page_test: $(addprefix $(BUILD)/src/ctl/,connector_page.o print.o)
+$(BUILD)/tests/unit/ctl/rehearsal_test: $(addprefix $(BUILD)/src/ctl/,rehearsal.o print.o)
+$(BUILD)/tests/unit/ctl/check_test: $(addprefix $(BUILD)/src/ctl/,check_clock.o check_permissions.o)
 
 .PHONY: check-unit unit-programs
 unit-programs: $(UNIT_PROGRAMS)
@@ -182,6 +189,12 @@ $(BUILD)/tests/contract/requests: $(CONTRACT_SRCS:%.c=$(BUILD)/%.o) $(BUILD)/lib
 check-contract: $(BUILD)/tests/contract/requests ## the connectors' requests against what is known of each ATS (needs npm)
 	@BUILD='$(BUILD)' RESULTS='$(RESULTS)' VENDOR_SPECS='$(VENDOR_SPECS)' tests/contract/run.sh $(CONTRACT)
 
+# the lease and ledger protocol as a model: needs nothing of the build
+.PHONY: check-model
+check-model: ## the model of the protocol, with spin
+	@mkdir -p $(BUILD)/tests
+	@tests/model/run.sh '$(abspath $(RESULTS))'
+
 $(BUILD)/%.o: %.c $(GEN)/flags.mk $(GEN)/sql.h $(GEN)/settings
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -217,7 +230,7 @@ $(GEN)/settings: force
 	@printf '%s\n' '$(subst ','\'',$(SETTINGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(SETTINGS))' >$@
 
 # Targets that need no compiler here: the tools may still be missing. run and check install them, then call make again.
-NO_BUILD := help deps run check format clean dist uninstall list-sources
+NO_BUILD := help deps run check check-model format clean dist uninstall list-sources
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 MISSING := $(shell command -v $(firstword $(CC)) >/dev/null || echo $(firstword $(CC)); command -v $(PKG_CONFIG) >/dev/null || echo pkg-config; \
 	$(PKG_CONFIG) --exists $(PKGS) 2>/dev/null || for p in $(PKGS); do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done; \
@@ -237,14 +250,14 @@ CLANG_FORMAT ?= $(or $(shell command -v clang-format-14),clang-format)
 .PHONY: help deps run check lint format check-asan check-tsan check-valgrind coverage
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
-	@echo 'Variables: CFLAGS, PREFIX, DESTDIR, SANITIZER=address|thread, WERROR=-Werror, ONCE=1 (run)'
+	@echo 'Variables: CFLAGS, PREFIX, DESTDIR, SANITIZER=address|thread, WERROR=-Werror, ONCE=1 and CONNECTOR=TYPE (run)'
 deps: ## install what is missing to build, run and test (Debian, Ubuntu, Fedora, RHEL)
 	@packaging/install-deps build run test
 run: ## try it: PostgreSQL, a sandbox ATS, the daemon, and a sample of each event
 	@packaging/install-deps build run
 	@echo 'Building (about a minute the first time)'
-	@$(MAKE) --no-print-directory -s -j$$(nproc) all sandbox-ats
-	@ONCE=$(ONCE) BUILD=$(BUILD) tests/demo/run.sh
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all sandbox-ats stub-ats
+	@ONCE=$(ONCE) CONNECTOR=$(CONNECTOR) BUILD=$(BUILD) tests/demo/run.sh
 check: ## every test; installs what is missing
 	@packaging/install-deps build run test
 	@tests/check.sh
@@ -262,6 +275,13 @@ check-valgrind: ## the unit tests under valgrind
 coverage: ## how much of src/ the tests run; fails below the limits
 	$(MAKE) COVERAGE=1 check-unit check-db check-e2e
 	gcovr -r . --object-directory build/coverage --filter src/ --exclude-throw-branches --print-summary --sort-uncovered
+# The part of atsyncd-connectors(7) that is made of the connectors' own words; a unit test compares.
+CONNECTORS_PAGE := packaging/man/atsyncd-connectors.7
+.PHONY: connectors-page
+connectors-page: $(BUILD)/atsyncctl ## write the connectors' part of atsyncd-connectors(7) anew
+	{ sed '/^\.\\" Begin of what/q' $(CONNECTORS_PAGE) && $(BUILD)/atsyncctl -c conf/atsyncd.conf connectors --mdoc && \
+		sed -n '/^\.\\" End of what/,$$p' $(CONNECTORS_PAGE); } >$(BUILD)/connectors-page
+	mv $(BUILD)/connectors-page $(CONNECTORS_PAGE)
 # Prints every C file that something here builds; lint compares it with the tree.
 .PHONY: list-sources
 list-sources:
@@ -269,7 +289,7 @@ list-sources:
 
 # ---- install ---------------------------------------------------------------------------------------------------------
 INSTALL ?= install
-INSTALLED_DATA := $(wildcard conf/connectors/*.jq) $(shell find sql -name '*.sql')
+INSTALLED_DATA := $(wildcard conf/connectors/*.jq conf/connector-tests/*.json) $(shell find sql -name '*.sql')
 INSTALLED_MAN := $(wildcard packaging/man/*.[1-9])
 data_path = $(DATADIR)/atsyncd/$(patsubst conf/%,%,$(1))
 man_path = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))

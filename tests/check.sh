@@ -61,6 +61,7 @@ step "lint" run SANITIZER=address lint
 step "unit tests" run SANITIZER=address check-unit
 step "database tests" run SANITIZER=address check-db
 step "end-to-end tests" run SANITIZER=address check-e2e
+step "model of the protocol" run check-model
 step "contracts" run check-contract
 step "build as released" build PREFIX=/usr BUILD=build/released all
 step "install and uninstall" tests/install/run.sh

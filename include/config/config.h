@@ -44,7 +44,7 @@ struct admin_config {
 struct database_config {
     char *conninfo;
     char *listen_conninfo; /* a direct connection for wake-ups, when conninfo goes through a pooler; NULL: conninfo */
-    char *encryption_key; /* NULL: none; any text of 16 characters or more, hashed to the key */
+    char *encryption_key;  /* NULL: none; any text of 16 characters or more, hashed to the key */
     int64_t statement_timeout_ms;
 };
 
@@ -136,13 +136,14 @@ int config_parse(const char *path, const char *text, size_t len, struct config *
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c); /* the last one wipes secrets; NULL is harmless */
 
-const struct source_config *config_source(const struct config *c, const char *name);        /* or NULL */
-const struct connector_config *config_connector(const struct config *c, const char *name);  /* or NULL */
+const struct source_config *config_source(const struct config *c, const char *name);       /* or NULL */
+const struct connector_config *config_connector(const struct config *c, const char *name); /* or NULL */
 /* A short digest of what a connector needs to be let in (type, base_url, credentials, settings, TLS): tells whether that changed. */
 enum { CONFIG_FINGERPRINT_BYTES = 17 };
 void config_connector_fingerprint(const struct connector_config *c, char ret[CONFIG_FINGERPRINT_BYTES]);
 /* The same over all that decides what is written at the connector: that, and the mapping of its workflows. */
-void config_mapping_fingerprint(const struct config *config, const struct connector_config *c, char ret[CONFIG_FINGERPRINT_BYTES]);
+void config_mapping_fingerprint(const struct config *config, const struct connector_config *c,
+                                char ret[CONFIG_FINGERPRINT_BYTES]);
 const char *config_value(const struct named_value *values, size_t count, const char *name); /* or NULL */
 
 /* Compares for a reload: appends one "path: old -> new" line a change (secrets as "changed") to out, and returns false,

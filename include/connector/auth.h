@@ -45,7 +45,7 @@ struct auth;
  * used. */
 int auth_new(struct connector_module *m, struct config *config, const struct connector_config *connector,
              struct auth **ret, struct errmsg *err) ATS_MUSTCHECK;
-void auth_free(struct auth *a); /* NULL is harmless */
+void auth_free(struct auth *a);                                      /* NULL is harmless */
 const struct connector_config *auth_connector(const struct auth *a); /* lives as long as a, as does the module */
 struct connector_module *auth_module(const struct auth *a);
 /* Digests (hex, live as long as a): of the first refresh token ("" if there is none), and of all that tokens depend on.

@@ -111,7 +111,7 @@ bool db_is_pooled(const struct db *db);
 /* channel: a constant identifier. ST_INVALID behind a pooler, where LISTEN would stay behind in a session that others
  * get, and hear nothing; the connection is closed. */
 int db_listen(struct db *db, const char *channel, struct errmsg *err) ATS_MUSTCHECK;
-int db_fd(const struct db *db);                  /* for poll(); -1 when not connected */
+int db_fd(const struct db *db); /* for poll(); -1 when not connected */
 /* Reads what has arrived; returns the number of notifications, or a negative status when the connection is gone. */
 int db_notifications(struct db *db, struct errmsg *err);
 

@@ -158,7 +158,6 @@ struct record {
     size_t result_count;
     const struct record_call *calls;
     size_t call_count;
-    bool just_claimed; /* less than half a lease ago: nobody else can have claimed it, so it need not be looked at */
     /* release */
     bool release;
     const char *state;       /* pending, retrying, synced, … */

@@ -21,8 +21,8 @@ struct token_row {
 };
 void token_row_clear(struct token_row *row);
 /* Takes the lease if nobody else has it, or prolongs our own. *ret is filled either way: token_row_clear. */
-int store_token_claim(struct store *s, const char *connector, const char *owner, int64_t lease_ms, struct token_row *ret,
-                      struct errmsg *err) ATS_MUSTCHECK;
+int store_token_claim(struct store *s, const char *connector, const char *owner, int64_t lease_ms,
+                      struct token_row *ret, struct errmsg *err) ATS_MUSTCHECK;
 /* Without asking for the lease. ST_NOT_FOUND: there is no row yet. */
 int store_token_read(struct store *s, const char *connector, struct token_row *ret, struct errmsg *err) ATS_MUSTCHECK;
 /* Replaces version `version` by `version` + 1. ST_CONFLICT: somebody else has saved meanwhile, nothing was changed. */

@@ -201,8 +201,8 @@ struct auth {
     struct config *config;
     struct source source; /* without captured values */
     struct json *steps;
-    bool escapes_client;     /* an oauth2 kind: RFC 6749 section 2.3.1 */
-    char *first_token;       /* secret; NULL: none */
+    bool escapes_client; /* an oauth2 kind: RFC 6749 section 2.3.1 */
+    char *first_token;   /* secret; NULL: none */
     char seed[DIGEST_HEX_BYTES];
     char digest[DIGEST_HEX_BYTES];
     int64_t lifetime_ms; /* 0: not known */
@@ -281,7 +281,8 @@ static void digest_text(const char *text, char ret[DIGEST_HEX_BYTES])
 static void add_values(struct buf *out, const struct named_value *values, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        buf_printf(out, "%zu:%s%zu:%s", strlen(values[i].name), values[i].name, strlen(values[i].value), values[i].value);
+        buf_printf(out, "%zu:%s%zu:%s", strlen(values[i].name), values[i].name, strlen(values[i].value),
+                   values[i].value);
     buf_putc(out, '\n');
 }
 
@@ -334,7 +335,8 @@ int auth_new(struct connector_module *m, struct config *config, const struct con
         secret_init(&token);
         st = meta_fill(a->source.meta, connector, first, true, &token, err);
         if (st == ST_OK && (token.failed || token.len == 0))
-            st = err_set(err, ST_INVALID, "the refresh token of connector \"%s\" is empty or too long", connector->name);
+            st =
+                err_set(err, ST_INVALID, "the refresh token of connector \"%s\" is empty or too long", connector->name);
         if (st == ST_OK)
             a->first_token = mem_strdup(buf_text(&token));
         wipe(&token);
@@ -518,6 +520,12 @@ static struct source source_of(const struct auth_run *r)
     return s;
 }
 
+/* Captured addresses are no secret, and an operator has to see where they lead. */
+static bool is_address(const char *value)
+{
+    return text_starts(value, "https://") || text_starts(value, "http://");
+}
+
 /* What may have to be kept out of a message now: credentials, and all that was captured. */
 static void hide_secrets(struct auth_run *r)
 {
@@ -527,8 +535,10 @@ static void hide_secrets(struct auth_run *r)
     redaction_init(&r->redaction, r->arena);
     for (size_t i = 0; i < c->credential_count; i++)
         redaction_add_secret(&r->redaction, c->credentials[i].value);
-    for (const struct json *v = json_first(r->tokens->values); v != NULL; v = json_next(v))
-        redaction_add_secret(&r->redaction, arena_strdup(r->arena, json_str(v)));
+    for (const struct json *v = json_first(r->tokens->values); v != NULL; v = json_next(v)) {
+        if (!is_address(json_str(v)))
+            redaction_add_secret(&r->redaction, arena_strdup(r->arena, json_str(v)));
+    }
 }
 
 static void fail(struct auth_run *r, const char *error_class, int64_t retry_after_ms, const char *message)
@@ -634,9 +644,8 @@ static void make_step_request(struct auth_run *r)
 struct auth_run *auth_run_new(const struct auth *a, const struct auth_tokens *known)
 {
     struct auth_run *r = mem_zalloc(sizeof *r);
-    const char *kept = known != NULL && strcmp(known->seed, a->seed) == 0
-                           ? json_str(json_get(known->values, "refresh_token"))
-                           : NULL;
+    const char *kept =
+        known != NULL && strcmp(known->seed, a->seed) == 0 ? json_str(json_get(known->values, "refresh_token")) : NULL;
     struct errmsg err;
 
     r->auth = a;
@@ -878,7 +887,8 @@ static void fail_refused(struct auth_run *r, const struct httpc_response *respon
         words = message_of_body(body);
     if (after != NULL && !retry_after_ms(after, now_us, &wait_ms))
         wait_ms = -1;
-    if (is_one_of(code, passing, ATS_COUNT(passing)) || status >= 500 || status == 408 || status == 409 || status == 425)
+    if (is_one_of(code, passing, ATS_COUNT(passing)) || status >= 500 || status == 408 || status == 409 ||
+        status == 425)
         error_class = "unavailable";
     else if (status == 429)
         error_class = "rate_limited";
@@ -913,8 +923,7 @@ static void take_answer(struct auth_run *r, const struct json *body, int64_t now
     if (expiry_of(r->step, body, now_us, &expires_us))
         r->tokens->expires_us = expires_us;
     if (missing != NULL) {
-        fail(r, "bad_answer", -1,
-             arena_printf(r->arena, "the answer to %s has no usable %s", step_words(r), missing));
+        fail(r, "bad_answer", -1, arena_printf(r->arena, "the answer to %s has no usable %s", step_words(r), missing));
         return;
     }
     r->step = json_next(r->step);
@@ -968,7 +977,8 @@ static int fill_base_url(const struct source *s, struct auth_grant *g, struct er
     buf_init(&url, REQUEST_URL_MAX_BYTES);
     st = meta_fill_with(s->meta, s->connector, s->values, template, false, &url, err);
     if (st == ST_OK && url.failed)
-        st = err_set(err, ST_DENIED, "the base URL that signing in gave is longer than %d bytes", REQUEST_URL_MAX_BYTES);
+        st =
+            err_set(err, ST_DENIED, "the base URL that signing in gave is longer than %d bytes", REQUEST_URL_MAX_BYTES);
     if (st == ST_OK)
         st = target_new(s->meta, s->connector, &t, err);
     if (st == ST_OK)
@@ -989,7 +999,7 @@ static void list_secrets(struct auth_grant *g, const struct json *values)
         g->secrets[g->secret_count++] = mem_strdup(space != NULL ? space + 1 : g->headers.values[i]);
     }
     for (const struct json *v = json_first(values); v != NULL; v = json_next(v)) {
-        if (!text_starts(json_str(v), "https://") && !text_starts(json_str(v), "http://"))
+        if (!is_address(json_str(v)))
             g->secrets[g->secret_count++] = mem_strdup(json_str(v));
     }
 }

@@ -20,8 +20,8 @@ enum shape {
     SHAPE_TEXT_MAP, /* any names, each with a text */
     SHAPE_OBJECT,   /* the members in `members` */
     SHAPE_OBJECT_OR_NULL,
-    SHAPE_ENTRIES,  /* any names, each with an object of `members` */
-    SHAPE_LIST,     /* a list of objects of `members` */
+    SHAPE_ENTRIES, /* any names, each with an object of `members` */
+    SHAPE_LIST,    /* a list of objects of `members` */
 };
 
 struct member {
@@ -516,10 +516,7 @@ static const struct auth_kind {
      .needs = {"token_url", "client_id", "client_secret", "refresh_token"},
      .may = {"client_auth", "form", "captures", "name", "value", OF_TOKENS},
      .gets_tokens = true},
-    {.kind = "chain",
-     .needs = {"steps", "name", "value"},
-     .may = {"refresh_token", OF_TOKENS},
-     .gets_tokens = true},
+    {.kind = "chain", .needs = {"steps", "name", "value"}, .may = {"refresh_token", OF_TOKENS}, .gets_tokens = true},
 };
 
 static bool is_listed(const char *const *list, const char *name)

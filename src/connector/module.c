@@ -273,11 +273,35 @@ static char *make_program(const struct connector_module *m)
     return buf_take(&b);
 }
 
+static unsigned long lines_of(const char *text)
+{
+    unsigned long lines = 1;
+
+    for (; *text != '\0'; text++)
+        lines += *text == '\n' && text[1] != '\0';
+    return lines;
+}
+
+/* FILE:LINE of meta's definition: what is wrong with its value stands behind that. */
+static char *place_of_meta(const struct connector_module *m)
+{
+    const char *at = text_starts(m->source, "def meta") ? m->source : strstr(m->source, "\ndef meta");
+    unsigned long line = 1;
+
+    if (at == NULL)
+        return mem_strdup(m->path);
+    at += *at == '\n';
+    for (const char *p = m->source; p < at; p++)
+        line += *p == '\n';
+    return mem_printf("%s:%lu", m->path, line);
+}
+
 static int read_meta(struct connector_module *m, struct errmsg *err)
 {
     struct jqvm *q = NULL;
     struct buf out;
     char *program = mem_printf("%s\nmeta\n", m->source);
+    char *place = place_of_meta(m);
     int st;
 
     buf_init(&out, META_MAX_BYTES);
@@ -288,25 +312,39 @@ static int read_meta(struct connector_module *m, struct errmsg *err)
     if (st == ST_OK)
         st = json_parse(buf_text(&out), out.len, &m->meta, err);
     if (st != ST_OK)
-        st = err_prefix(err, ST_INVALID, "%s: meta", m->path);
+        st = err_prefix(err, ST_INVALID, "%s: meta", place);
     else
-        st = meta_check(m->path, m->type, m->meta, err);
+        st = meta_check(place, m->type, m->meta, err);
 out:
     jqvm_free(q);
+    mem_free(place);
     buf_free(&out);
     mem_free(program);
     return st;
 }
 
-/* The file alone has been compiled: what is wrong now is a function that is not there. */
+/* The line in jq's "NAME:LINE: reason"; 0 if there is none. */
+static unsigned long line_of(const char *words, const char *name)
+{
+    return text_starts(words, name) && words[strlen(name)] == ':' ? strtoul(words + strlen(name) + 1, NULL, 10) : 0;
+}
+
+/* jq compiles only what is used: now that is all that meta promises. What is wrong behind the file's last line is a
+ * function that is not there. */
 static int check_functions(const struct connector_module *m, struct errmsg *err)
 {
     struct jqvm *q = NULL;
-    int st = jqvm_compile(m->type, m->program, &q, err);
+    struct errmsg said = {""};
+    int st = jqvm_compile(m->path, m->program, &q, &said);
+    unsigned long line = line_of(said.text, m->path);
 
     jqvm_free(q);
-    return st == ST_OK ? ST_OK
-                       : err_prefix(err, st, "%s: meta promises a function that the file does not have", m->path);
+    if (st == ST_OK)
+        return ST_OK;
+    if (line > 0 && line <= lines_of(m->source))
+        return err_set(err, st, "%s", said.text);
+    return err_set(err, st, "%s: meta promises a function that the file does not have: %s", m->path,
+                   line > 0 ? said.text + strlen(m->path) + 1 : said.text);
 }
 
 static char *join_hosts(const struct json *hosts)

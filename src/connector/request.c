@@ -125,7 +125,7 @@ struct target {
     const struct json *meta;
     bool plain_allowed; /* http:// to any host */
     char *base;         /* NULL: not known before we have signed in */
-    struct url url; /* rest points into base */
+    struct url url;     /* rest points into base */
     char *header_names[REQUEST_HEADERS_MAX];
     char *header_values[REQUEST_HEADERS_MAX];
     size_t header_count;
@@ -405,7 +405,8 @@ static int add_url(struct making *m, const struct json *url)
     if (fault != NULL)
         return err_set(m->err, ST_INVALID, "the request's url %s", fault);
     if (m->own_url && !u.https && !m->target->plain_allowed && !is_private_host(u.host))
-        return err_set(m->err, ST_INVALID, "the request's url must begin with https://: secrets would travel unencrypted");
+        return err_set(m->err, ST_INVALID,
+                       "the request's url must begin with https://: secrets would travel unencrypted");
     if (!m->own_url && !url_allowed(m->target, &u))
         return err_set(m->err, m->for_auth ? ST_DENIED : ST_INVALID,
                        "the request's url leads to %s://%s:%lld, which is not a host of this connector",

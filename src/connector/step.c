@@ -102,7 +102,7 @@ struct call {
     struct target *target;
     struct arena *arena;
     struct redaction redaction;
-    struct auth_headers auth; /* to know their values when an ATS repeats them */
+    struct auth_headers auth;   /* to know their values when an ATS repeats them */
     struct auth_grant **grants; /* likewise, all that were given */
     size_t grant_count;
     const char *verb;

@@ -1,45 +1,98 @@
+/* Is everything as the daemon needs it? atsyncctl check. */
+#include <getopt.h>
+
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
+#include "base/text.h"
+#include "ctl/check.h"
 #include "ctl/command.h"
+#include "ctl/print.h"
 #include "service/app.h"
 #include "service/settings.h"
 #include "store/store.h"
+#include "store/views.h"
 
-enum { PROBLEMS_MAX_BYTES = 256 * 1024 };
+enum { PROBLEMS_MAX_BYTES = 256 * 1024, NAME_CHARS = 20, CLOCK_TRIES = 3 };
 
 struct report {
     struct json *checks; /* NULL: as text */
     bool ok;
 };
 
-/* problems: lines; "" means that all is well. */
-static void add(struct report *r, const char *what, const char *fine, const char *problems)
+static void print_line(const char *what, const struct finding *f)
 {
-    bool ok = *problems == '\0';
-    struct json *check;
+    struct buf b;
+    const char *line = f->message;
 
-    r->ok = r->ok && ok;
-    if (!r->checks) {
-        printf("%-14s %s\n", what, ok ? fine : "FAILED");
-        (void)fflush(stdout);
-        fputs(problems, stderr);
-        return;
-    }
-    check = json_object();
-    json_set_str(check, "check", what);
-    json_set_bool(check, "ok", ok);
-    if (!ok) {
-        struct json *list = json_array();
+    buf_init(&b, 2 * PROBLEMS_MAX_BYTES);
+    buf_printf(&b, "%-*s %s", NAME_CHARS, what, f->ok ? "ok, " : "FAILED: ");
+    while (*line != '\0') {
+        size_t len = strcspn(line, "\n");
+        char *one = mem_strndup(line, len);
 
-        for (size_t len; *problems != '\0'; problems += len + (problems[len] == '\n')) {
-            char *line = mem_strndup(problems, len = strcspn(problems, "\n"));
-
-            json_push(list, json_string(line));
-            mem_free(line);
+        print_escaped(one, &b);
+        buf_putc(&b, '\n');
+        mem_free(one);
+        line += len + (line[len] == '\n');
+        if (*line != '\0') {
+            buf_printf(&b, "%*s ", NAME_CHARS, "");
         }
-        json_set(check, "problems", list);
     }
-    json_push(r->checks, check);
+    if (f->hint) {
+        print_wrapped(f->hint, NAME_CHARS + 1, print_width(), &b);
+    }
+    fputs(buf_text(&b), stdout);
+    (void)fflush(stdout); /* the next one may take its time */
+    buf_free(&b);
+}
+
+static void add(struct report *r, const char *what, struct finding f)
+{
+    r->ok = r->ok && f.ok;
+    if (r->checks) {
+        struct json *check = json_object();
+
+        json_set_str(check, "check", what);
+        json_set_bool(check, "ok", f.ok);
+        json_set_str(check, "message", f.message);
+        json_set_str(check, "hint", f.hint);
+        json_push(r->checks, check);
+    } else {
+        print_line(what, &f);
+    }
+    finding_clear(&f);
+}
+
+/* ---- the database */
+
+static struct finding database_failed(const struct errmsg *err)
+{
+    return (struct finding){.ok = false, .message = mem_strdup(err->text)};
+}
+
+/* The shortest of some questions tells best. */
+static struct finding look_at_clocks(struct store *store)
+{
+    int64_t local_us = 0, database_us = 0, unsure_us = INT64_MAX;
+    struct errmsg err = {{0}};
+
+    for (int i = 0; i < CLOCK_TRIES; i++) {
+        int64_t before_us = clock_wall_us();
+        int64_t now_us = 0;
+
+        if (store_now(store, &now_us, &err) != ST_OK) {
+            return database_failed(&err);
+        }
+        int64_t after_us = clock_wall_us();
+
+        if ((after_us - before_us) / 2 < unsure_us) {
+            unsure_us = (after_us - before_us) / 2;
+            local_us = before_us + unsure_us;
+            database_us = now_us;
+        }
+    }
+    return check_clock(local_us, database_us, unsure_us);
 }
 
 static void check_database(struct report *r, const struct config *config)
@@ -47,41 +100,82 @@ static void check_database(struct report *r, const struct config *config)
     struct store *store = store_new(config, "atsyncctl");
     struct schema_status schema = {0};
     struct errmsg err = {{0}};
-    char *problem = NULL;
-    char *fine = NULL;
+    struct finding f = {.ok = true};
 
     if (store_schema_check(store, &err) != ST_OK || store_schema_status(store, &schema, &err) != ST_OK) {
-        problem = mem_printf("%s\n", err.text);
+        add(r, "database", database_failed(&err));
     } else {
-        fine = mem_printf("ok, schema version %d", schema.version);
+        f.message = mem_printf("schema version %d", schema.version);
+        add(r, "database", f);
+        add(r, "clock", look_at_clocks(store));
     }
-    add(r, "database", fine ? fine : "", problem ? problem : "");
-    mem_free(problem);
-    mem_free(fine);
     store_free(store);
 }
 
-int ctl_check(const struct ctl *ctl, int argc, char **argv)
+/* ---- the connectors */
+
+static void check_connectors(struct report *r, struct config *config, const struct connector_set *connectors)
 {
-    struct report r = {.ok = true};
+    struct httpc *http;
+
+    httpc_global_init();
+    http = httpc_new(1, "atsyncctl/" ATSYNC_VERSION);
+    for (size_t i = 0; i < config->connector_count; i++) {
+        const struct connector_config *c = &config->connectors[i];
+        char *what = mem_printf("connector %s", c->name);
+
+        add(r, what, check_probe(http, config, c, connector_set_find(connectors, c->name)));
+        mem_free(what);
+    }
+    httpc_free(http);
+}
+
+/* ---- the command */
+
+static void check_all(struct report *r, const struct ctl *ctl, bool probe)
+{
     struct config *config = NULL;
     struct connector_set *connectors = NULL;
     struct buf problems;
+    struct finding f = {.ok = true};
 
-    if (argc > 1) {
-        return ctl_usage(argv[0], "unexpected argument \"%s\"", argv[1]);
-    }
-    r.checks = ctl->json ? json_array() : NULL;
     buf_init(&problems, PROBLEMS_MAX_BYTES);
     if (settings_load(ctl->config_path, &config, &connectors, &problems) == ST_OK) {
-        add(&r, "configuration", "ok", "");
-        check_database(&r, config);
+        f.message = mem_strdup(ctl->config_path);
+        add(r, "configuration", f);
+        check_database(r, config);
+        add(r, "permissions", check_permissions(config, connectors));
+        if (probe) {
+            check_connectors(r, config, connectors);
+        }
     } else {
-        add(&r, "configuration", "", buf_text(&problems));
+        f.ok = false;
+        f.message = mem_strndup(buf_text(&problems), problems.len > 0 ? problems.len - 1 : 0);
+        add(r, "configuration", f);
     }
     buf_free(&problems);
     connector_set_unref(connectors);
     config_unref(config);
+}
+
+int ctl_check(const struct ctl *ctl, int argc, char **argv)
+{
+    static const struct option options[] = {{"no-probe", no_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
+    struct report r = {.ok = true};
+    bool probe = true;
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option != 'n') {
+            return ctl_usage(argv[0], "that option is not known");
+        }
+        probe = false;
+    }
+    if (optind < argc) {
+        return ctl_usage(argv[0], "unexpected argument \"%s\"", argv[optind]);
+    }
+    r.checks = ctl->json ? json_array() : NULL;
+    check_all(&r, ctl, probe);
     if (ctl->json) {
         struct json *j = json_object();
 

@@ -301,8 +301,19 @@ struct json *connector_page_json(const struct json *entry)
 
 /* One of these is what most settings look like. */
 static const char *const samples[] = {
-    "4080", "acme", "12345678-1234-4321-abcd-123456789abc", "acme:4080", "https://ats.example.com", "ats.example.com",
-    "user@example.com", "true", "2026-01-31", "EU", "a",
+    "4080",
+    "acme",
+    "12345678-1234-4321-abcd-123456789abc",
+    "acme:4080",
+    "https://ats.example.com",
+    "ats.example.com",
+    "user@example.com",
+    "true",
+    "2026-01-31",
+    "eu",
+    "us",
+    "EU",
+    "a",
 };
 
 /* {NAME: a sample that the pattern accepts} of the settings that must be given; a pattern that fits none has no member. */
@@ -324,7 +335,8 @@ static struct json *sample_values(const struct json *settings)
     buf_init(&out, PART_MAX_BYTES);
     json_print_wrapped(input, &in);
     /* a pattern that is no regular expression is told where a configuration uses it */
-    if (jqvm_compile("samples", program, &q, NULL) != ST_OK || jqvm_run(q, buf_text(&in), in.len, &out, NULL) != ST_OK ||
+    if (jqvm_compile("samples", program, &q, NULL) != ST_OK ||
+        jqvm_run(q, buf_text(&in), in.len, &out, NULL) != ST_OK ||
         json_parse_unwrap(buf_text(&out), out.len, &values, NULL) != ST_OK) {
         values = json_object();
     }

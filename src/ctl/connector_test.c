@@ -40,8 +40,8 @@ static int read_json(const char *path, struct json **ret, struct errmsg *err)
 {
     char *text = NULL;
     size_t len = 0;
-    int st = text_eq(path, "-") ? read_stdin(&text, &len, err)
-                                : file_read(path, FILE_MAX_BYTES, 0, &text, &len, NULL, err);
+    int st =
+        text_eq(path, "-") ? read_stdin(&text, &len, err) : file_read(path, FILE_MAX_BYTES, 0, &text, &len, NULL, err);
 
     if (st == ST_OK && json_parse(text, len, ret, err) != ST_OK) {
         st = err_prefix(err, ST_INVALID, "%s", text_eq(path, "-") ? "standard input" : path);

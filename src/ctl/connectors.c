@@ -12,7 +12,7 @@
 #include "service/app.h"
 
 static const struct column columns[] = {
-    {"type", "TYPE", false}, {"title", "TITLE", false}, {"can", "CAN", false},
+    {"type", "TYPE", false},   {"title", "TITLE", false}, {"can", "CAN", false},
     {"needs", "NEEDS", false}, {"path", "FILE", false},
 };
 

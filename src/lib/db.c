@@ -183,13 +183,14 @@ static int look_for_pooler(struct db *db, struct errmsg *err)
 {
     PGresult *pg = NULL;
     int64_t pid = 0;
-    int st = run(db, "connect", PQsendQuery(db->conn, "select pg_backend_pid()") == 1, &pg, err);
+    int st = run(db, "connect", PQsendQuery(db->conn, "values (pg_backend_pid())") == 1, &pg, err);
 
     if (st != ST_OK) {
         db_disconnect(db);
         return ST_UNAVAILABLE; /* whatever it was: nothing was asked for yet */
     }
-    db->pooled = PQntuples(pg) != 1 || !text_to_i64(PQgetvalue(pg, 0, 0), 0, INT32_MAX, &pid) || pid != PQbackendPID(db->conn);
+    db->pooled =
+        PQntuples(pg) != 1 || !text_to_i64(PQgetvalue(pg, 0, 0), 0, INT32_MAX, &pid) || pid != PQbackendPID(db->conn);
     db->unprepared = db->pooled;
     PQclear(pg);
     return ST_OK;
@@ -214,11 +215,12 @@ int db_connect(struct db *db, struct errmsg *err)
     if (PQstatus(conn) != CONNECTION_OK) {
         bool refused = strstr(PQerrorMessage(conn), "unsupported startup parameter") != NULL; /* PgBouncer's words */
 
-        st = fail_text(err, ST_UNAVAILABLE,
-                       refused ? "cannot connect to the database (take this parameter out of database.conninfo, or name it in "
-                                 "PgBouncer's ignore_startup_parameters)"
-                               : "cannot connect to the database",
-                       PQerrorMessage(conn));
+        st = fail_text(
+            err, ST_UNAVAILABLE,
+            refused ? "cannot connect to the database (take this parameter out of database.conninfo, or name it in "
+                      "PgBouncer's ignore_startup_parameters)"
+                    : "cannot connect to the database",
+            PQerrorMessage(conn));
         PQfinish(conn);
         return st;
     }

@@ -600,9 +600,9 @@ static void answered(void *ctx, const struct httpc_response *response)
 
 static void send_request(struct task *t)
 {
-    int64_t lease_ms = lease_left_ms(t);
     const struct prepared_request *q = call_request(t->call);
     struct lane *l = t->lane;
+    int64_t lease_ms;
     struct httpc_header headers[64];
     size_t n = 0;
 
@@ -620,7 +620,6 @@ static void send_request(struct task *t)
         .header_count = n,
         .body = q->body,
         .body_len = q->body_len,
-        .timeout_ms = (int)(l->timeout_ms < lease_ms ? l->timeout_ms : lease_ms),
         .response_max_bytes = RESPONSE_MAX_BYTES,
         .http1_only = l->http1_only,
         .redirect_hosts = l->redirect_hosts,
@@ -631,13 +630,16 @@ static void send_request(struct task *t)
         .allow_private_address = request_allows_private(l->connector),
     };
 
-    if (lease_ms == 0) { /* somebody else's now, or free for everybody: as if it had not been begun */
+    FAULT_POINT("before-request");
+    lease_ms = lease_left_ms(t); /* at the last moment: this process may have been stopped for a while before */
+    if (lease_ms == 0) {         /* somebody else's now, or free for everybody: as if it had not been begun */
         end_task(t);
         return;
     }
+    request.timeout_ms = (int)(l->timeout_ms < lease_ms ? l->timeout_ms : lease_ms);
     l->on_wire++;
-    FAULT_POINT("before-request");
     httpc_start(t->delivery->http, &request, answered, t);
+    FAULT_POINT("request-started");
 }
 
 static void wait_for_turn(struct task *t)

@@ -688,7 +688,6 @@ static int claim_round(struct dispatcher *d, struct lane *lane, bool retries, si
         works[i].who = &memory->claim.items[i];
         works[i].loaded = &memory->loaded[i];
         prepare(d, &works[i], memory);
-        works[i].record.just_claimed = clock_mono_us() - memory->claimed_mono_us < d->config->delivery.lease_ms * 500;
         memory->refs += works[i].job != NULL;
         records[i] = works[i].record;
     }

@@ -26,10 +26,10 @@ enum {
     CONNECTIONS_MAX = 16,
     ANSWER_MAX_BYTES = 256 * 1024,
     WAIT_MS = 1000,
-    LOOK_AGAIN_MS = 200,    /* while another daemon renews */
+    LOOK_AGAIN_MS = 200, /* while another daemon renews */
     DATABASE_AGAIN_MS = 500,
     TIMEOUT_MAX_MS = 30000,
-    LEASE_SPARE_MS = 5000,  /* beyond what the requests may take */
+    LEASE_SPARE_MS = 5000, /* beyond what the requests may take */
     FAILED_MIN_MS = 1000,
     FAILED_MAX_MS = 60000,
     IDLE_FAILED_MS = 60000, /* until the next try when nobody asks */
@@ -40,8 +40,8 @@ struct entry {
     struct tokens *owner;
     char *name;
     /* guarded by the mutex */
-    struct auth *next_auth;   /* of another configuration, to be used when nothing is under way; NULL: none */
-    char *problem;            /* why the configuration in use cannot be worked with; NULL: it can */
+    struct auth *next_auth; /* of another configuration, to be used when nothing is under way; NULL: none */
+    char *problem;          /* why the configuration in use cannot be worked with; NULL: it can */
     bool wanted;
     int64_t refused;          /* the highest serial that was not accepted any more */
     struct auth_grant *grant; /* made of tokens; NULL: none */
@@ -56,7 +56,7 @@ struct entry {
     bool in_flight;
     bool unsaved; /* the database was away when tokens were to be stored */
     int save_failures;
-    bool read; /* what is stored was looked at once */
+    bool read;        /* what is stored was looked at once */
     int64_t again_ms; /* not before this is anything done for it */
     unsigned failures;
     struct entry *next;
@@ -110,8 +110,8 @@ static void set_failure(struct tokens_failure *f, const char *error_class, const
 
 static bool has_good_grant(const struct entry *e)
 {
-    return e->grant != NULL && e->next_auth == NULL && e->grant->serial == e->version &&
-           e->version > e->refused && auth_tokens_usable(e->auth, e->tokens, clock_wall_us());
+    return e->grant != NULL && e->next_auth == NULL && e->grant->serial == e->version && e->version > e->refused &&
+           auth_tokens_usable(e->auth, e->tokens, clock_wall_us());
 }
 
 enum tokens_answer tokens_get(struct tokens *t, const char *connector, int64_t refused, struct auth_grant **ret,
@@ -162,8 +162,8 @@ static void tell(struct tokens *t)
 static void database_failed(struct tokens *t, struct entry *e, int st, const struct errmsg *err)
 {
     if (!t->database_away)
-        log_error("tokens cannot be read or stored", "connector", e->name, "error", err->text, "status", status_name(st),
-                  NULL);
+        log_error("tokens cannot be read or stored", "connector", e->name, "error", err->text, "status",
+                  status_name(st), NULL);
     t->database_away = true;
     e->again_ms = clock_mono_ms() + DATABASE_AGAIN_MS;
 }
@@ -304,9 +304,10 @@ static int take_over(struct tokens *t, struct entry *e, const struct token_row *
     mem_free(context);
     /* what can be got anew, or belongs to a first token that is not configured any more, is no loss */
     if (st != ST_OK && *auth_seed(e->auth) != '\0' && text_eq(row->seed, auth_seed(e->auth)))
-        return err_set(err, ST_DENIED,
-                       "the stored tokens do not open with database.encryption_key: restore the key that they were sealed "
-                       "with, or authorise atsyncd anew and configure the new refresh token");
+        return err_set(
+            err, ST_DENIED,
+            "the stored tokens do not open with database.encryption_key: restore the key that they were sealed "
+            "with, or authorise atsyncd anew and configure the new refresh token");
     set_tokens(e, tokens, row->version);
     return ST_OK;
 }
@@ -400,7 +401,8 @@ static void store_step(struct tokens *t, struct entry *e, bool last)
     int st = save(t, e, last, &err);
 
     if (st == ST_CONFLICT) {
-        log_warn("another daemon has renewed the tokens at the same time; its ones are used", "connector", e->name, NULL);
+        log_warn("another daemon has renewed the tokens at the same time; its ones are used", "connector", e->name,
+                 NULL);
         end_run(e);
         e->again_ms = 0;
         return;
@@ -470,7 +472,8 @@ static void acquire(struct tokens *t, struct entry *e, int64_t refused)
     if (st != ST_OK) {
         fail_with(t, e, "configuration", err.text);
         release(t, e);
-    } else if (auth_tokens_usable(e->auth, e->tokens, clock_wall_us()) && e->version > refused && !is_due_by_itself(e)) {
+    } else if (auth_tokens_usable(e->auth, e->tokens, clock_wall_us()) && e->version > refused &&
+               !is_due_by_itself(e)) {
         if (row.is_ours)
             release(t, e);
         publish(t, e);
@@ -637,8 +640,8 @@ struct tokens *tokens_new(struct config *c, struct connector_set *connectors, vo
     t->store = store_new(c, "tokens");
     t->http = httpc_new(CONNECTIONS_MAX, "atsyncd/" ATSYNC_VERSION);
     (void)pthread_mutex_init(&t->mutex, NULL);
-    t->renewals = metric_counter("atsyncd_token_renewals_total", "Sign-ins at ATSs, by what became of them.",
-                                 "connector,result");
+    t->renewals =
+        metric_counter("atsyncd_token_renewals_total", "Sign-ins at ATSs, by what became of them.", "connector,result");
     derive_key(t, c);
     tokens_reload(t, c, connectors);
     return t;

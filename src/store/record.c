@@ -56,7 +56,11 @@ static void keep_ours(const struct recording *rec, const struct db_result *r)
     }
 }
 
-/* A candidate that is not given back in this transaction is locked, unless it was claimed so recently that nobody else can have it. */
+/*
+ * A candidate that is not given back in this transaction is locked. Also one that was claimed a moment ago by our clock:
+ * this process may be stopped between any two lines for longer than its lease, and must not overwrite what its successor
+ * has recorded meanwhile.
+ */
 static int lock_leases(const struct recording *rec)
 {
     struct batch b;
@@ -67,8 +71,8 @@ static int lock_leases(const struct recording *rec)
     for (size_t i = 0; i < rec->count; i++) {
         struct record *one = &rec->records[i];
 
-        one->lost = !one->just_claimed;
-        if (one->just_claimed || (one->release && !one->forget)) {
+        one->lost = true;
+        if (one->release && !one->forget) {
             continue;
         }
         add_who(&b, one->who);

@@ -10,8 +10,8 @@ void token_row_clear(struct token_row *row)
     *row = (struct token_row){0};
 }
 
-int store_token_claim(struct store *s, const char *connector, const char *owner, int64_t lease_ms, struct token_row *ret,
-                      struct errmsg *err)
+int store_token_claim(struct store *s, const char *connector, const char *owner, int64_t lease_ms,
+                      struct token_row *ret, struct errmsg *err)
 {
     struct db_result *r = NULL;
     struct db_params p;

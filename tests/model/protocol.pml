@@ -14,8 +14,9 @@
  *   When a lease has ended, the requests made under it are settled: done, or never to be done.  [LATE_AFTER_LEASE]
  *   So is a request whose answer a daemon no longer waits for.                                  [LATE_AFTER_TIMEOUT]
  *
- * Mutations, each a mistake in the protocol: NO_LOOK NO_INTENT NO_LEASE_GUARD NO_VERSION_CHECK LATE_VERSION
- * TRUST_UNCERTAIN. CONSEQUENCES leaves out the checks that name a breach itself, so that what follows from it is found.
+ * Mutations, each a mistake in the protocol: NO_LOOK NO_INTENT NO_LEASE_GUARD NO_GUARD_AT_INTENT NO_VERSION_CHECK
+ * LATE_VERSION TRUST_UNCERTAIN. CONSEQUENCES leaves out the checks that name a breach itself, so that what follows from
+ * it is found.
  */
 #ifndef WORKERS
 #define WORKERS 2
@@ -91,6 +92,11 @@ byte expiries = EXPIRIES;
 #define IS_OURS(w) true
 #else
 #define IS_OURS(w) (lease_no == under[w])
+#endif
+#ifdef NO_GUARD_AT_INTENT
+#define IS_OURS_AT_INTENT(w) true
+#else
+#define IS_OURS_AT_INTENT(w) IS_OURS(w)
 #endif
 
 inline carry_out(what, value)
@@ -289,9 +295,9 @@ end:
     fi;
     /* store_record: the intents; what needs no request is released with them */
     if
-    :: atomic { !IS_OURS(w) -> forget(); goto idle }
+    :: atomic { !IS_OURS_AT_INTENT(w) -> forget(); goto idle }
     :: atomic {
-        IS_OURS(w) ->
+        IS_OURS_AT_INTENT(w) ->
 #ifndef CONSEQUENCES
         assert(lease_no == under[w]); /* PROMISE: a stale daemon records nothing */
 #endif
@@ -301,7 +307,8 @@ end:
 #ifndef NO_INTENT
         if
         :: send_stage ->
-            stage_uncertain = (stage_state != NONE && stage_value == wanted && (stage_uncertain || stage_state == SENDING));
+            stage_uncertain = (stage_state != NONE && stage_value == wanted &&
+                (stage_uncertain || stage_state == SENDING));
             stage_state = SENDING;
             stage_value = wanted;
             stage_base = base;
@@ -426,7 +433,7 @@ init
         :: else -> break
         od
     }
-    /* PROMISE: whatever happened, it ends with the ATS as the last event wants it, known to the ledger, nothing left over */
+    /* PROMISE: whatever happened, it ends with the ATS as the last event wants it, known to the ledger, nothing due */
     timeout ->
         assert(version == EVENTS && queue == IDLE && owner == NOBODY);
         assert(ats_stage == WANTED(EVENTS) && stage_state == APPLIED && stage_value == WANTED(EVENTS));

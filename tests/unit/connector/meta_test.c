@@ -9,6 +9,13 @@
 #define CAN "\"capabilities\":{\"note\":{}}"
 #define META(members) "{\"name\":\"x\",\"title\":\"X\"," CAN "," members "}"
 
+#define TOKENS(members)                                                                                                \
+    META("\"settings\":{\"s\":{\"help\":\"h\"}},\"credentials\":{\"k\":{\"help\":\"h\"},\"refresh_token\":{"           \
+         "\"help\":\"h\"}},\"auth\":{" members "}")
+#define CLIENT "\"token_url\":\"https://{s}.x/t\",\"client_id\":\"{k}\",\"client_secret\":\"{k}\""
+#define CREDENTIALS "\"kind\":\"oauth2_client_credentials\"," CLIENT
+#define CHAIN(step) TOKENS("\"kind\":\"chain\",\"name\":\"N\",\"value\":\"\",\"steps\":[{" step "}]")
+
 static struct json *json_of(const char *text)
 {
     struct json *j = NULL;
@@ -38,6 +45,16 @@ static void test_full_meta_is_accepted(void **state)
             "\"epoch\"}],"
             "\"throttle_ms\":1000,\"classify\":true,\"probe\":false,\"notes\":[\"n\"]"),
         META("\"auth\":{\"kind\":\"none\"}"),
+        TOKENS("\"kind\":\"oauth2_client_credentials\"," CLIENT ",\"client_auth\":\"body\",\"form\":{\"scope\":\"a "
+               "{s}\"},\"captures\":{\"api\":\"/a~1b/0\"},\"name\":\"X\",\"value\":\"{access_token}{api}\","
+               "\"headers\":{\"Y\":\"{api}{k}\"},\"base_url\":\"{api}\",\"lifetime_ms\":1000,"
+               "\"refresh_before_ms\":0,\"keep_alive_ms\":86400000,\"invalid_statuses\":[412]"),
+        TOKENS("\"kind\":\"oauth2_refresh_token\"," CLIENT ",\"refresh_token\":\"{refresh_token}\""),
+        TOKENS("\"kind\":\"chain\",\"refresh_token\":\"{k}\",\"steps\":[{\"method\":\"GET\",\"url\":\"https://{s}.x\","
+               "\"captures\":{\"one\":\"/1\"}},{\"method\":\"POST\",\"url\":\"{one}/t\",\"query\":{\"q\":\"{one}\"},"
+               "\"form\":{\"f\":\"{refresh_token}\"},\"headers\":{\"H\":\"{k}\"},\"basic\":{\"username\":\"{k}\","
+               "\"password\":\"{one}\"},\"captures\":{\"refresh_token\":\"/r\"},\"expires_in\":\"/e\","
+               "\"expires_at\":\"/f\"}],\"name\":\"N\",\"value\":\"{one}\""),
         META("\"credentials\":{\"k\":{\"help\":\"h\"}},\"auth\":{\"kind\":\"basic\",\"username\":\"{k}\",\"password\":"
              "\"\"}"),
         "{\"name\":\"x\",\"title\":\"X\",\"capabilities\":{\"stage\":{\"needs_job\":true,\"values\":[\"NEW\"],"
@@ -107,6 +124,41 @@ static void test_what_is_wrong(void **state)
          "meta.auth.headers must have 3 members at most"},
         {META("\"auth\":{\"kind\":\"none\",\"headers\":{\"A\":\"{k}\"}}"),
          "meta.auth.headers.A: {k} is not among meta.settings or meta.credentials"},
+        {META("\"auth\":{\"kind\":\"none\",\"steps\":[]}"), "meta.auth.steps has no meaning for kind none"},
+        {TOKENS(CREDENTIALS ",\"refresh_token\":\"{k}\""),
+         "meta.auth.refresh_token has no meaning for kind oauth2_client_credentials"},
+        {TOKENS("\"kind\":\"oauth2_refresh_token\"," CLIENT), "meta.auth.refresh_token is missing"},
+        {TOKENS(CREDENTIALS ",\"client_auth\":\"post\""), "meta.auth.client_auth must be basic or body"},
+        {TOKENS("\"kind\":\"oauth2_client_credentials\",\"token_url\":\"https://{k}.x\",\"client_id\":\"\","
+                "\"client_secret\":\"\""),
+         "meta.auth.token_url: {k} is not among meta.settings"},
+        {TOKENS(CREDENTIALS ",\"value\":\"{other}\""),
+         "meta.auth.value: {other} is not among meta.settings or meta.credentials, and not captured before"},
+        {TOKENS(CREDENTIALS ",\"base_url\":\"{k}\""),
+         "meta.auth.base_url: {k} is not among meta.settings, and not captured before"},
+        {TOKENS(CREDENTIALS ",\"captures\":{\"api\":\"api\"}"),
+         "meta.auth.captures.api must be a JSON Pointer such as /access_token"},
+        {TOKENS(CREDENTIALS ",\"captures\":{\"api\":\"/a~2\"}"),
+         "meta.auth.captures.api must be a JSON Pointer such as /access_token"},
+        {TOKENS(CREDENTIALS ",\"captures\":{\"k\":\"/a\"}"),
+         "meta.auth.captures.k has the name of a setting or credential"},
+        {TOKENS(CREDENTIALS ",\"captures\":{\"A\":\"/a\"}"),
+         "meta.auth.captures.A must have a name of small letters, digits and _"},
+        {TOKENS(CREDENTIALS ",\"invalid_statuses\":[500]"),
+         "meta.auth.invalid_statuses must hold HTTP statuses from 400 to 499"},
+        {TOKENS("\"kind\":\"chain\",\"name\":\"N\",\"value\":\"\",\"steps\":[]"),
+         "meta.auth.steps must have at least one step"},
+        {CHAIN("\"method\":\"PUT\",\"url\":\"\",\"captures\":{}"), "meta.auth.steps[0].method must be GET or POST"},
+        {CHAIN("\"method\":\"GET\",\"url\":\"\",\"form\":{},\"captures\":{}"),
+         "meta.auth.steps[0].form cannot go out with GET"},
+        {CHAIN("\"method\":\"GET\",\"url\":\"https://{k}\",\"captures\":{}"),
+         "meta.auth.steps[0].url: {k} is not among meta.settings, and not captured before"},
+        {CHAIN(
+             "\"method\":\"POST\",\"url\":\"https://x\",\"form\":{\"f\":\"{later}\"},\"captures\":{\"later\":\"/l\"}"),
+         "meta.auth.steps[0].form.f: {later} is not among meta.settings or meta.credentials, and not captured before"},
+        {CHAIN("\"method\":\"GET\",\"url\":\"https://x\",\"captures\":{\"a\":\"x\"}"),
+         "meta.auth.steps[0].captures.a must be a JSON Pointer such as /access_token"},
+        {CHAIN("\"method\":\"GET\",\"url\":\"https://x\""), "meta.auth.steps[0].captures is missing"},
         {META("\"headers\":{\"A\":1}"), "meta.headers.A must be a text"},
         {META("\"headers\":{\"A\":\"{s}\"}"), "meta.headers.A: {s} is not among meta.settings"},
         {META("\"hosts\":\"a.b\""), "meta.hosts must be a list"},

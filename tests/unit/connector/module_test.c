@@ -39,7 +39,8 @@ static const struct {
               "def assessment: 1;\n"},
     {"broken", "def meta:\n  {name: \"broken\",\n   title: };\n"},
     {"nofn", "def meta: {name: \"nofn\", title: \"N\", capabilities: {note: {}}};\n"},
-    {"badmeta", "def meta: {name: \"badmeta\", title: \"N\", capabilities: {notes: {}}};\n"},
+    {"badfn", "def meta: {name: \"badfn\", title: \"N\", capabilities: {note: {}}};\n\ndef note:\n  nowhere(1);\n"},
+    {"badmeta", "# capabilities\ndef meta: {name: \"badmeta\", title: \"N\", capabilities: {notes: {}}};\n"},
     {"failing", "def meta: \"a\" + 1;\n"},
     {"badpattern", "def meta: {name: \"badpattern\", title: \"B\", base_url: \"https://b.example\",\n"
                    "  settings: {s: {help: \"h\", pattern: \"[\"}}, capabilities: {note: {}}};\ndef note: 1;\n"},
@@ -197,10 +198,11 @@ static void test_what_cannot_be_loaded(void **state)
         {"", ST_NOT_FOUND, "\"\" is no connector type: types have small letters, digits, \"-\" and \"_\"", ""},
         {"broken", ST_INVALID, "%s/connectors/broken.jq:3: syntax error", ""},
         {"nofn", ST_INVALID,
-         "%s/connectors/nofn.jq: meta promises a function that the file does not have: nofn:", "note/0 is not defined"},
+         "%s/connectors/nofn.jq: meta promises a function that the file does not have: ", "note/0 is not defined"},
+        {"badfn", ST_INVALID, "%s/connectors/badfn.jq:4: nowhere/1 is not defined", ""},
         {"badmeta", ST_INVALID,
-         "%s/connectors/badmeta.jq: meta.capabilities has an unknown member \"notes\", did you mean \"note\"?", ""},
-        {"failing", ST_INVALID, "%s/connectors/failing.jq: meta: string (\"a\") and number (1) cannot be added", ""},
+         "%s/connectors/badmeta.jq:2: meta.capabilities has an unknown member \"notes\", did you mean \"note\"?", ""},
+        {"failing", ST_INVALID, "%s/connectors/failing.jq:1: meta: string (\"a\") and number (1) cannot be added", ""},
     };
 
     (void)state;
@@ -241,7 +243,7 @@ static void test_catalogue(void **state)
         }
     }
     assert_true(json_count(list) >= ATS_COUNT(files));
-    assert_int_equal(errors, 4);
+    assert_int_equal(errors, 5);
     mem_free(path);
     json_free(list);
 }
@@ -363,7 +365,7 @@ static void test_abilities_and_values(void **state)
         {"connectors:\n  ats: {type: badpattern, settings: {s: x}}\n",
          "2: connectors.ats.settings.s: the pattern in DIR/connectors/badpattern.jq cannot be used: [\n"},
         {"connectors:\n  ats:\n    type: badmeta\n  two: {type: other}\n",
-         "3: connectors.ats.type: DIR/connectors/badmeta.jq: meta.capabilities has an unknown member \"notes\", did "
+         "3: connectors.ats.type: DIR/connectors/badmeta.jq:2: meta.capabilities has an unknown member \"notes\", did "
          "you mean \"note\"?\n"},
     };
 
