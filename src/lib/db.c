@@ -453,6 +453,7 @@ static const struct class_row classes[] = {
     {"57P", ST_UNAVAILABLE},   /* server shutting down, starting, database dropped, idle time-outs */
     {"25006", ST_UNAVAILABLE}, /* read-only transaction: we are on a standby now */
     {"40003", ST_UNCERTAIN},   /* statement completion unknown */
+    {"25P03", ST_UNAVAILABLE}, /* paused within a transaction for too long: it was undone */
     {"40", ST_CONFLICT},       /* serialization failure, deadlock */
     {"55P03", ST_CONFLICT},    /* lock not available */
     {"23", ST_CONFLICT},       /* integrity constraint */
@@ -716,9 +717,14 @@ int db_script(struct db *db, const char *name, const char *text, struct errmsg *
     return st;
 }
 
+/*
+ * A process that is stopped within a transaction (a debugger, a frozen virtual machine), or whose machine lost its power,
+ * holds its locks on candidates: the events of these, and every batch that one of them is in, would wait with it. The
+ * server ends such a transaction; we never pause within one.
+ */
 int db_begin(struct db *db, struct errmsg *err)
 {
-    return db_script(db, "begin", "begin", err);
+    return db_script(db, "begin", "begin; set local idle_in_transaction_session_timeout = 5000", err);
 }
 
 int db_commit(struct db *db, struct errmsg *err)

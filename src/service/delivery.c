@@ -483,8 +483,8 @@ static bool ended_on_old_answers(const struct task *t, const struct call_result 
 /* One value that the ATS does not take fails all that went out with it: which one it was is found out by sending them one by one. */
 static bool is_worth_splitting(const struct job_call *call, const struct call_result *r)
 {
-    return call->item_count > 1 &&
-           (r->outcome == OUTCOME_INVALID || (r->outcome == OUTCOME_CONFIG && strcmp(r->error_class, "configuration") == 0));
+    return call->item_count > 1 && (r->outcome == OUTCOME_INVALID ||
+                                    (r->outcome == OUTCOME_CONFIG && strcmp(r->error_class, "configuration") == 0));
 }
 
 /* The array has room for as many calls as there are writes. */
@@ -496,7 +496,8 @@ static void split_call(struct task *t)
 
     memmove(current(t) + 1 + more, current(t) + 1, (job->call_count - t->call_index - 1) * sizeof *job->calls);
     for (size_t i = 0; i < whole.item_count; i++) {
-        job->calls[t->call_index + i] = (struct job_call){.verb = whole.verb, .items = whole.items + i, .item_count = 1};
+        job->calls[t->call_index + i] =
+            (struct job_call){.verb = whole.verb, .items = whole.items + i, .item_count = 1};
     }
     job->call_count += more;
 }

@@ -4,7 +4,8 @@
 #
 # Stays until Ctrl-C and leaves nothing running; its logs stay in var/log. With ONCE=1 it ends by itself: 0 when
 # everything is synced within a minute, 1 with the reason when not. BUILD names the directory of the programs.
-# CONNECTOR chooses the ATS; so far "rest", the sandbox ATS of this project.
+# CONNECTOR chooses the type of connector: "rest" (unless given) with the sandbox ATS of this project; for any other a
+# stub of that ATS that gives recorded answers and remembers nothing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 build=${BUILD:-build}
@@ -66,7 +67,8 @@ clean_up() {
     watcher=$(cat "$var/pg/watcher" 2>/dev/null || true)
     tests/lib/pg.sh remove "$var/pg" 9>&- || true
     [ -z "$watcher" ] || kill -- "-$watcher" 2>/dev/null || true
-    rm -f "$conf" "$var/popp.secret" "$var/sandbox.port" "$var/answer"
+    rm -f "$conf" "$var/popp.secret" "$var/encryption.key" "$var/sandbox.port" "$var/answer" "$var/event" "$var/connectors"
+    rm -rf "$var/stub"
     exit "$status"
 }
 
@@ -100,10 +102,34 @@ wait_for() { # SECONDS PID WHAT COMMAND...: until the command succeeds, as long 
     done
 }
 
-# ---- the ATS of each connector: start_ats_TYPE starts it and sets connector_yaml; show_ats_TYPE prints its records
+indented() { # BLANKS FILE
+    sed "s/^/$1/; 1s/^$1//" "$2"
+}
+
+# ---- the ATS: start_ats_KIND starts it and sets connector_yaml and workflow_yaml; show_ats_KIND prints what came of it
 ats_url=
 connector_yaml=
+candidate=ats_42 # whose record the samples are about
+workflow_yaml='connector: sandbox
+    job: "182736"
+    on:
+      contact_failed:                  {tags: [popp-unreachable]}
+      contact_resolved:                {tags: [popp]}
+      started:                         {stage: "Contacted"}
+      node/screen-1/PASSED_CRITERIA:   {tags: [popp-screened]}
+      completed/PASSED_CRITERIA:       {stage: "Recruiter screen", only_from: [none, "Contacted"], tags: [popp-passed]}
+      completed/FAILED_CRITERIA:       {reject: "Did not meet criteria"}
+      opted_out:                       {tags: [popp-opted-out]}
+      cancelled:                       {tags: [popp-cancelled]}
+      failed/SYSTEM:                   {tags: [popp-start-again]}
+      finished:                        {note: summary, fields: {popp_outcome: "finished"}}
+    fields:
+      nmc-pin:       nmc_pin_status
+      nmc-pin.score: nmc_pin_score
+      screen-1/dbs:  dbs_number
+      licence:       {field: has_licence, from: answerState, map: {IS_YES: "Yes", IS_NO: "No"}, clear: true}'
 start_ats_rest() {
+    step "The ATS: a sandbox that keeps candidates in memory"
     start sandbox-ats "$build/sandbox-ats" --listen 127.0.0.1:0 --token sandbox-token --port-file "$var/sandbox.port"
     wait_for 10 "$started_pid" "starting the sandbox ATS" test -s "$var/sandbox.port"
     ats_url=http://127.0.0.1:$(cat "$var/sandbox.port")
@@ -114,8 +140,26 @@ start_ats_rest() {
     note "It speaks plain REST and shows its records at $ats_url/"
 }
 
+start_ats_stub() {
+    step "The ATS: a stub of $connector that gives recorded answers and remembers nothing"
+    rm -rf "$var/stub" "$var/connectors"
+    mkdir -p "$var/stub"
+    start stub-ats "$build/stub-ats" "$connector" --dir "$var/stub"
+    wait_for 10 "$started_pid" "starting the stub of $connector" test -s "$var/stub/port"
+    ats_url=http://127.0.0.1:$(cat "$var/stub/port")
+    candidate=$(cat "$var/stub/candidate")
+    connector_yaml=$(indented '    ' "$var/stub/connector.yaml")
+    workflow_yaml=$(indented '    ' "$var/stub/workflow.yaml")
+    if [ -d "$var/stub/connectors" ]; then
+        # beside the configuration, so it goes before the shipped one
+        ln -sfn stub/connectors "$var/connectors"
+        note "It gives tokens too: a copy of $connector.jq in var/connectors asks it for them instead of the vendor"
+    fi
+    note "It listens at $ats_url; the record is that of candidate $candidate"
+}
+
 ats_calls_seen=0
-show_new_calls_rest() { # the writes that the ATS got since the last time
+show_new_calls() { # the writes that the ATS got since the last time
     local calls last
     calls=$(curl -fsS "$ats_url/_sandbox/log?since=$ats_calls_seen") || return 0
     while IFS='|' read -r last call; do
@@ -146,9 +190,24 @@ select n.value->>'body' || E'\n' from jsonb_array_elements(:'records'::jsonb->'c
 SQL
 }
 
+show_ats_stub() {
+    local calls
+    calls=$(curl -fsS "$ats_url/_sandbox/log") || fail "the stub of the ATS does not answer"
+    note "It keeps no records. What was asked of it, and written:"
+    table -v calls="$calls" <<'SQL'
+select c->>'method' as method, c->>'path' as path, count(*) as times
+from jsonb_array_elements(:'calls'::jsonb) c group by 1, 2 order by min((c->>'seq')::bigint);
+SQL
+}
+
 # ---- the program
-declare -F "start_ats_$connector" >/dev/null || { echo "CONNECTOR=$connector: only rest can be tried so far" >&2; exit 2; }
-for program in atsyncd atsyncctl sandbox-ats; do
+kind=stub
+[ "$connector" != rest ] || kind=rest
+if [ ! -e "conf/connectors/$connector.jq" ] || { [ $kind = stub ] && [ ! -e "tests/unit/connector/$connector.json" ]; }; then
+    echo "CONNECTOR=$connector: there is no such connector to try. There are:" conf/connectors/*.jq | sed 's|conf/connectors/||g; s|\.jq||g' >&2
+    exit 2
+fi
+for program in atsyncd atsyncctl sandbox-ats stub-ats; do
     [ -x "$build/$program" ] || { echo "$build/$program is not there: make run builds it first" >&2; exit 2; }
 done
 mkdir -p "$var/log"
@@ -168,8 +227,7 @@ export PGCLIENTENCODING=UTF8
 for bin in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do PATH=$PATH:$bin; done # psql, where it is in no usual place
 note "$(sql "select 'PostgreSQL ' || current_setting('server_version') || ' on port ' || current_setting('port')")"
 
-step "The ATS: a sandbox that keeps candidates in memory"
-"start_ats_$connector"
+"start_ats_$kind"
 
 step "Configuration and schema"
 receiver_port=$(free_port 8480)
@@ -177,12 +235,13 @@ admin_port=$(free_port 8481)
 (
     umask 077
     openssl rand -hex 32 >"$var/popp.secret"
+    openssl rand -hex 32 >"$var/encryption.key"
     cat >"$conf" <<YAML
 # Written by tests/demo/run.sh. conf/atsyncd.conf is the commented sample of such a file.
 instance: demo
 receiver: {listen: "127.0.0.1:$receiver_port"}
 admin: {listen: "127.0.0.1:$admin_port"}
-database: {conninfo: "host=$PGHOST port=$PGPORT user=$PGUSER dbname=$PGDATABASE"}
+database: {conninfo: "host=$PGHOST port=$PGPORT user=$PGUSER dbname=$PGDATABASE", encryption_key: {file: $var/encryption.key}}
 sources:
   popp:
     organizations: [org_123456]
@@ -193,24 +252,7 @@ connectors:
     $connector_yaml
 workflows:
   cedar-rgn-screening:                 # the workflow of the samples
-    connector: sandbox
-    job: "182736"
-    on:
-      contact_failed:                  {tags: [popp-unreachable]}
-      contact_resolved:                {tags: [popp]}
-      started:                         {stage: "Contacted"}
-      node/screen-1/PASSED_CRITERIA:   {tags: [popp-screened]}
-      completed/PASSED_CRITERIA:       {stage: "Recruiter screen", only_from: [none, "Contacted"], tags: [popp-passed]}
-      completed/FAILED_CRITERIA:       {reject: "Did not meet criteria"}
-      opted_out:                       {tags: [popp-opted-out]}
-      cancelled:                       {tags: [popp-cancelled]}
-      failed/SYSTEM:                   {tags: [popp-start-again]}
-      finished:                        {note: summary, fields: {popp_outcome: "finished"}}
-    fields:
-      nmc-pin:       nmc_pin_status
-      nmc-pin.score: nmc_pin_score
-      screen-1/dbs:  dbs_number
-      licence:       {field: has_licence, from: answerState, map: {IS_YES: "Yes", IS_NO: "No"}, clear: true}
+    $workflow_yaml
 YAML
 )
 "$build/atsyncctl" -c "$conf" migrate >"$var/log/migrate.log" 2>&1 || { sed 's/^/   /' "$var/log/migrate.log" >&2; fail "atsyncctl migrate"; }
@@ -229,8 +271,9 @@ sign() { # FILE -> the hexadecimal HMAC-SHA256 of its bytes, as Popp sends it
 }
 
 send() { # FILE -> the answer in $answer, its status in $http_status
-    http_status=$(curl -sS -o "$var/answer" -w '%{http_code}' -H 'Content-Type: application/json' -H "x-signature: $(sign "$1")" \
-        --data-binary "@$1" "$webhook") || fail "the daemon does not answer at $webhook"
+    sed "s/\"ats_42\"/\"$candidate\"/g" "$1" >"$var/event"
+    http_status=$(curl -sS -o "$var/answer" -w '%{http_code}' -H 'Content-Type: application/json' \
+        -H "x-signature: $(sign "$var/event")" --data-binary "@$var/event" "$webhook") || fail "the daemon does not answer at $webhook"
     answer=$(cat "$var/answer")
 }
 
@@ -258,7 +301,7 @@ while IFS=' ' read -r _ file; do
     printf '   %-36s %s %s\n' "$event" "$http_status" "$answer"
     [ "$http_status" = 200 ] || fail "$file was not accepted"
     settle 10 || true
-    "show_new_calls_$connector"
+    show_new_calls
 done < <(for file in tests/samples/*.json; do
     sed -nE "s|.*\"eventTimestamp\": *\"([^\"]*)\".*|\1 $file|p;T;q" "$file"
 done | sort)
@@ -267,7 +310,7 @@ send tests/samples/run-completed.json
 printf '   %-36s %s %s\n' "the last one again" "$http_status" "$answer"
 [ "$http_status" = 200 ] || fail "a repeated event was not accepted"
 settle 10 || true
-"show_new_calls_$connector"
+show_new_calls
 
 step "Waiting until every candidate is synced"
 in_time=yes
@@ -276,7 +319,7 @@ stored=$(sql 'select count(*) from atsync.event')
 note "$stored events are stored; $(sql "select string_agg(n || ' ' || sync_state, ', ') from (select sync_state, count(*) as n from atsync.sync_status group by 1) s")"
 
 step "What the ATS holds now"
-"show_ats_$connector"
+"show_ats_$kind"
 
 step "What the daemon says about it: the view atsync.sync_status"
 table -x <<'SQL'

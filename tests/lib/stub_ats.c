@@ -43,6 +43,7 @@ struct route { /* of a recorded request */
     char *method, *path;
     struct pair query[PARTS_MAX];
     size_t query_count;
+    const struct json *body; /* NULL: none */
     const struct json *answer;
 };
 
@@ -118,26 +119,31 @@ static bool is_good(const struct json *which)
     return text_eq(outcome_of(which), "ok") || text_eq(outcome_of(which), "already");
 }
 
-/* About another candidate or job, or configured otherwise, than the table as a whole. */
-static bool is_special(const struct json *which)
-{
-    return json_get(which, "settings") || json_get(which, "candidate") || json_get(which, "job");
-}
-
-/* The case that the demonstration's value of a verb is taken from; NULL: none. */
+/* The case that the demonstration's value of a verb is taken from: about the candidate and job of the table as a whole,
+ * with its settings if possible. NULL: none. */
 static const struct json *chosen_case(const char *verb)
 {
+    const struct json *second = NULL;
+
     for (const struct json *c = json_first(json_get(stub.table, "cases")); c; c = json_next(c)) {
-        if (text_eq(json_get_str(c, "verb"), verb) && text_eq(outcome_of(c), "ok") && !is_special(c)) {
+        if (!text_eq(json_get_str(c, "verb"), verb) || !text_eq(outcome_of(c), "ok") || json_get(c, "candidate") ||
+            json_get(c, "job")) {
+            continue;
+        }
+        if (!json_get(c, "settings")) {
             return c;
         }
+        second = second ? second : c;
     }
-    return NULL;
+    return second;
 }
 
 static int hex(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
 }
 
 static char *decoded(const char *text, size_t len)
@@ -169,13 +175,15 @@ static void add_route(const struct json *step)
     r = &stub.routes[stub.route_count++];
     *r = (struct route){.method = mem_strndup(request, (size_t)(blank - request))};
     r->path = decoded(blank + 1, strcspn(blank + 1, "?"));
+    r->body = json_get(step, "body");
     r->answer = named(json_get(step, "answer"), "answers");
     for (const char *p = strchr(blank, '?'); p && *p != '\0' && r->query_count < PARTS_MAX;) {
         size_t len = strcspn(++p, "&");
         size_t name_len = strcspn(p, "=&");
 
         r->query[r->query_count].name = decoded(p, name_len);
-        r->query[r->query_count++].value = name_len < len ? decoded(p + name_len + 1, len - name_len - 1) : mem_strdup("");
+        r->query[r->query_count++].value =
+            name_len < len ? decoded(p + name_len + 1, len - name_len - 1) : mem_strdup("");
         p += len;
     }
 }
@@ -316,21 +324,41 @@ static void add_json(const struct json *value, struct buf *out)
     json_print(value, out); /* JSON is YAML */
 }
 
+/* Those of the table, and those without which a chosen case would not be as it is. */
+static struct json *settings(void)
+{
+    const struct json *common = json_get(stub.table, "settings");
+    struct json *all = common ? json_copy(common) : json_object();
+
+    for (size_t i = 0; i < ATS_COUNT(verbs); i++) {
+        for (const struct json *s = json_first(json_get(chosen_case(verbs[i]), "settings")); s; s = json_next(s)) {
+            json_set(all, json_key(s), json_copy(s));
+        }
+    }
+    return all;
+}
+
+static void add_values(const char *name, const struct json *values, struct buf *out)
+{
+    if (json_count(values) > 0) {
+        buf_printf(out, "%s: ", name);
+        add_json(values, out);
+        buf_putc(out, '\n');
+    }
+}
+
 static void write_connector(const char *dir)
 {
+    struct json *all = settings();
     struct buf b;
 
     buf_init(&b, FILE_MAX_BYTES);
     buf_printf(&b, "type: %s\nbase_url: %s\nallow_private_addresses: true\n", stub.type, stub.url);
-    for (const char *const *name = (const char *const[]){"credentials", "settings", NULL}; *name; name++) {
-        if (json_count(json_get(stub.table, *name)) > 0) {
-            buf_printf(&b, "%s: ", *name);
-            add_json(json_get(stub.table, *name), &b);
-            buf_putc(&b, '\n');
-        }
-    }
+    add_values("credentials", json_get(stub.table, "credentials"), &b);
+    add_values("settings", all, &b);
     write_text(dir, "connector.yaml", buf_text(&b));
     buf_free(&b);
+    json_free(all);
 }
 
 /* One field that takes a text. */
@@ -398,26 +426,42 @@ static void write_workflow(const char *dir)
 
 /* ---- requests */
 
+/* How well a request fits: 0 not at all. */
+static unsigned fits(const struct route *r, const struct httpd_request *req, const struct json *body)
+{
+    size_t same = 0;
+
+    if (!text_eq(r->method, httpd_method(req)) || !text_eq(r->path, httpd_path(req))) {
+        return 0;
+    }
+    while (same < r->query_count && text_eq(httpd_query(req, r->query[same].name), r->query[same].value)) {
+        same++;
+    }
+    return 1 + (same == r->query_count ? 1 : 0) + (r->body && json_equal(r->body, body) ? 1 : 0);
+}
+
+/* NULL: nothing like it is recorded. */
 static const struct json *find_answer(const struct httpd_request *req)
 {
-    const struct json *same_path = NULL;
+    const struct json *answer = NULL;
+    struct json *body = NULL;
+    unsigned best = 0;
+    size_t len = 0;
+    const char *text = httpd_body(req, &len);
 
-    for (size_t i = 0; i < stub.route_count; i++) {
-        const struct route *r = &stub.routes[i];
-        size_t same = 0;
-
-        if (!text_eq(r->method, httpd_method(req)) || !text_eq(r->path, httpd_path(req))) {
-            continue;
-        }
-        while (same < r->query_count && text_eq(httpd_query(req, r->query[same].name), r->query[same].value)) {
-            same++;
-        }
-        if (same == r->query_count) {
-            return r->answer;
-        }
-        same_path = same_path ? same_path : r->answer;
+    if (len > 0 && json_parse(text, len, &body, NULL) != ST_OK) {
+        body = NULL;
     }
-    return same_path;
+    for (size_t i = 0; i < stub.route_count; i++) {
+        unsigned fit = fits(&stub.routes[i], req, body);
+
+        if (fit > best) {
+            best = fit;
+            answer = stub.routes[i].answer;
+        }
+    }
+    json_free(body);
+    return answer;
 }
 
 static void log_call(const struct httpd_request *req)
