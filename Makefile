@@ -90,7 +90,7 @@ TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby
 UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/base/,status_test.c mem_test.c buf_test.c clock_test.c text_test.c suggest_test.c log_test.c metrics_test.c) \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c json_test.c) \
-	$(addprefix tests/unit/domain/,signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c backoff_test.c property_test.c) \
+	$(addprefix tests/unit/domain/,signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c backoff_test.c property_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c) \
 	$(addprefix tests/unit/connector/,message_test.c meta_test.c request_test.c module_test.c auth_test.c step_test.c rest_test.c) \
 	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c) \
@@ -102,6 +102,7 @@ HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/oauth_stub.c
 DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c operate_test.c issues_test.c plans_test.c tokens_test.c)
 E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c connectors_test.c auth_test.c)
 
+CLOCK_SHIFT_SRCS := tests/lib/clock_shift.c
 CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c fault_points_test.c disk_full_test.c)
 COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o
 DAEMON_OBJS := $(DAEMON_SRCS:%.c=$(BUILD)/%.o)
@@ -137,6 +138,7 @@ $(UNIT_PROGRAMS): %: %.o $(BUILD)/libatsync.a
 	$(CC) $(ALL_LDFLAGS) $(TEST_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
 $(TABLE_TESTS:%.c=$(BUILD)/%): $(TABLE_SRCS:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/unit/base/log_test: private TEST_LDFLAGS := -Wl,--wrap=clock_mono_ms
+$(BUILD)/tests/unit/domain/outcome_doc_test.o: private ALL_CPPFLAGS += -DTEST_SOURCE_DIR='"$(CURDIR)"'
 # the library holds what both programs share; a test of something else names its objects
 $(BUILD)/tests/unit/service/incoming_test: $(BUILD)/src/service/incoming.o
 $(BUILD)/tests/unit/service/sdnotify_test: $(BUILD)/src/service/sdnotify.o
@@ -165,19 +167,24 @@ check-db: $(DB_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
 check-e2e: $(E2E_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
 	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(E2E_PROGRAMS)
 
+# preloaded into a daemon whose clock is wrong; no sanitizer, it is loaded before theirs
+$(BUILD)/clock_shift.so: $(CLOCK_SHIFT_SRCS)
+	$(CC) -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(WERROR) -fPIC -shared -o $@ $<
+$(CHAOS_PROGRAMS): | $(BUILD)/clock_shift.so
 CHAOS_SECONDS ?= 600
 SEED ?=
-.PHONY: chaos check-chaos check-faults
+.PHONY: chaos check-chaos check-faults fault-tests
 chaos: $(CHAOS_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats ## everything breaks for CHAOS_SECONDS (600); SEED=N repeats a run
 	CHAOS_SECONDS=$(CHAOS_SECONDS) SEED=$(SEED) $(BUILD)/tests/chaos/chaos
 check-chaos: $(CHAOS_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
 	@CHAOS_SECONDS=60 SEED=$(SEED) UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(filter-out %/fault_points_test,$(CHAOS_PROGRAMS))
 # the crashes need a build of their own
 ifneq ($(FAULTS),)
-check-faults: $(BUILD)/tests/chaos/fault_points_test $(PROGRAMS) $(BUILD)/sandbox-ats
+fault-tests: $(BUILD)/tests/chaos/fault_points_test
+check-faults: fault-tests $(PROGRAMS) $(BUILD)/sandbox-ats
 	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(BUILD)/tests/chaos/fault_points_test
 else
-check-faults:
+check-faults: ## crashes and stops at each named point
 	@$(MAKE) --no-print-directory FAULTS=1 $(if $(RESULTS),RESULTS='$(abspath $(RESULTS))') check-faults
 endif
 

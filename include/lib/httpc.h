@@ -50,6 +50,9 @@ struct httpc_request {  /* everything is copied by httpc_start */
     const char *body; /* NULL: none */
     size_t body_len;
     int timeout_ms; /* at least 1; whole transfer with its redirects, from when it begins. Connecting: 10 s at most */
+    /* Not sent at or after this time of clock_mono_ms(): HTTPC_NOT_SENT then. Looked at right before the request goes
+     * out, so that a process that was stopped meanwhile does not send what it has lost the right to; 0: any time. */
+    int64_t send_before_ms;
     size_t response_max_bytes;
     /* Every request is HTTP/1.1, true or not: kept HTTP/1.1 connections were measured twice as fast as HTTP/2, and no
      * ATS needs more. true promises that this stays so for this request (some ATSs answer 505 to anything newer). */

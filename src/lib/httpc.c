@@ -45,6 +45,8 @@ struct transfer {
     bool repeatable; /* sending it twice does no more than sending it once */
     int timeout_ms;
     int64_t begun_us; /* 0: not yet */
+    int64_t send_before_ms;
+    bool too_late;
     unsigned redirects;
 
     /* of the request under way; a redirect begins them anew */
@@ -287,7 +289,8 @@ static int on_before_request(void *ctx, char *ip, char *local_ip, int port, int 
     (void)local_ip;
     (void)port;
     (void)local_port;
-    if (refuses(t, ip))
+    t->too_late = t->send_before_ms != 0 && clock_mono_ms() >= t->send_before_ms;
+    if (t->too_late || refuses(t, ip))
         return CURL_PREREQFUNC_ABORT;
     if (t->sends > 0 && !t->repeatable) {
         curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent_bytes);
@@ -597,6 +600,7 @@ void httpc_start(struct httpc *c, const struct httpc_request *request, httpc_don
         return;
     }
     t->redirect_hosts = mem_strdup(request->redirect_hosts);
+    t->send_before_ms = request->send_before_ms;
     t->easy = easy_take(c);
     make_header_list(t, request);
     code = set_fixed_options(t);
@@ -711,6 +715,9 @@ static void conclude(struct transfer *t, CURLcode code)
     } else if (t->sends > 0) {
         t->result = HTTPC_UNCERTAIN;
         describe_uncertain(t, code);
+    } else if (t->too_late) {
+        t->result = HTTPC_NOT_SENT;
+        err_set(&t->err, ST_UNAVAILABLE, "the time in which a request could be sent to %s was over", t->place);
     } else if (t->refused_ip[0] != '\0' && !t->allowed_ip) {
         t->result = HTTPC_REFUSED;
         err_set(&t->err, ST_DENIED, "%s is at %s, which is not a public address; allow_private_addresses permits it",

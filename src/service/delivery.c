@@ -638,6 +638,7 @@ static void send_request(struct task *t)
         return;
     }
     request.timeout_ms = (int)(l->timeout_ms < lease_ms ? l->timeout_ms : lease_ms);
+    request.send_before_ms = clock_mono_ms() + lease_ms;
     l->on_wire++;
     httpc_start(t->delivery->http, &request, answered, t);
     FAULT_POINT("request-started");

@@ -12,6 +12,8 @@
  * The model is the life story itself. Every node of a run has a rank, greater for later ones, and stages, answers and
  * scores carry it, so that what was sent too late can be seen in a request by itself.
  *
+ * The clock of one daemon is wrong by most of an hour.
+ *
  * SEED repeats stories and schedule of faults (not the clock), CHAOS_SECONDS says how long the faults go on (60).
  */
 #include <errno.h>
@@ -30,8 +32,8 @@ enum {
     DAEMONS = 3,
     RUNS_MAX = 2,
     NODES_MAX = 8,
-    RUN_RANK = 100,     /* added to the ranks of the second run */
-    RANK_END = 9,       /* the rank of a run's end */
+    RUN_RANK = 100, /* added to the ranks of the second run */
+    RANK_END = 9,   /* the rank of a run's end */
     SECONDS_DEFAULT = 60,
     CANDIDATES_PER_SECOND = 8,
     TICK_MS = 10,
@@ -79,15 +81,15 @@ struct life_run {
     unsigned nodes;
     enum ending ending;
     bool has_contact;
-    bool truncated; /* its end does not list the nodes */
+    bool truncated;  /* its end does not list the nodes */
     int64_t started; /* seconds; nodes follow every minute */
 };
 
 struct life {
     const char *id;
-    bool is_nameless;      /* its runs do not know the external id, only the contact events do */
-    bool has_no_profile;   /* nor a profile id */
-    bool has_no_workflow;  /* its runs do not know the external id of the workflow */
+    bool is_nameless;     /* its runs do not know the external id, only the contact events do */
+    bool has_no_profile;  /* nor a profile id */
+    bool has_no_workflow; /* its runs do not know the external id of the workflow */
     struct life_run runs[RUNS_MAX];
     unsigned run_count;
 };
@@ -112,10 +114,10 @@ struct chaos {
     struct post *posts; /* in no order */
     unsigned post_count;
     struct program *daemons[DAEMONS];
-    int64_t back_at_ms[DAEMONS];  /* dead: when it is started again; frozen: when it goes on */
+    int64_t back_at_ms[DAEMONS]; /* dead: when it is started again; frozen: when it goes on */
     bool frozen[DAEMONS];
-    bool leaving[DAEMONS];        /* was sent SIGTERM */
-    int64_t pg_back_at_ms;        /* 0: it runs */
+    bool leaving[DAEMONS]; /* was sent SIGTERM */
+    int64_t pg_back_at_ms; /* 0: it runs */
     int64_t pg_calm_until_ms;
     int64_t started_ms;
     unsigned kills, freezes, stops, crashes, cuts, faults, refused;
@@ -139,7 +141,8 @@ static unsigned rank_of(const struct life_run *r, unsigned node)
 static void make_life(struct chaos *c, unsigned number)
 {
     static const enum ending first_endings[] = {PASSED, PASSED, OPTED_OUT};
-    static const enum ending last_endings[] = {PASSED, OPTED_OUT, FAILED_CRITERIA, CANCELLED, BROKE_DOWN, STILL_RUNNING};
+    static const enum ending last_endings[] = {PASSED,    OPTED_OUT,  FAILED_CRITERIA,
+                                               CANCELLED, BROKE_DOWN, STILL_RUNNING};
     struct life *l = &c->lives[number];
 
     l->id = arena_printf(c->h->arena, "c%04u", number);
@@ -156,7 +159,8 @@ static void make_life(struct chaos *c, unsigned number)
         r->nodes = between(1, NODES_MAX);
         r->has_contact = l->is_nameless || percent(40);
         r->started = 1000 + i * 3600;
-        r->ending = is_last ? last_endings[below(ATS_COUNT(last_endings))] : first_endings[below(ATS_COUNT(first_endings))];
+        r->ending =
+            is_last ? last_endings[below(ATS_COUNT(last_endings))] : first_endings[below(ATS_COUNT(first_endings))];
         if (i == 1 && r->ending == PASSED) {
             r->ending = FAILED_CRITERIA; /* the stage of a passed run has no letter */
         }
@@ -178,7 +182,8 @@ static void add_event(struct chaos *c, const char *type, int64_t at, struct buf 
     c->events = mem_grow(c->events, c->event_count + 1, sizeof(*c->events));
     t = &c->events[c->event_count];
     t->id = arena_printf(c->h->arena, "evt-%u", c->event_count);
-    t->body = arena_printf(c->h->arena, "{\"event\":\"WORKFLOW_%s\",\"eventId\":\"%s\",\"eventTimestamp\":\"%s\",\"data\":{%s}}",
+    t->body = arena_printf(c->h->arena,
+                           "{\"event\":\"WORKFLOW_%s\",\"eventId\":\"%s\",\"eventTimestamp\":\"%s\",\"data\":{%s}}",
                            type, t->id, iso(c, at), buf_text(data));
     t->answered = false;
     c->event_count++;
@@ -187,8 +192,8 @@ static void add_event(struct chaos *c, const char *type, int64_t at, struct buf 
 
 static void begin_run_event(struct chaos *c, struct buf *b, const struct life *l, const struct life_run *r, int64_t at)
 {
-    buf_printf(b, "\"recordId\":\"%s\",\"organizationId\":\"org_1\",\"workflowId\":\"wf_ladder\",\"timestamp\":\"%s\"", r->id,
-               iso(c, at));
+    buf_printf(b, "\"recordId\":\"%s\",\"organizationId\":\"org_1\",\"workflowId\":\"wf_ladder\",\"timestamp\":\"%s\"",
+               r->id, iso(c, at));
     if (!l->has_no_workflow)
         buf_puts(b, ",\"workflowExternalId\":\"ladder\"");
     if (!l->has_no_profile)
@@ -210,8 +215,8 @@ static void add_node(struct chaos *c, struct buf *b, const struct life_run *r, u
                "\"nodeId\":\"%s\",\"nodeType\":\"SCREENING_OUTREACH\",\"enteredAt\":\"%s\",\"completedAt\":\"%s\","
                "\"outcome\":{\"kind\":\"conversation\",\"status\":\"%s\",\"answers\":[{\"slug\":\"rung\","
                "\"answer\":\"rung %u\",\"score\":%u}]}",
-               node_name(c, r, node), iso(c, r->started + 60 * (int64_t)(node - 1)), iso(c, r->started + 60 * (int64_t)node),
-               status, rank_of(r, node), rank_of(r, node));
+               node_name(c, r, node), iso(c, r->started + 60 * (int64_t)(node - 1)),
+               iso(c, r->started + 60 * (int64_t)node), status, rank_of(r, node), rank_of(r, node));
 }
 
 static void add_end(struct chaos *c, struct buf *b, const struct life *l, const struct life_run *r)
@@ -243,7 +248,8 @@ static void tell_run(struct chaos *c, struct buf *b, const struct life *l, const
 {
     if (r->has_contact) {
         buf_printf(b,
-                   "\"recordId\":\"%s\",\"organizationId\":\"org_1\",\"workflowId\":\"wf_ladder\",\"workflowExternalId\":\"ladder\","
+                   "\"recordId\":\"%s\",\"organizationId\":\"org_1\",\"workflowId\":\"wf_ladder\","
+                   "\"workflowExternalId\":\"ladder\","
                    "\"candidateProfileId\":\"cp_%s\",\"externalId\":\"%s\",\"contactIndex\":0",
                    r->id, l->id, l->id);
         add_event(c, "CONTACT_RESOLVED", r->started - 5, b);
@@ -311,7 +317,8 @@ static char *workflow_yaml(void)
                  "    finished: {note: \"over: {run} {outcome}\", tags: [over], fields: {over: \"yes\"}}\n");
     for (char letter = 'a'; letter <= 'b'; letter++) {
         for (unsigned n = 1; n <= NODES_MAX; n++) {
-            buf_printf(&b, "    node/%c%u: {stage: \"%u\", tags: [t-%c%u]", letter, n, (letter == 'a' ? 0U : RUN_RANK) + n, letter, n);
+            buf_printf(&b, "    node/%c%u: {stage: \"%u\", tags: [t-%c%u]", letter, n,
+                       (letter == 'a' ? 0U : RUN_RANK) + n, letter, n);
             buf_printf(&b, n % 3 == 2 ? ", note: \"%u reached: {run}\"}\n" : "}\n", n);
         }
     }
@@ -338,6 +345,41 @@ static void journal(struct chaos *c, const char *format, ...)
 static bool is_up(const struct chaos *c, unsigned d)
 {
     return c->daemons[d]->pid != 0 && !c->frozen[d] && !c->leaving[d];
+}
+
+/* The clock of the last daemon is wrong by most of an hour, from its first start to its last. */
+static void lives_in_the_past(unsigned d, bool now)
+{
+    static char *sanitizer_options;
+    static bool asked;
+
+    if (!asked) {
+        sanitizer_options = mem_strdup(getenv("ASAN_OPTIONS"));
+        asked = true;
+    }
+    if (d + 1 == DAEMONS && now) {
+        char *options = mem_printf("%s%sverify_asan_link_order=0", sanitizer_options != NULL ? sanitizer_options : "",
+                                   sanitizer_options != NULL ? ":" : "");
+
+        (void)setenv("LD_PRELOAD", TEST_BUILD_DIR "/clock_shift.so", 1);
+        (void)setenv("CLOCK_SHIFT_S", "-3000", 1);
+        (void)setenv("ASAN_OPTIONS", options, 1);
+        mem_free(options);
+    } else {
+        (void)unsetenv("LD_PRELOAD");
+        (void)unsetenv("CLOCK_SHIFT_S");
+        if (sanitizer_options != NULL)
+            (void)setenv("ASAN_OPTIONS", sanitizer_options, 1);
+        else
+            (void)unsetenv("ASAN_OPTIONS");
+    }
+}
+
+static void start_again(struct chaos *c, unsigned d)
+{
+    lives_in_the_past(d, true);
+    daemon_spawn_again(c->h, c->daemons[d]);
+    lives_in_the_past(d, false);
 }
 
 static void kill_daemon(struct chaos *c, unsigned d)
@@ -409,16 +451,23 @@ static void spoil_answers(struct chaos *c)
         "\"action\":\"html\"",
     };
     static const char *const matches[] = {
-        "{}", "{}", "{\"path_contains\":\"/notes\"}", "{\"method\":\"POST\"}", "{\"path_contains\":\"/stage\"}", "{\"method\":\"PATCH\"}",
+        "{}",
+        "{}",
+        "{\"path_contains\":\"/notes\"}",
+        "{\"method\":\"POST\"}",
+        "{\"path_contains\":\"/stage\"}",
+        "{\"method\":\"PATCH\"}",
     };
     const char *match = matches[below(ATS_COUNT(matches))];
     unsigned times = between(1, 4);
     const char *rule;
 
     if (percent(40)) /* slow, some of it slower than the time-out */
-        rule = arena_printf(c->h->arena, "{\"match\":%s,\"times\":%u,\"action\":\"delay\",\"delay_ms\":%u}", match, 8 * times, 10 + below(1500));
+        rule = arena_printf(c->h->arena, "{\"match\":%s,\"times\":%u,\"action\":\"delay\",\"delay_ms\":%u}", match,
+                            8 * times, 10 + below(1500));
     else
-        rule = arena_printf(c->h->arena, "{\"match\":%s,\"times\":%u,%s}", match, times, actions[below(ATS_COUNT(actions))]);
+        rule = arena_printf(c->h->arena, "{\"match\":%s,\"times\":%u,%s}", match, times,
+                            actions[below(ATS_COUNT(actions))]);
     ats_fault(c->h, rule);
     c->faults++;
     journal(c, "ATS: %s", rule);
@@ -472,7 +521,7 @@ static void repair(struct chaos *c, bool all)
             c->frozen[d] = false;
             journal(c, "%s goes on", c->daemons[d]->name);
         } else if (c->daemons[d]->pid == 0 && (all || now_ms(c) >= c->back_at_ms[d])) {
-            daemon_spawn_again(c->h, c->daemons[d]);
+            start_again(c, d);
         }
     }
 }
@@ -516,13 +565,16 @@ static void send_due(struct chaos *c)
 static bool is_idle(struct harness *h, void *arg)
 {
     (void)arg;
-    return text_eq(sql_text(h, "select count(*) from atsync.candidate where due_at is not null or lease_owner is not null"), "0");
+    return text_eq(
+        sql_text(h, "select count(*) from atsync.candidate where due_at is not null or lease_owner is not null"), "0");
 }
 
 static const char *what_is_left(struct harness *h)
 {
-    return sql_text(h, "select string_agg(concat_ws(' ', connector, ref, state, due_at - now(), attempts, lease_owner, last_error), e'\\n') from "
-                       "(select * from atsync.candidate where due_at is not null or lease_owner is not null limit 20) c");
+    return sql_text(h,
+                    "select string_agg(concat_ws(' ', connector, ref, state, due_at - now(), attempts, lease_owner, "
+                    "last_error), e'\\n') from "
+                    "(select * from atsync.candidate where due_at is not null or lease_owner is not null limit 20) c");
 }
 
 static void settle(struct chaos *c)
@@ -534,7 +586,7 @@ static void settle(struct chaos *c)
         if (c->leaving[d]) {
             assert_int_equal(program_wait(c->h, c->daemons[d]), 0);
             c->leaving[d] = false;
-            daemon_spawn_again(c->h, c->daemons[d]);
+            start_again(c, d);
         }
     }
     ats_control(c->h, "DELETE", "/_sandbox/fault", NULL);
@@ -584,7 +636,9 @@ static void check_events(struct chaos *c)
     const char *missing;
 
     buf_init(&b, 64 << 20);
-    buf_puts(&b, "create table public.sent (event_id text primary key, hash text not null);\ninsert into public.sent values\n");
+    buf_puts(
+        &b,
+        "create table public.sent (event_id text primary key, hash text not null);\ninsert into public.sent values\n");
     for (unsigned i = 0; i < c->event_count; i++) {
         uint8_t digest[CRYPTO_SHA256_BYTES];
         char hex[2 * CRYPTO_SHA256_BYTES + 1];
@@ -596,11 +650,13 @@ static void check_events(struct chaos *c)
     }
     sql_script(c->h, buf_text(&b));
     buf_free(&b);
-    missing = sql_text(c->h, "select string_agg(s.event_id, ' ') from public.sent s left join atsync.event e on e.source = 'popp' and "
-                             "e.event_id = s.event_id where e.event_id is null or encode(sha256(e.body), 'hex') <> s.hash");
+    missing = sql_text(
+        c->h, "select string_agg(s.event_id, ' ') from public.sent s left join atsync.event e on e.source = 'popp' and "
+              "e.event_id = s.event_id where e.event_id is null or encode(sha256(e.body), 'hex') <> s.hash");
     if (missing != NULL)
         wrong("answered with 200, but not in the database as sent: %s", missing);
-    missing = sql_text(c->h, "select count(*) from atsync.event e left join public.sent s using (event_id) where s.event_id is null");
+    missing = sql_text(
+        c->h, "select count(*) from atsync.event e left join public.sent s using (event_id) where s.event_id is null");
     if (!text_eq(missing, "0"))
         wrong("%s events in the database that nobody sent", missing);
 }
@@ -762,7 +818,8 @@ static void climb(const struct life *l, struct ladder *ladder, int64_t rank, con
 
     if (rank < ladder->top) {
         (void)json_get_i64(entry, "seq", &seq);
-        wrong("%s: %s %" PRId64 " was sent after %" PRId64 " (request %" PRId64 ")", l->id, ladder->name, rank, ladder->top, seq);
+        wrong("%s: %s %" PRId64 " was sent after %" PRId64 " (request %" PRId64 ")", l->id, ladder->name, rank,
+              ladder->top, seq);
     }
     ladder->top = rank > ladder->top ? rank : ladder->top;
 }
@@ -779,7 +836,8 @@ static int64_t number_in(const char *text)
 static void check_order(struct chaos *c, const struct life *l)
 {
     struct ladder disposition = {"stage or rejection", 0}, answer = {"answer", 0}, score = {"score", 0};
-    const struct json *log = json_of(c->h, ats_get(c->h, arena_printf(c->h->arena, "/_sandbox/log?candidate=%s", l->id)));
+    const struct json *log =
+        json_of(c->h, ats_get(c->h, arena_printf(c->h->arena, "/_sandbox/log?candidate=%s", l->id)));
 
     for (const struct json *e = json_first(log); e != NULL; e = json_next(e)) {
         const struct json *body = json_get(e, "body");
@@ -807,7 +865,8 @@ static void check_candidates(struct chaos *c)
         wrong("%" PRId64 " candidates in the ATS, not %u", candidates, c->life_count);
     for (unsigned i = 0; i < c->life_count; i++) {
         const struct life *l = &c->lives[i];
-        struct http_answer a = http_call(c->h, c->h->sandbox->port, "GET", arena_printf(c->h->arena, "/_sandbox/candidates/%s", l->id), NULL, NULL, 0);
+        struct http_answer a = http_call(c->h, c->h->sandbox->port, "GET",
+                                         arena_printf(c->h->arena, "/_sandbox/candidates/%s", l->id), NULL, NULL, 0);
         const struct json *record = a.status == 200 ? json_of(c->h, a.body) : NULL;
 
         check_disposition(c, l, record);
@@ -824,10 +883,12 @@ static void check_database(struct chaos *c)
     } queries[] = {
         {"dead writes", "select count(*) from atsync.dead_writes"},
         {"pending writes", "select count(*) from atsync.pending_writes"},
-        {"candidates not synced", "select count(*) from atsync.sync_status where sync_state not in ('synced', 'nothing_to_do')"},
+        {"candidates not synced",
+         "select count(*) from atsync.sync_status where sync_state not in ('synced', 'nothing_to_do')"},
         {"candidates behind their events", "select count(*) from atsync.candidate where synced_version <> version"},
-        {"results under a number that was never claimed", "select count(*) from atsync.ats_write w join atsync.candidate q using (source, connector, ref) "
-                                                          "where w.lease_no > q.lease_no"},
+        {"results under a number that was never claimed",
+         "select count(*) from atsync.ats_write w join atsync.candidate q using (source, connector, ref) "
+         "where w.lease_no > q.lease_no"},
     };
 
     for (size_t i = 0; i < ATS_COUNT(queries); i++) {
@@ -853,7 +914,8 @@ static void check_rest(struct chaos *c)
 
     for (unsigned d = 0; d < DAEMONS; d++) {
         daemon_stop(c->h, c->daemons[d]);
-        daemon_start_again(c->h, c->daemons[d]);
+        start_again(c, d);
+        daemon_wait_ready(c->h, c->daemons[d]);
     }
     for (unsigned i = 0; i < REPEATED_AT_THE_END; i++) {
         struct http_answer a = popp_post(c->h, c->daemons[below(DAEMONS)], c->events[below(c->event_count)].body);
@@ -887,12 +949,14 @@ static void start_all(struct chaos *c)
     char *workflows = workflow_yaml();
 
     for (unsigned d = 0; d < DAEMONS; d++) {
+        lives_in_the_past(d, true);
         c->daemons[d] = daemon_start(c->h, &(struct daemon_conf){
                                                .instance = names[d],
                                                .workflows = workflows,
                                                .connector = "rate_limit: 1000/1s\nconcurrency: 24\ntimeout: 1s\n"
                                                             "allow_private_addresses: true\n" E2E_RETRY,
                                            });
+        lives_in_the_past(d, false);
     }
     mem_free(workflows);
 }
@@ -915,7 +979,8 @@ E2E_TEST(everything_breaks_and_nothing_is_lost)
         if (now_ms(&c) >= next_ms) {
             uint64_t others = chance_state;
 
-            chance_state = (uint64_t)seed + ++step * UINT64_C(1000003); /* the schedule does not depend on what became of it */
+            chance_state =
+                (uint64_t)seed + ++step * UINT64_C(1000003); /* the schedule does not depend on what became of it */
             next_ms += between(150, 600);
             something_happens(&c);
             chance_state = others;
@@ -932,15 +997,18 @@ E2E_TEST(everything_breaks_and_nothing_is_lost)
     check_database(&c);
     check_writers(&c);
     check_rest(&c);
-    printf("%u kills, %u freezes, %u stops, %u crashes of PostgreSQL, %u cut connections, %u rules for the ATS, %u posts refused, "
+    printf("%u kills, %u freezes, %u stops, %u crashes of PostgreSQL, %u cut connections, %u rules for the ATS, %u "
+           "posts refused, "
            "%" PRId64 " requests to the ATS, %" PRId64 " of them repeated\n",
-           c.kills, c.freezes, c.stops, c.crashes, c.cuts, c.faults, c.refused, ats_figure(h, "requests"), ats_figure(h, "repeated_keys"));
+           c.kills, c.freezes, c.stops, c.crashes, c.cuts, c.faults, c.refused, ats_figure(h, "requests"),
+           ats_figure(h, "repeated_keys"));
     mem_free(c.events);
     mem_free(c.posts);
     mem_free(c.lives);
     assert_true(c.kills > 0 && c.faults > 0);
     if (problems > 0)
-        fail_msg("%u things are wrong (above); the same again: SEED=%" PRId64 " CHAOS_SECONDS=%" PRId64, problems, seed, seconds);
+        fail_msg("%u things are wrong (above); the same again: SEED=%" PRId64 " CHAOS_SECONDS=%" PRId64, problems, seed,
+                 seconds);
 }
 
 int main(void)

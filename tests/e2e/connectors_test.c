@@ -1,9 +1,9 @@
 /* The connectors as an administrator meets them: the catalogue, check with its probe, and modules of one's own. */
-#include <fcntl.h>
+#include <dirent.h>
+#include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "lib/harness.h"
 
 #define WRONG_TOKEN "credentials: {token: \"not-the-sandbox-token\"}\n"
@@ -20,14 +20,34 @@ static void assert_has_not(const char *output, const char *part)
         fail_msg("\"%s\" in:\n%s", part, output);
 }
 
+#define SHIPPED TEST_SOURCE_DIR "/conf/connectors"
+
+static void each_shipped(struct harness *h, const char *dir, bool link_them)
+{
+    DIR *shipped = opendir(SHIPPED);
+    const struct dirent *entry;
+
+    assert_non_null(shipped);
+    while ((entry = readdir(shipped)) != NULL) {
+        const char *there = arena_printf(h->arena, "%s/%s", dir, entry->d_name);
+
+        if (entry->d_name[0] == '.')
+            continue;
+        assert_int_equal(
+            link_them ? symlink(arena_printf(h->arena, SHIPPED "/%s", entry->d_name), there) : unlink(there), 0);
+    }
+    (void)closedir(shipped);
+}
+
 /*
  * DIR/connectors/TYPE.jq beside the configuration; text NULL: is taken away. The harness has a link there to the
- * shipped modules, which must not be written to: a directory takes its place meanwhile.
+ * directory of the shipped modules, which must not be written to: one with links to them takes its place meanwhile.
  */
 static const char *own_module(struct harness *h, const char *type, const char *text)
 {
     const char *dir = arena_printf(h->arena, "%s/connectors", h->dir);
     const char *path = arena_printf(h->arena, "%s/%s.jq", dir, type);
+    const char *shipped = arena_printf(h->arena, SHIPPED "/%s.jq", type);
     struct stat info;
     FILE *f;
 
@@ -35,11 +55,16 @@ static const char *own_module(struct harness *h, const char *type, const char *t
     if (S_ISLNK(info.st_mode)) {
         assert_int_equal(unlink(dir), 0);
         assert_int_equal(mkdir(dir, 0755), 0);
+        each_shipped(h, dir, true);
     }
+    if (unlink(path) != 0)
+        assert_int_equal(errno, ENOENT);
     if (text == NULL) {
-        assert_int_equal(unlink(path), 0);
+        if (access(shipped, F_OK) == 0)
+            assert_int_equal(symlink(shipped, path), 0);
+        each_shipped(h, dir, false);
         assert_int_equal(rmdir(dir), 0);
-        assert_int_equal(symlink(TEST_SOURCE_DIR "/conf/connectors", dir), 0);
+        assert_int_equal(symlink(SHIPPED, dir), 0);
         return path;
     }
     f = fopen(path, "we");

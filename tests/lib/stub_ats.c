@@ -437,7 +437,7 @@ static unsigned fits(const struct route *r, const struct httpd_request *req, con
     while (same < r->query_count && text_eq(httpd_query(req, r->query[same].name), r->query[same].value)) {
         same++;
     }
-    return 1 + (same == r->query_count ? 1 : 0) + (r->body && json_equal(r->body, body) ? 1 : 0);
+    return 1U + (same == r->query_count) + (r->body && json_equal(r->body, body));
 }
 
 /* NULL: nothing like it is recorded. */
@@ -578,7 +578,7 @@ static void load(void)
     if (json_parse(text, strlen(text), &stub.table, &err) != ST_OK) {
         give_up(path, err.text);
     }
-    if (connector_module_load(NULL, stub.type, &stub.module, &err) != ST_OK) {
+    if (connector_module_load("conf/atsyncd.conf", stub.type, &stub.module, &err) != ST_OK) {
         give_up(stub.type, err.text);
     }
     mem_free(text);

@@ -37,6 +37,8 @@ finish "$(
             while (match(code, /[A-Za-z_][A-Za-z_0-9]*[ \t]*\(/)) {
                 name = substr(code, RSTART, RLENGTH); before = substr(code, RSTART - 1, 1)
                 sub(/[ \t]*\($/, "", name); code = substr(code, RSTART + RLENGTH)
+                # a test may run a script of ours
+                if (name == "popen" && FILENAME ~ /^tests\/(chaos|e2e)\//) continue
                 if (name in unsafe && before !~ /[.>]/) print FILENAME ":" FNR ": " name "() is not safe"
             }
         }' "${sources[@]}"

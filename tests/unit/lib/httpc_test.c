@@ -672,6 +672,26 @@ static void test_unknown_name(void **state)
     mem_free(expected);
 }
 
+/* Neither over a new connection nor over a kept one, and what is in time goes out. */
+static void test_not_sent_after_its_time(void **state)
+{
+    struct fixture *f = *state;
+    struct httpc_request request = request_of("POST", url_of(f, "/ok"));
+    struct result r;
+
+    for (unsigned i = 0; i < 2; i++) {
+        request.send_before_ms = clock_mono_ms();
+        r = ask(f->c, &request);
+        assert_int_equal(r.status, 0);
+        assert_result(f, &r, HTTPC_NOT_SENT, "the time in which a request could be sent to @ was over");
+        assert_int_equal(server_count(f->server, &f->server->requests), i);
+        request.send_before_ms = clock_mono_ms() + DEADLINE_MS;
+        r = ask(f->c, &request);
+        assert_int_equal(r.status, 200);
+        result_free(&r);
+    }
+}
+
 static void test_time_out_before_the_answer(void **state)
 {
     struct fixture *f = *state;
@@ -1370,6 +1390,7 @@ int main(void)
         TEST(test_nothing_waits_for_the_poll),
         TEST(test_refused_port),
         TEST(test_unknown_name),
+        TEST(test_not_sent_after_its_time),
         TEST(test_time_out_before_the_answer),
         TEST(test_time_out_while_connecting),
         TEST(test_lost_connections),
