@@ -43,7 +43,7 @@ static void print_answers(struct buf *out)
 
     buf_puts(out, "| answer | set | note | class |\n|---|---|---|---|\n");
     for (long from = FIRST, to; from <= LAST; from = to + 1) {
-        char what[32];
+        char what[64];
 
         to = from;
         while (to < LAST && mean_the_same(from, to + 1)) {
