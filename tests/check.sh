@@ -61,9 +61,6 @@ step "lint" run SANITIZER=address lint
 step "unit tests" run SANITIZER=address check-unit
 step "database tests" run SANITIZER=address check-db
 step "end-to-end tests" run SANITIZER=address check-e2e
-step "everything breaks" run SANITIZER=address check-chaos
-step "build with crashes" build FAULTS=1 all sandbox-ats fault-tests
-step "crashes at named points" run FAULTS=1 check-faults
 step "model of the protocol" run check-model
 step "contracts" run check-contract
 step "build as released" build PREFIX=/usr BUILD=build/released all

@@ -91,6 +91,7 @@ int store_take_back(struct store *s, const char *owner, struct errmsg *err) ATS_
 #define STORE_RENEWED_MS(lease_ms) ((lease_ms) / 4 * 3)
 int store_renew(struct store *s, const char *owner, int64_t lease_ms, struct errmsg *err) ATS_MUSTCHECK;
 /* Candidates without a connector become due again, e.g. when the mapping changed. */
+int store_wake_identified(struct store *s, struct errmsg *err) ATS_MUSTCHECK; /* those whose identity is known by now */
 int store_wake_unrouted(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 
 /* How many candidates wait or are in work, by connector ('' for those without) and state. */

@@ -30,6 +30,7 @@ enum {
     RETRIES_EVERY_MS = 50, /* how often retries are looked for while there are none */
     LANE_MIN = 16,         /* candidates in work that every connector may have */
     NAMES_EVERY_MS = 60000,
+    IDENTIFIED_EVERY_MS = 10000,
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
     STOP_TRIES = 5, /* at recording results while stopping with the database away */
@@ -103,6 +104,7 @@ struct dispatcher {
     struct connector_set *connectors;
     struct name_table names;
     int64_t names_at_ms;
+    int64_t identified_at_ms;
     struct arena *states_arena;
     struct connector_status_row *states;
     size_t state_count;
@@ -1090,6 +1092,12 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
     }
     if (changed && (st = store_wake_unrouted(d->store, err)) != ST_OK) {
         return st;
+    }
+    if (now_ms - d->identified_at_ms > IDENTIFIED_EVERY_MS || d->identified_at_ms == 0) {
+        if ((st = store_wake_identified(d->store, err)) != ST_OK) {
+            return st;
+        }
+        d->identified_at_ms = now_ms;
     }
     if ((changed || now_ms - d->names_at_ms > NAMES_EVERY_MS || !d->names.arena) &&
         (st = refresh_names(d, err)) != ST_OK) {

@@ -157,6 +157,11 @@ int store_renew(struct store *s, const char *owner, int64_t lease_ms, struct err
     return owner_command(s, &sql_renew, owner, lease_ms, err);
 }
 
+int store_wake_identified(struct store *s, struct errmsg *err)
+{
+    return db_exec(s->db, &sql_wake_identified, NULL, DB_COMMAND, NULL, err);
+}
+
 int store_wake_unrouted(struct store *s, struct errmsg *err)
 {
     return db_exec(s->db, &sql_wake_unrouted, NULL, DB_COMMAND, NULL, err);
