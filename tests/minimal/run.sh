@@ -73,14 +73,13 @@ suite=${SUITE:-bookworm}
 base=${MINIMAL_BASE:-/var/tmp/atsyncd-minimal/$suite}
 mirror=${MIRROR:-$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true; } |
     awk '$1 == "URIs:" && $2 ~ /\/debian\/?$/ { print $2; exit } $1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /\/debian\/?$/) { print $i; exit } }')}
-mirror=${mirror:-http://deb.debian.org/debian}
+[ -n "$mirror" ] || { echo "minimal: no Debian mirror among this machine's apt sources: name one with MIRROR=" >&2; exit 2; }
 
 if [ ! -e "$base/etc/debian_version" ]; then
     mkdir -p "$(dirname "$base")"
     rm -rf "$base.new"
     debootstrap --variant=minbase --include=ca-certificates,git,make "$suite" "$base.new" "$mirror"
-    printf 'deb %s %s main\ndeb %s %s-updates main\ndeb http://security.debian.org/debian-security %s-security main\n' \
-        "$mirror" "$suite" "$mirror" "$suite" "$suite" >"$base.new/etc/apt/sources.list"
+    printf 'deb %s %s main\ndeb %s %s-updates main\n' "$mirror" "$suite" "$mirror" "$suite" >"$base.new/etc/apt/sources.list"
     mv "$base.new" "$base" # a half-made base is never used
 fi
 mkdir -p "$base.debs/partial" # downloaded packages are kept for the next time
