@@ -98,7 +98,7 @@ UNIT_TESTS := $(TABLE_TESTS) \
 CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 STUB_SRCS := tests/lib/stub_ats.c
-HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/oauth_stub.c
+HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/oauth_stub.c tests/lib/replica.c
 DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c operate_test.c issues_test.c plans_test.c tokens_test.c)
 E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c connectors_test.c auth_test.c)
 

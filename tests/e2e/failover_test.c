@@ -1,11 +1,10 @@
 /* The primary of a replicated database dies while events come in, and its synchronous standby takes its place. */
 #include <poll.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "lib/harness.h"
+#include "lib/replica.h"
 
 #define STAGE "jobs." E2E_JOB ".stage"
 
@@ -16,76 +15,6 @@ enum {
     PAUSE_MS = 5,          /* between two events: a steady stream, not as fast as possible */
     TAKES_AGAIN_MS = 10000 /* the promise */
 };
-
-struct cluster {
-    char *dir;
-    const char *port;
-};
-
-/* One of each for the program: harness_teardown knows nothing of them. */
-static struct cluster primary, standby;
-
-static pid_t pg_sh_start(const char *command, const char *dir, const char *arg)
-{
-    pid_t pid = fork();
-
-    if (pid == 0) {
-        execl(TEST_SOURCE_DIR "/tests/lib/pg.sh", "pg.sh", command, dir, arg, (char *)NULL);
-        _exit(127);
-    }
-    assert_true(pid > 0);
-    return pid;
-}
-
-static int pg_sh(const char *command, const char *dir, const char *arg)
-{
-    int status = -1;
-
-    assert_true(waitpid(pg_sh_start(command, dir, arg), &status, 0) > 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* The port of a cluster that pg.sh has started. */
-static const char *port_of(struct harness *h, const char *dir)
-{
-    char *path = mem_printf("%s/port", dir);
-    FILE *f = fopen(path, "re");
-    char line[16] = "";
-
-    assert_non_null(f);
-    assert_non_null(fgets(line, sizeof(line), f));
-    (void)fclose(f);
-    mem_free(path);
-    return arena_strndup(h->arena, line, strcspn(line, "\n"));
-}
-
-static int remove_clusters(void **state)
-{
-    int status = 0;
-
-    for (struct cluster *c = &primary; c != NULL; c = c == &primary ? &standby : NULL) {
-        if (c->dir != NULL && pg_sh("remove", c->dir, NULL) != 0)
-            status = -1;
-        mem_free(c->dir);
-        c->dir = NULL;
-    }
-    return harness_teardown(state) == 0 ? status : -1;
-}
-
-/* From now on the test's database is the one that is replicated. */
-static void replicate(struct harness *h)
-{
-    primary.dir = mem_printf("%s/primary", h->dir);
-    standby.dir = mem_printf("%s/standby", h->dir);
-    assert_int_equal(pg_sh("start", primary.dir, NULL), 0);
-    assert_int_equal(pg_sh("standby", standby.dir, primary.dir), 0);
-    primary.port = port_of(h, primary.dir);
-    standby.port = port_of(h, standby.dir);
-    mem_free(h->conninfo);
-    h->conninfo = mem_printf("host=127.0.0.1,127.0.0.1 port=%s,%s user=postgres dbname=atsync "
-                             "target_session_attrs=read-write connect_timeout=2",
-                             primary.port, standby.port);
-}
 
 /* ---------------------------------------------------------------- the sender */
 
@@ -184,15 +113,15 @@ E2E_TEST(the_primary_dies_and_nothing_acknowledged_is_lost)
     int64_t promoted_ms;
     unsigned goal;
 
-    replicate(h);
+    replica_start(h);
     s.daemon = daemon_start(h, NULL);
     /* so that calls are under way whenever the primary dies */
     ats_fault(h, "{\"action\":\"delay\",\"delay_ms\":20,\"times\":-1}");
     while (s.taken < BEFORE)
         (void)send_next(h, &s);
 
-    (void)send_until_ended(h, &s, pg_sh_start("kill", primary.dir, NULL));
-    promoted_ms = send_until_ended(h, &s, pg_sh_start("promote", standby.dir, NULL));
+    (void)send_until_ended(h, &s, replica_kill_primary());
+    promoted_ms = send_until_ended(h, &s, replica_promote());
     while (!send_next(h, &s)) {
         if (clock_mono_ms() - promoted_ms > TAKES_AGAIN_MS)
             fail_msg("no event was taken within %d s of the promotion", TAKES_AGAIN_MS / 1000);
@@ -204,7 +133,7 @@ E2E_TEST(the_primary_dies_and_nothing_acknowledged_is_lost)
     for (unsigned i = 0; i < s.refused_count; i++)
         assert_true(post(h, &s, s.refused[i]));
 
-    assert_string_equal(sql_text(h, "select inet_server_port()"), standby.port);
+    assert_string_equal(sql_text(h, "select inet_server_port()"), replica_standby_port());
     assert_all_taken_are_there(h, &s);
     wait_sql(h, "select count(*) from atsync.sync_status where sync_state = 'synced'", num_text((int64_t)s.sent).s);
     assert_records_are_right(h, &s);
@@ -217,7 +146,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_primary_dies_and_nothing_acknowledged_is_lost, harness_setup,
-                                        remove_clusters),
+                                        replica_teardown),
     };
 
     return e2e_main(tests);
