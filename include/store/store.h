@@ -90,8 +90,12 @@ int store_take_back(struct store *s, const char *owner, struct errmsg *err) ATS_
 /* Prolongs the leases of candidates in work that have not ended: afterwards each lasts STORE_RENEWED_MS or longer. */
 #define STORE_RENEWED_MS(lease_ms) ((lease_ms) / 4 * 3)
 int store_renew(struct store *s, const char *owner, int64_t lease_ms, struct errmsg *err) ATS_MUSTCHECK;
+/*
+ * Candidates that wait for an identity which is known by now become due: those that began to wait within the last seconds. Only for the
+ * narrow case that nobody woke them, because they began to wait while the identity was being committed.
+ */
+int store_wake_identified(struct store *s, int64_t began_within_s, struct errmsg *err) ATS_MUSTCHECK;
 /* Candidates without a connector become due again, e.g. when the mapping changed. */
-int store_wake_identified(struct store *s, struct errmsg *err) ATS_MUSTCHECK; /* those whose identity is known by now */
 int store_wake_unrouted(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 
 /* How many candidates wait or are in work, by connector ('' for those without) and state. */

@@ -30,7 +30,10 @@ enum {
     RETRIES_EVERY_MS = 50, /* how often retries are looked for while there are none */
     LANE_MIN = 16,         /* candidates in work that every connector may have */
     NAMES_EVERY_MS = 60000,
-    IDENTIFIED_EVERY_MS = 10000,
+    IDENTIFIED_EVERY_MS = 10000, /* who began to wait for an identity while it was being committed */
+    IDENTIFIED_RECENT_S = 600,
+    IDENTIFIED_ALL_EVERY_MS = 3600000,
+    IDENTIFIED_ALL_S = INT32_MAX,
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
     STOP_TRIES = 5, /* at recording results while stopping with the database away */
@@ -105,6 +108,7 @@ struct dispatcher {
     struct name_table names;
     int64_t names_at_ms;
     int64_t identified_at_ms;
+    int64_t identified_all_at_ms;
     struct arena *states_arena;
     struct connector_status_row *states;
     size_t state_count;
@@ -1067,6 +1071,23 @@ static int renew(struct dispatcher *d, struct errmsg *err)
     return st;
 }
 
+/* The waiting crowd may be large, so that all of it is looked at once an hour only. */
+static int wake_identified(struct dispatcher *d, int64_t now_ms, struct errmsg *err)
+{
+    bool all = now_ms - d->identified_all_at_ms > IDENTIFIED_ALL_EVERY_MS || d->identified_all_at_ms == 0;
+    int st;
+
+    if (!all && now_ms - d->identified_at_ms <= IDENTIFIED_EVERY_MS) {
+        return ST_OK;
+    }
+    st = store_wake_identified(d->store, all ? IDENTIFIED_ALL_S : IDENTIFIED_RECENT_S, err);
+    if (st == ST_OK) {
+        d->identified_at_ms = now_ms;
+        d->identified_all_at_ms = all ? now_ms : d->identified_all_at_ms;
+    }
+    return st;
+}
+
 /* One round; *ret_wait_ms: how long nothing will be due. */
 static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms, struct errmsg *err)
 {
@@ -1093,11 +1114,8 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
     if (changed && (st = store_wake_unrouted(d->store, err)) != ST_OK) {
         return st;
     }
-    if (now_ms - d->identified_at_ms > IDENTIFIED_EVERY_MS || d->identified_at_ms == 0) {
-        if ((st = store_wake_identified(d->store, err)) != ST_OK) {
-            return st;
-        }
-        d->identified_at_ms = now_ms;
+    if ((st = wake_identified(d, now_ms, err)) != ST_OK) {
+        return st;
     }
     if ((changed || now_ms - d->names_at_ms > NAMES_EVERY_MS || !d->names.arena) &&
         (st = refresh_names(d, err)) != ST_OK) {

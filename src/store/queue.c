@@ -157,9 +157,13 @@ int store_renew(struct store *s, const char *owner, int64_t lease_ms, struct err
     return owner_command(s, &sql_renew, owner, lease_ms, err);
 }
 
-int store_wake_identified(struct store *s, struct errmsg *err)
+int store_wake_identified(struct store *s, int64_t began_within_s, struct errmsg *err)
 {
-    return db_exec(s->db, &sql_wake_identified, NULL, DB_COMMAND, NULL, err);
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_i64(&p, began_within_s);
+    return db_exec(s->db, &sql_wake_identified, &p, DB_COMMAND, NULL, err);
 }
 
 int store_wake_unrouted(struct store *s, struct errmsg *err)

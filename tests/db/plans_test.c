@@ -122,7 +122,7 @@ static const struct {
     {"show_sync", "'c77'", NULL},
     {"skip_dead", "null, 'ats', 'cedar', now() - interval '1 day', 'invalid'", NULL},
     {"take_back", "'him'", NULL},
-    {"wake_identified", "", NULL},
+    {"wake_identified", "600", NULL},
     {"wake_unrouted", "", NULL},
 };
 

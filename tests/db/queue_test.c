@@ -380,6 +380,39 @@ E2E_TEST(the_unrouted_are_looked_at_again)
     kit_close(k);
 }
 
+E2E_TEST(who_began_to_wait_beside_its_identity_is_woken)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct errmsg err;
+
+    sql_script(
+        h,
+        "insert into atsync.identity (source, alias, ref, external_id, origin) values "
+        "('popp', 'p:named', 'x:1', '1', 'event'), ('popp', 'p:long', 'x:1', '1', 'event'), "
+        "('popp', 'p:in-work', 'x:1', '1', 'event');"
+        "insert into atsync.run (source, run_id, ref, connector, is_contact, is_latest, external_id, state, truncated, "
+        "complete, conflict, last_event_at, nodes) values "
+        "('popp', 'told', 'x:1', 'ats', false, true, '1', 'running', false, false, false, now(), '[]'), "
+        "('popp', 'untold', 'r:untold', '', false, true, null, 'running', false, false, false, now(), '[]');"
+        "insert into atsync.candidate (source, connector, ref, state, error_class, due_at, lease_owner, last_event_at, "
+        "blocked_since) select 'popp', '', ref, 'waiting_for_identity', class, due, owner, now(), now() - since from "
+        "(values ('p:named', 'identity', null, null, interval '1 minute'), "
+        "('p:unknown', 'identity', null, null, interval '1 minute'), "
+        "('p:long', 'identity', null, null, interval '1 day'), "
+        "('p:in-work', 'identity', now() + interval '1 hour', 'him', interval '1 minute'), "
+        "('r:told', 'identity', null, null, interval '1 minute'), "
+        "('r:untold', 'identity', null, null, interval '1 minute')) v (ref, class, due, owner, since)");
+    assert_done(store_wake_identified(k->store, 600, &err), &err);
+    assert_sql(h,
+               "select string_agg(ref || '|' || version, ' ' order by ref) from atsync.candidate where due_at <= now()",
+               "p:named|2 r:told|2");
+    assert_done(store_wake_identified(k->store, INT32_MAX, &err), &err);
+    assert_sql(h,
+               "select string_agg(ref || '|' || version, ' ' order by ref) from atsync.candidate where due_at <= now()",
+               "p:long|2 p:named|2 r:told|2");
+    kit_close(k);
+}
+
 static void add_count(void *ctx, const char *connector, const char *state, int64_t count)
 {
     struct harness *h = ctx;
@@ -421,6 +454,7 @@ int main(void)
         E2E_RUN(leases_of_the_dead_are_taken_back),
         E2E_RUN(only_what_would_end_soon_is_renewed),
         E2E_RUN(the_unrouted_are_looked_at_again),
+        E2E_RUN(who_began_to_wait_beside_its_identity_is_woken),
         E2E_RUN(the_queue_is_counted),
     };
 
