@@ -17,8 +17,10 @@ struct problem {
     const char *class;                         /* see the table in issue.c */
     const char *source, *connector, *workflow; /* NULL where they play no part */
     const char *detail;                        /* error class, reference, slug, … */
-    const char *sample;                        /* one error message as an example; NULL */
-    int64_t affected;                          /* candidates */
+    const char *kind, *what; /* which write it is about: stage and its name, field and its name; NULL */
+    const char *sample;      /* one error message as an example; NULL */
+    const char *hint;        /* of who noticed it and knows better; NULL */
+    int64_t affected;        /* candidates */
 };
 
 struct issue_text {

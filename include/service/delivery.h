@@ -42,6 +42,7 @@ struct job { /* one candidate in work; made by the dispatcher, in `arena` */
     size_t log_room;
     int64_t throttle_ms;            /* > 0: the connector has to wait */
     const char *pause_reason;       /* not NULL: the connector has to stop until its configuration changes */
+    const char *pause_hint;         /* what a person can do about it */
     const struct ledger_diff *diff; /* the dispatcher's, likewise the next two */
     struct plan *plan;
     int64_t claimed_now_us;  /* the database's clock when the job was claimed, */

@@ -182,8 +182,9 @@ int store_connector_register(struct store *s, const struct config *c, int64_t *r
                              struct errmsg *err) ATS_MUSTCHECK;
 int store_connector_throttle(struct store *s, const char *connector, int64_t ms, const char *reason,
                              struct errmsg *err) ATS_MUSTCHECK;
-int store_connector_pause(struct store *s, const char *connector, const char *reason, const char *config_hash,
-                          struct errmsg *err) ATS_MUSTCHECK;
+/* hint: what a person can do about it. */
+int store_connector_pause(struct store *s, const char *connector, const char *reason, const char *hint,
+                          const char *config_hash, struct errmsg *err) ATS_MUSTCHECK;
 struct connector_status_row {
     const char *connector, *state, *config_hash;
     int64_t until_ms; /* from now; 0 or less: over */

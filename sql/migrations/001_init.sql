@@ -211,6 +211,7 @@ create table atsync.connector_state (
     connector text primary key,
     state text not null default 'ok' check (state in ('ok', 'throttled', 'open', 'paused')),
     reason text,
+    hint text,
     since timestamptz not null default now(),
     until timestamptz,
     paused_by_operator boolean not null default false,

@@ -1,7 +1,7 @@
 -- Ends an automatic pause, a wait, or an open breaker; who waited for it is due, the oldest first.
 with resumed as (
     update atsync.connector_state
-    set state = 'ok', reason = null, until = null, since = now(), config_hash = null, opens = 0, calls = 0, failures = 0, window_at = now()
+    set state = 'ok', reason = null, hint = null, until = null, since = now(), config_hash = null, opens = 0, calls = 0, failures = 0, window_at = now()
     where connector = $1 and state <> 'ok' and not paused_by_operator
     returning connector
 ), woken as (

@@ -1,7 +1,7 @@
 -- An operator lets a connector go on; who waited for it is due, the oldest first.
 with resumed as (
     update atsync.connector_state
-    set state = 'ok', reason = null, until = null, since = now(), paused_by_operator = false, config_hash = null, opens = 0, calls = 0, failures = 0
+    set state = 'ok', reason = null, hint = null, until = null, since = now(), paused_by_operator = false, config_hash = null, opens = 0, calls = 0, failures = 0
     where connector = $1 and state <> 'ok'
     returning connector
 ), woken as (

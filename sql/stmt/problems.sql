@@ -1,50 +1,58 @@
 -- Everything that is wrong now and has lasted long enough to be told. $1, $2: workflow and slug pairs of the mapping.
+-- What does not fit the ATS (a stage, a field, a tag) is a problem of its own each, so that none hides behind another: there are as many as the mapping has.
 -- plan: anew
-select 'dead_writes' as class, w.source, w.connector, w.workflow_external_id as workflow, coalesce(w.error_class, 'invalid') as detail,
-       max(w.error) as sample, count(distinct w.ref) as affected
-from atsync.ats_write w
-where w.live and w.state = 'dead'
-group by w.source, w.connector, w.workflow_external_id, coalesce(w.error_class, 'invalid')
+select 'dead_writes' as class, d.source, d.connector, d.workflow_external_id as workflow, d.error_class as detail,
+       max(d.error) as sample, count(distinct d.ref) as affected, d.kind, d.what, null as hint
+from (
+    select w.source, w.connector, w.workflow_external_id, w.ref, w.error, coalesce(w.error_class, 'invalid') as error_class,
+           case when w.error_class = 'configuration' then w.kind end as kind,
+           case when w.error_class <> 'configuration' then null
+                when w.kind in ('stage', 'reject') then w.value
+                when w.kind in ('field', 'tag') then w.target end as what
+    from atsync.ats_write w
+    where w.live and w.state = 'dead'
+) d
+group by d.source, d.connector, d.workflow_external_id, d.error_class, d.kind, d.what
 union all
-select 'unmapped', c.source, null, r.workflow_external_id, null, null, count(distinct c.ref)
+select 'unmapped', c.source, null, r.workflow_external_id, null, null, count(distinct c.ref), null, null, null
 from atsync.candidate c
 join atsync.run r on r.source = c.source and r.ref = c.ref and r.connector = ''
 where c.connector = '' and c.state = 'unmapped'
 group by c.source, r.workflow_external_id
 union all
-select 'identity', c.source, null, null, null, null, count(*)
+select 'identity', c.source, null, null, null, null, count(*), null, null, null
 from atsync.candidate c
 where c.connector = '' and c.state = 'waiting_for_identity' and c.error_class = 'identity'
 group by c.source
 union all
-select 'identity_conflict', i.source, null, null, i.alias, null, count(*)
+select 'identity_conflict', i.source, null, null, i.alias, null, count(*), null, null, null
 from atsync.identity i
 where i.conflict and not exists (select from atsync.identity o where o.source = i.source and o.alias = i.alias and o.origin = 'operator')
 group by i.source, i.alias
 union all
-select case when r.conflict then 'run_conflict' else 'truncated' end, r.source, null, r.workflow_external_id, null, null, count(distinct r.ref)
+select case when r.conflict then 'run_conflict' else 'truncated' end, r.source, null, r.workflow_external_id, null, null, count(distinct r.ref), null, null, null
 from atsync.run r
 where (r.truncated and not r.complete and r.outcome is not null) or r.conflict
 group by r.source, r.workflow_external_id, r.conflict
 union all
 select case when s.paused_by_operator then 'connector_held' else 'connector_paused' end, null, s.connector, null, null, s.reason,
-       (select count(*) from atsync.candidate c where c.connector = s.connector and c.due_at is not null)
+       (select count(*) from atsync.candidate c where c.connector = s.connector and c.due_at is not null), null, null, s.hint
 from atsync.connector_state s
 where s.state = 'paused'
 union all
 select 'throttled', null, s.connector, null, null, s.reason,
-       (select count(*) from atsync.candidate c where c.connector = s.connector and c.due_at is not null)
+       (select count(*) from atsync.candidate c where c.connector = s.connector and c.due_at is not null), null, null, null
 from atsync.connector_state s
 where s.state = 'throttled' and s.since < now() - interval '1 hour' and s.until > now() - interval '10 minutes'
 union all
-select 'ats_away', null, w.connector, null, null, max(w.error), count(distinct (w.source, w.ref))
+select 'ats_away', null, w.connector, null, null, max(w.error), count(distinct (w.source, w.ref)), null, null, null
 from atsync.ats_write w
 where w.live and w.state = 'pending' and w.error_class in ('unavailable', 'uncertain', 'bad_answer') and w.first_tried_at < now() - interval '10 minutes'
       and not exists (select from atsync.ats_call a where a.at > now() - interval '10 minutes' and a.connector = w.connector
                       and a.outcome in ('ok', 'already'))
 group by w.connector
 union all
-select 'unseen_slug', v.source, null, m.workflow, m.slug, null, 0
+select 'unseen_slug', v.source, null, m.workflow, m.slug, null, 0, null, null, null
 from unnest($1::text[], $2::text[]) as m (workflow, slug)
 join lateral (
     select p.source, p.workflow_version_id

@@ -1,5 +1,7 @@
 #include "domain/issue.h"
 
+#include <stdbool.h>
+
 #include "base/text.h"
 #include "domain/outcome.h"
 
@@ -14,6 +16,23 @@ static const char *candidates(int64_t n, struct arena *arena)
     return arena_printf(arena, "%s %s", num_text(n).s, n == 1 ? "candidate" : "candidates");
 }
 
+/* "1 candidate waits", "17 candidates wait" */
+static const char *candidates_wait(int64_t n, struct arena *arena)
+{
+    return arena_printf(arena, "%s wait%s", candidates(n, arena), n == 1 ? "s" : "");
+}
+
+/* A sentence of somebody else's, to go on after it with one of ours. */
+static const char *without_stop(const char *s, struct arena *arena)
+{
+    size_t len = strlen(s);
+
+    while (len > 0 && (s[len - 1] == '.' || s[len - 1] == ' ')) {
+        len--;
+    }
+    return arena_strndup(arena, s, len);
+}
+
 static const struct {
     const char *error_class;
     const char *hint;
@@ -22,7 +41,6 @@ static const struct {
      "Check that the candidate's external id and the job of the workflow exist in the ATS; then atsyncctl retry."},
     {"invalid", "Compare the value with what the field or stage accepts in the ATS, correct the mapping and reload, or "
                 "correct the ATS; then atsyncctl retry."},
-    {"configuration", "Correct the mapping or the connector's settings and reload; then atsyncctl retry."},
     {"expired", "The ATS did not take it for as long as retry.max_age allows: when it works again, atsyncctl retry."},
     {"uncertain", "Look in the ATS whether the note is there: atsyncctl skip if it is, atsyncctl retry if it is not."},
     {"connector",
@@ -39,14 +57,57 @@ static const char *dead_hint(const char *error_class)
     return "See dead_writes for each write; atsyncctl retry tries them again, atsyncctl skip gives them up.";
 }
 
+/* "set stage "Screen"", "write field "nmc_pin"", "write the note" */
+static const char *wish_words(const struct problem *p, struct arena *a)
+{
+    static const struct {
+        const char *kind, *words;
+    } wishes[] = {
+        {"stage", "set stage"},
+        {"reject", "reject with the reason"},
+        {"field", "write field"},
+        {"tag", "add tag"},
+    };
+
+    for (size_t i = 0; i < ATS_COUNT(wishes) && p->what; i++) {
+        if (strcmp(wishes[i].kind, p->kind) == 0) {
+            return arena_printf(a, "%s \"%s\"", wishes[i].words, p->what);
+        }
+    }
+    return arena_printf(a, "write the %s", p->kind);
+}
+
+/* What the mapping wants is not there in the ATS, or is called otherwise. */
+static struct issue_text misfit(const struct problem *p, struct arena *a)
+{
+    const char *error = p->sample && p->sample[0] ? p->sample : outcome_class_words("configuration");
+
+    return (struct issue_text){
+        .severity = "error",
+        .message = arena_printf(a, "Connector %s cannot %s for %s of workflow %s: %s.", p->connector, wish_words(p, a),
+                                candidates(p->affected, a), or_none(p->workflow), without_stop(error, a)),
+        .hint = arena_printf(a,
+                             "Correct it in workflows.%s (or in the settings of connectors.%s) to what the ATS has, "
+                             "and reload (systemctl reload atsyncd or kill -HUP): the writes are tried again by "
+                             "themselves. If it was made in the ATS instead: reload, then atsyncctl retry --connector "
+                             "%s.",
+                             p->workflow ? p->workflow : "NAME", p->connector, p->connector),
+    };
+}
+
 static struct issue_text dead_writes(const struct problem *p, struct arena *a)
 {
+    bool has_sample = p->sample && p->sample[0];
+
+    if (p->kind) {
+        return misfit(p, a);
+    }
     return (struct issue_text){
         .severity = "error",
         .message =
             arena_printf(a, "Writes of workflow %s could not be made in the ATS by connector %s for %s: %s.%s%s",
                          or_none(p->workflow), p->connector, candidates(p->affected, a), outcome_class_words(p->detail),
-                         p->sample ? " For example: " : "", p->sample ? p->sample : ""),
+                         has_sample ? " For example: " : "", has_sample ? p->sample : ""),
         .hint = dead_hint(p->detail),
     };
 }
@@ -55,12 +116,11 @@ static struct issue_text unmapped(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
         .severity = "warning",
-        .message =
-            p->workflow
-                ? arena_printf(a, "Workflow %s is not in the configuration; %s wait for it.", p->workflow,
-                               candidates(p->affected, a))
-                : arena_printf(a, "Runs of a workflow without an external id are not in the configuration; %s wait.",
-                               candidates(p->affected, a)),
+        .message = p->workflow
+                       ? arena_printf(a, "Workflow %s is not in the configuration; %s for it.", p->workflow,
+                                      candidates_wait(p->affected, a))
+                       : arena_printf(a, "Runs of a workflow without an external id are not in the configuration; %s.",
+                                      candidates_wait(p->affected, a)),
         .hint = "Add it under workflows (or a \"*\" mapping for all others) and reload; the candidates are synced then "
                 "by themselves.",
     };
@@ -115,13 +175,16 @@ static struct issue_text connector_paused(const struct problem *p, struct arena 
 {
     return (struct issue_text){
         .severity = "error",
-        .message = arena_printf(a, "Connector %s is stopped: %s. %s wait.", p->connector,
-                                p->sample ? p->sample : "no reason was given", candidates(p->affected, a)),
-        .hint = arena_printf(a,
-                             "Correct the connector's credentials, permissions or settings in the configuration and "
-                             "reload; it goes on by itself then. "
-                             "If they were corrected in the ATS: atsyncctl resume %s.",
-                             p->connector),
+        .message = arena_printf(a, "%s. Connector %s is stopped; %s.",
+                                p->sample ? without_stop(p->sample, a) : "No reason was given", p->connector,
+                                candidates_wait(p->affected, a)),
+        .hint = p->hint ? p->hint
+                        : arena_printf(
+                              a,
+                              "Correct the connector's credentials, permissions or settings in the configuration "
+                              "and reload; it goes on by itself then. If they were corrected in the ATS: atsyncctl "
+                              "resume %s.",
+                              p->connector),
     };
 }
 
@@ -129,8 +192,8 @@ static struct issue_text connector_held(const struct problem *p, struct arena *a
 {
     return (struct issue_text){
         .severity = "info",
-        .message = arena_printf(a, "Connector %s was paused by an operator; %s wait.", p->connector,
-                                candidates(p->affected, a)),
+        .message = arena_printf(a, "Connector %s was paused by an operator; %s.", p->connector,
+                                candidates_wait(p->affected, a)),
         .hint = arena_printf(a, "atsyncctl resume %s lets it go on.", p->connector),
     };
 }
@@ -139,8 +202,8 @@ static struct issue_text throttled(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
         .severity = "warning",
-        .message = arena_printf(a, "The ATS of connector %s has been asking us to slow down for over an hour; %s wait.",
-                                p->connector, candidates(p->affected, a)),
+        .message = arena_printf(a, "The ATS of connector %s has been asking us to slow down for over an hour; %s.",
+                                p->connector, candidates_wait(p->affected, a)),
         .hint = "Lower rate_limit of the connector, or ask the vendor for a higher limit; see who else uses the same "
                 "API key.",
     };
@@ -150,9 +213,9 @@ static struct issue_text ats_away(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
         .severity = "error",
-        .message = arena_printf(
-            a, "The ATS of connector %s has not answered properly for over ten minutes; %s wait.%s%s", p->connector,
-            candidates(p->affected, a), p->sample ? " Last error: " : "", p->sample ? p->sample : ""),
+        .message = arena_printf(a, "The ATS of connector %s has not answered properly for over ten minutes; %s.%s%s",
+                                p->connector, candidates_wait(p->affected, a), p->sample ? " Last error: " : "",
+                                p->sample ? p->sample : ""),
         .hint = "See the vendor's status page and the network from here to there; nothing is lost, and it goes on by "
                 "itself.",
     };
@@ -210,5 +273,8 @@ struct issue_text issue_words(const struct problem *p, struct arena *arena)
     }
     text.scope = arena_printf(arena, "%s/%s/%s/%s", p->source ? p->source : "", p->connector ? p->connector : "",
                               p->workflow ? p->workflow : "", p->detail ? p->detail : "");
+    if (p->kind) {
+        text.scope = arena_printf(arena, "%s/%s/%s", text.scope, p->kind, p->what ? p->what : "");
+    }
     return text;
 }

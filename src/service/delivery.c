@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "connector/remedy.h"
 #include "connector/request.h"
 #include "connector/step.h"
 #include "domain/note.h"
@@ -241,6 +242,14 @@ static struct retry_policy policy_of(const struct connector_config *c)
         .base_ms = c->retry_base_ms, .cap_ms = c->retry_cap_ms, .max_age_ms = c->retry_max_age_ms};
 }
 
+static void pause(struct job *job, const char *error_class, const char *message)
+{
+    struct remedy r = remedy_of(connector_module_meta(job->module), job->connector, error_class, message, job->arena);
+
+    job->pause_reason = r.reason;
+    job->pause_hint = r.hint;
+}
+
 /* What the outcome of a call means for each of its writes. */
 static void settle(struct task *t, const struct call_result *r)
 {
@@ -276,8 +285,7 @@ static void settle(struct task *t, const struct call_result *r)
             job->throttle_ms = res->verdict.throttle_ms;
         }
         if (res->verdict.pause_connector && !job->pause_reason) {
-            job->pause_reason = arena_printf(job->arena, "%s%s%s", outcome_class_words(a.error_class),
-                                             r->message[0] ? ": " : "", r->message);
+            pause(job, a.error_class, r->message);
         }
     }
 }
@@ -833,7 +841,7 @@ static void begin_task(struct delivery *d, struct job *job)
     l->in_flight++;
     d->tasks++;
     if (l->broken) {
-        job->pause_reason = arena_strdup(job->arena, l->broken);
+        pause(job, "configuration", l->broken);
         end_task(t);
     } else if (is_stopping(d)) {
         end_task(t);

@@ -789,9 +789,10 @@ static int tell_connectors(struct dispatcher *d, const struct job *job, struct e
     }
     if (st == ST_OK && job->pause_reason) {
         log_error("connector paused until its configuration changes", "connector", job->connector->name, "reason",
-                  job->pause_reason, "hint", "correct the connector's credentials or settings and reload", NULL);
+                  job->pause_reason, "hint", job->pause_hint, NULL);
         config_connector_fingerprint(job->connector, fingerprint);
-        st = store_connector_pause(d->store, job->connector->name, job->pause_reason, fingerprint, err);
+        st =
+            store_connector_pause(d->store, job->connector->name, job->pause_reason, job->pause_hint, fingerprint, err);
     }
     if (st == ST_OK && (job->throttle_ms > 0 || job->pause_reason)) {
         st = refresh_states(d, err);

@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
-#include "domain/outcome.h"
+#include "connector/remedy.h"
 #include "lib/crypto.h"
 #include "lib/httpc.h"
 #include "lib/json.h"
@@ -197,13 +197,15 @@ static void release(struct tokens *t, const struct entry *e)
 static void stop_connector(struct tokens *t, const struct entry *e, const struct tokens_failure *f)
 {
     char fingerprint[CONFIG_FINGERPRINT_BYTES];
-    char *reason = mem_printf("%s: %s", outcome_class_words(f->error_class), f->message);
+    struct arena *arena = arena_new();
+    struct remedy r = remedy_of(connector_module_meta(auth_module(e->auth)), auth_connector(e->auth), f->error_class,
+                                f->message, arena);
     struct errmsg err;
 
     config_connector_fingerprint(auth_connector(e->auth), fingerprint);
-    if (store_connector_pause(t->store, e->name, reason, fingerprint, &err) != ST_OK)
+    if (store_connector_pause(t->store, e->name, r.reason, r.hint, fingerprint, &err) != ST_OK)
         log_error("a connector could not be stopped", "connector", e->name, "error", err.text, NULL);
-    mem_free(reason);
+    arena_free(arena);
 }
 
 static void fail(struct tokens *t, struct entry *e, const struct auth_failure *f)

@@ -82,7 +82,10 @@ int store_issues_refresh(struct store *s, const struct mapping *mapping, const s
                             .workflow = db_text(found, i, 3),
                             .detail = db_text(found, i, 4),
                             .sample = db_text(found, i, 5),
-                            .affected = db_i64(found, i, 6)};
+                            .affected = db_i64(found, i, 6),
+                            .kind = db_text(found, i, 7),
+                            .what = db_text(found, i, 8),
+                            .hint = db_text(found, i, 9)};
 
         add_problem(&b, &p, arena);
     }

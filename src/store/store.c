@@ -153,14 +153,15 @@ int store_connector_throttle(struct store *s, const char *connector, int64_t ms,
     return db_exec(s->db, &sql_connector_throttle, &p, DB_COMMAND, NULL, err);
 }
 
-int store_connector_pause(struct store *s, const char *connector, const char *reason, const char *config_hash,
-                          struct errmsg *err)
+int store_connector_pause(struct store *s, const char *connector, const char *reason, const char *hint,
+                          const char *config_hash, struct errmsg *err)
 {
     struct db_params p;
 
     db_params_init(&p);
     db_add_text(&p, connector);
     db_add_text(&p, reason);
+    db_add_text(&p, hint);
     db_add_text(&p, config_hash);
     return db_exec(s->db, &sql_connector_pause, &p, DB_COMMAND, NULL, err);
 }

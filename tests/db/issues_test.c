@@ -41,6 +41,14 @@ E2E_TEST(each_class_opens_and_closes)
          "update atsync.ats_write set state = 'skipped'",
          "error|ats|w|1|Writes of workflow w could not be made in the ATS by connector ats for 1 candidate: %no such "
          "candidate%"},
+        {"dead_writes",
+         "insert into atsync.ats_write (source, connector, ref, key, rev, kind, target, value, hash, reason, state, "
+         "lease_no, workflow_external_id, error_class, error) "
+         "values ('popp', 'ats', 'x:1', 'k', 1, 'stage', '182736', 'Screen', 'h', 'r', 'dead', 1, 'w', "
+         "'configuration', 'there is no stage \"Screen\"; it has: \"Offer\"')",
+         "update atsync.ats_write set state = 'pending'",
+         "error|ats|w|1|Connector ats cannot set stage \"Screen\" for 1 candidate of workflow w: there is no stage "
+         "\"Screen\"; it has: \"Offer\"."},
         {"unmapped",
          "insert into atsync.candidate (source, connector, ref, state, last_event_at) values ('popp', '', 'x:1', "
          "'unmapped', now());"
@@ -75,7 +83,7 @@ E2E_TEST(each_class_opens_and_closes)
         {"connector_paused",
          "update atsync.connector_state set state = 'paused', reason = 'the token is wrong' where connector = 'ats'",
          "update atsync.connector_state set state = 'ok'",
-         "error|ats|-|0|Connector ats is stopped: the token is wrong.%"},
+         "error|ats|-|0|the token is wrong. Connector ats is stopped; 0 candidates wait."},
         {"connector_held",
          "update atsync.connector_state set state = 'paused', paused_by_operator = true where connector = 'ats'",
          "update atsync.connector_state set state = 'ok', paused_by_operator = false",
@@ -149,6 +157,56 @@ E2E_TEST(an_open_issue_follows_its_cause)
     sql_script(h, "update atsync.candidate set state = 'waiting_for_identity'");
     assert_string_equal(refresh(k, &nothing), "opened identity"); /* a new one; the old one stays in the list */
     assert_sql(h, "select concat_ws('|', count(*), count(closed_at)) from atsync.issues", "2|1");
+    kit_close(k);
+}
+
+/* Of two names that the ATS does not know, each is told: mending one does not hide the other. */
+E2E_TEST(each_name_that_the_ats_does_not_know)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    sql_script(
+        h, "insert into atsync.ats_write (source, connector, ref, key, rev, kind, target, value, hash, reason, "
+           "state, lease_no, workflow_external_id, error_class, error) "
+           "select 'popp', 'ats', 'x:' || i, v.kind || v.target || v.value, 1, v.kind, v.target, v.value, 'h', 'r', "
+           "'dead', 1, 'w', 'configuration', 'there is no such ' || v.kind "
+           "from generate_series(1, 3) as i cross join lateral (values ('field', 'nmc_pin', i::text), ('field', "
+           "'dbs', 'yes'), ('stage', '182736', 'Screen'), ('reject', '182736', 'Too late'), ('tag', 'passed', ''), "
+           "('note', 'run_' || i || '/finished', 'Screening …')) as v (kind, target, value)");
+    assert_string_equal(refresh(k, &nothing), "opened dead_writes, opened dead_writes, opened dead_writes, opened "
+                                              "dead_writes, opened dead_writes, opened dead_writes");
+    assert_sql(
+        h,
+        "select string_agg(message, ' ' order by message) from atsync.issues where connector = 'ats' and "
+        "affected_candidates = 3 and hint like '%workflows.w %connectors.ats%reload%'",
+        "Connector ats cannot add tag \"passed\" for 3 candidates of workflow w: there is no such tag. "
+        "Connector ats cannot reject with the reason \"Too late\" for 3 candidates of workflow w: there is no such "
+        "reject. Connector ats cannot set stage \"Screen\" for 3 candidates of workflow w: there is no such stage. "
+        "Connector ats cannot write field \"dbs\" for 3 candidates of workflow w: there is no such field. "
+        "Connector ats cannot write field \"nmc_pin\" for 3 candidates of workflow w: there is no such field. "
+        "Connector ats cannot write the note for 3 candidates of workflow w: there is no such note.");
+    sql_script(h, "update atsync.ats_write set state = 'applied' where target = 'dbs'");
+    assert_string_equal(refresh(k, &nothing), "closed dead_writes");
+    kit_close(k);
+}
+
+/* What the vendor's product is called and where its keys are made comes from whoever stopped the connector. */
+E2E_TEST(a_stopped_connector_has_a_hint_of_its_own)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct errmsg err;
+
+    assert_done(store_connector_pause(k->store, "ats", "Lever rejected the credentials of connector ats",
+                                      "Make a new key.", "hash", &err),
+                &err);
+    assert_string_equal(refresh(k, &nothing), "opened connector_paused");
+    assert_sql(
+        h, "select message || '|' || hint from atsync.issues",
+        "Lever rejected the credentials of connector ats. Connector ats is stopped; 0 candidates wait.|Make a new "
+        "key.");
+    assert_done(store_connector_ok(k->store, "ats", &err), &err);
+    assert_string_equal(refresh(k, &nothing), "closed connector_paused");
+    assert_sql(h, "select hint from atsync.connector_state where connector = 'ats'", NULL);
     kit_close(k);
 }
 
@@ -233,10 +291,9 @@ E2E_TEST(two_at_once_open_one_issue)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        E2E_RUN(each_class_opens_and_closes),
-        E2E_RUN(an_open_issue_follows_its_cause),
-        E2E_RUN(what_only_this_process_sees),
-        E2E_RUN(two_at_once_open_one_issue),
+        E2E_RUN(each_class_opens_and_closes),          E2E_RUN(an_open_issue_follows_its_cause),
+        E2E_RUN(each_name_that_the_ats_does_not_know), E2E_RUN(a_stopped_connector_has_a_hint_of_its_own),
+        E2E_RUN(what_only_this_process_sees),          E2E_RUN(two_at_once_open_one_issue),
     };
 
     return e2e_main(tests);

@@ -227,7 +227,7 @@ E2E_TEST(a_connector_is_held_and_resumed)
         "ok|-");
 
     /* A pause of the daemon's own ends when the daemon is content. */
-    assert_done(store_connector_pause(k->store, "ats", "the token is wrong", "hash", &err), &err);
+    assert_done(store_connector_pause(k->store, "ats", "the token is wrong", "make a new one", "hash", &err), &err);
     assert_done(store_connector_ok(k->store, "ats", &err), &err);
     assert_sql(h, "select state from atsync.connector_status where connector = 'ats'", "ok");
     kit_close(k);

@@ -125,10 +125,10 @@ E2E_TEST(the_ten_states)
     assert_string_equal(state_of(h, "fresh"), "pending");
     assert_done(store_connector_throttle(k->store, "spare", 3600000, "slow down", &err), &err);
     assert_string_equal(state_of(h, "elsewhere"), "throttled");
-    assert_done(store_connector_pause(k->store, "spare", "the token is wrong", "hash", &err), &err);
+    assert_done(store_connector_pause(k->store, "spare", "the token is wrong", "make a new one", "hash", &err), &err);
     assert_string_equal(state_of(h, "elsewhere"), "paused");
     assert_string_equal(state_of(h, "fresh"), "pending");
-    assert_done(store_connector_pause(k->store, "ats", "the token is wrong", "hash", &err), &err);
+    assert_done(store_connector_pause(k->store, "ats", "the token is wrong", "make a new one", "hash", &err), &err);
     assert_string_equal(state_of(h, "retrying"), "paused"); /* also with a run */
     assert_string_equal(state_of(h, "dead"), "dead");
     assert_string_equal(state_of(h, "synced"), "synced");

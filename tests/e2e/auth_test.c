@@ -189,9 +189,9 @@ E2E_TEST(killed_before_the_rotated_token_was_stored)
     wait_sql(h, STATE, "paused");
     wait_sql(
         h, OPEN_ISSUE,
-        "Connector sandbox is stopped: the ATS does not accept the credentials: the request for a token was answered "
+        "oauth-refresh rejected the credentials of connector sandbox: the request for a token was answered "
         "400, invalid_grant: the token *** was used before; the refresh token was used up, was revoked or has expired: "
-        "authorise atsyncd anew and configure the new refresh token. 1 candidate wait.");
+        "authorise atsyncd anew and configure the new refresh token. Connector sandbox is stopped; 1 candidate waits.");
     assert_int_equal(oauth_stub_figures(s).reused, 1);
     assert_no_secrets(h, d);
     conf.access = access_lines(h, OAUTH_SECRET, "rotated~1+/==", s); /* what a person gets by authorising anew */
@@ -258,10 +258,10 @@ E2E_TEST(refused_for_ever_stops_the_connector)
     oauth_stub_rules(s, &(struct oauth_rules){.refuse_notes = true});
     deliver(h, d, 0, 1);
     wait_sql(h, STATE, "paused");
-    wait_sql(h, OPEN_ISSUE,
-             "Connector sandbox is stopped: the ATS does not accept the credentials: not let in with Bearer ***. 1 "
-             "candidate "
-             "wait.");
+    wait_sql(
+        h, OPEN_ISSUE,
+        "oauth-refresh rejected the credentials of connector sandbox: not let in with Bearer ***. Connector sandbox "
+        "is stopped; 1 candidate waits.");
     assert_int_equal(oauth_stub_figures(s).tokens, 2);
     assert_int_equal(oauth_stub_figures(s).notes_refused, 2);
     assert_no_secrets(h, d);
@@ -279,10 +279,16 @@ E2E_TEST(a_wrong_secret_stops_and_a_corrected_one_resumes)
     d = daemon_start(h, &conf);
     deliver(h, d, 0, 2);
     wait_sql(h, STATE, "paused");
-    wait_sql(
-        h, OPEN_ISSUE,
-        "Connector sandbox is stopped: the ATS does not accept the credentials: the request for a token was answered "
-        "401, invalid_client: unknown client; check the client id and the client secret. 2 candidates wait.");
+    wait_sql(h, OPEN_ISSUE,
+             "oauth-client rejected the credentials of connector sandbox: the request for a token was answered "
+             "401, invalid_client: unknown client; check the client id and the client secret. Connector sandbox is "
+             "stopped; 2 candidates wait.");
+    assert_string_equal(
+        sql_text(h, "select hint from atsync.issues where class = 'connector_paused' and closed_at is null"),
+        "Look whether the credentials are still good, and make new ones if not. client_id: of the client. "
+        "client_secret: likewise. Put them under credentials in connectors.sandbox and reload (systemctl reload "
+        "atsyncd or kill -HUP): it goes on by itself then. Or a setting is wrong. auth_url: where tokens come from. If "
+        "it was put right in the ATS instead: atsyncctl resume sandbox.");
     assert_int_equal(oauth_stub_figures(s).notes, 0);
     conf.access = access_lines(h, OAUTH_SECRET, NULL, s);
     daemon_rewrite_conf(h, d, &conf);
@@ -341,10 +347,11 @@ E2E_TEST(a_base_url_that_leads_elsewhere_is_refused)
 
     oauth_stub_rules(s, &(struct oauth_rules){.foreign = "https://evil.example/v2"});
     deliver(h, d, 0, 1);
-    wait_sql(h, OPEN_ISSUE,
-             "Connector sandbox is stopped: the configuration does not fit the ATS: the base URL that signing in gave "
-             "leads to "
-             "https://evil.example:443, which is not a host of this connector. 1 candidate wait.");
+    wait_sql(
+        h, OPEN_ISSUE,
+        "Connector sandbox cannot reach oauth-refresh as it is configured: the base URL that signing in gave leads to "
+        "https://evil.example:443, which is not a host of this connector. Connector sandbox is stopped; 1 candidate "
+        "waits.");
     assert_int_equal(oauth_stub_figures(s).notes + oauth_stub_figures(s).notes_refused, 0);
     daemon_stop(h, d);
     oauth_stub_stop(s);

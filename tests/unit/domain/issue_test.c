@@ -1,0 +1,118 @@
+#include "domain/issue.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct {
+    struct problem problem;
+    const char *scope, *severity, *message;
+    const char *hint; /* a part of it */
+} cases[] = {
+    {{.class = "connector_paused",
+      .connector = "lever",
+      .sample = "Lever rejected the credentials of connector lever: Invalid API key.",
+      .hint = "Make a new one.",
+      .affected = 12},
+     "/lever//",
+     "error",
+     "Lever rejected the credentials of connector lever: Invalid API key. Connector lever is stopped; 12 candidates "
+     "wait.",
+     "Make a new one."},
+    {{.class = "connector_paused", .connector = "lever", .affected = 1},
+     "/lever//",
+     "error",
+     "No reason was given. Connector lever is stopped; 1 candidate waits.",
+     "atsyncctl resume lever"},
+    {{.class = "dead_writes",
+      .source = "popp",
+      .connector = "ashby",
+      .workflow = "nurses",
+      .detail = "configuration",
+      .kind = "stage",
+      .what = "Screen",
+      .sample = "there is no stage \"Screen\" in job 7; it has: \"Screening\", \"Offer\"",
+      .affected = 3},
+     "popp/ashby/nurses/configuration/stage/Screen",
+     "error",
+     "Connector ashby cannot set stage \"Screen\" for 3 candidates of workflow nurses: there is no stage \"Screen\" in "
+     "job 7; it has: \"Screening\", \"Offer\".",
+     "Correct it in workflows.nurses (or in the settings of connectors.ashby) to what the ATS has, and reload "
+     "(systemctl reload atsyncd or kill -HUP): the writes are tried again by themselves. If it was made in the ATS "
+     "instead: "
+     "reload, then atsyncctl retry --connector ashby."},
+    {{.class = "dead_writes",
+      .source = "popp",
+      .connector = "ashby",
+      .workflow = "nurses",
+      .detail = "configuration",
+      .kind = "field",
+      .what = "nmc_pin",
+      .sample = "",
+      .affected = 1},
+     "popp/ashby/nurses/configuration/field/nmc_pin",
+     "error",
+     "Connector ashby cannot write field \"nmc_pin\" for 1 candidate of workflow nurses: the configuration does not "
+     "fit the ATS.",
+     "workflows.nurses"},
+    {{.class = "dead_writes",
+      .source = "popp",
+      .connector = "ashby",
+      .workflow = "nurses",
+      .detail = "configuration",
+      .kind = "note",
+      .sample = "notes need a user who writes them: set the connector's setting user_id",
+      .affected = 2},
+     "popp/ashby/nurses/configuration/note/",
+     "error",
+     "Connector ashby cannot write the note for 2 candidates of workflow nurses: notes need a user who writes them: "
+     "set the connector's setting user_id.",
+     "connectors.ashby"},
+    {{.class = "dead_writes",
+      .source = "popp",
+      .connector = "ashby",
+      .workflow = "nurses",
+      .detail = "not_found",
+      .sample = "",
+      .affected = 2},
+     "popp/ashby/nurses/not_found",
+     "error",
+     "Writes of workflow nurses could not be made in the ATS by connector ashby for 2 candidates: the ATS does not "
+     "know this candidate, job or object.",
+     "external id"},
+    {{.class = "unmapped", .source = "popp", .workflow = "nurses", .affected = 1},
+     "popp//nurses/",
+     "warning",
+     "Workflow nurses is not in the configuration; 1 candidate waits for it.",
+     "workflows"},
+};
+
+static void test_words(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        struct arena *arena = arena_new();
+        struct issue_text t = issue_words(&cases[i].problem, arena);
+
+        assert_string_equal(t.message, cases[i].message);
+        assert_string_equal(t.scope, cases[i].scope);
+        assert_string_equal(t.severity, cases[i].severity);
+        if (strstr(t.hint, cases[i].hint) == NULL) {
+            fail_msg("%s\nis not in\n%s", cases[i].hint, t.hint);
+        }
+        arena_free(arena);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_words),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
