@@ -77,7 +77,7 @@ ALL_LDFLAGS = $(FLAVOUR_FLAGS) -pthread $(FLAVOUR_LD) $(LDFLAGS)
 COMMON_SRCS := \
 	$(addprefix src/base/,status.c mem.c buf.c clock.c text.c suggest.c log.c metrics.c) \
 	$(addprefix src/lib/,json.c crypto.c yaml.c jqvm.c db.c httpd.c httpc.c) \
-	$(addprefix src/domain/,event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c issue.c) \
+	$(addprefix src/domain/,event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c skew.c issue.c) \
 	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c) \
 	$(addprefix src/connector/,meta.c fit.c module.c message.c remedy.c request.c auth.c step.c) \
 	$(addprefix src/store/,store.c schema.c ingest.c queue.c load.c record.c operate.c issues.c views.c tokens.c)
@@ -90,10 +90,10 @@ TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby
 UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/base/,status_test.c mem_test.c buf_test.c clock_test.c text_test.c suggest_test.c log_test.c metrics_test.c) \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c json_test.c) \
-	$(addprefix tests/unit/domain/,signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c backoff_test.c issue_test.c property_test.c) \
+	$(addprefix tests/unit/domain/,signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c backoff_test.c skew_test.c issue_test.c property_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c) \
 	$(addprefix tests/unit/connector/,message_test.c remedy_test.c meta_test.c request_test.c module_test.c auth_test.c step_test.c rest_test.c) \
-	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c) \
+	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c refusals_test.c) \
 	$(addprefix tests/unit/ctl/,sample_test.c print_test.c connector_page_test.c rehearsal_test.c check_test.c)
 CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
@@ -141,6 +141,7 @@ $(BUILD)/tests/unit/base/log_test: private TEST_LDFLAGS := -Wl,--wrap=clock_mono
 $(BUILD)/tests/unit/domain/outcome_doc_test.o: private ALL_CPPFLAGS += -DTEST_SOURCE_DIR='"$(CURDIR)"'
 # the library holds what both programs share; a test of something else names its objects
 $(BUILD)/tests/unit/service/incoming_test: $(BUILD)/src/service/incoming.o
+$(BUILD)/tests/unit/service/refusals_test: $(BUILD)/src/service/refusals.o
 $(BUILD)/tests/unit/service/sdnotify_test: $(BUILD)/src/service/sdnotify.o
 $(BUILD)/tests/unit/service/ingest_test: $(BUILD)/src/service/ingest.o $(BUILD)/src/service/thread.o
 $(BUILD)/tests/unit/ctl/sample_test: $(BUILD)/src/ctl/sample.o $(GEN)/samples.o
@@ -170,7 +171,7 @@ check-e2e: $(E2E_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
 # preloaded into a daemon whose clock is wrong; no sanitizer, it is loaded before theirs
 $(BUILD)/clock_shift.so: $(CLOCK_SHIFT_SRCS)
 	$(CC) -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(WERROR) -fPIC -shared -o $@ $<
-$(CHAOS_PROGRAMS): | $(BUILD)/clock_shift.so
+$(E2E_PROGRAMS) $(CHAOS_PROGRAMS): | $(BUILD)/clock_shift.so
 CHAOS_SECONDS ?= 600
 SEED ?=
 .PHONY: chaos check-chaos check-faults fault-tests

@@ -21,6 +21,7 @@ struct problem {
     const char *sample;      /* one error message as an example; NULL */
     const char *hint;        /* of who noticed it and knows better; NULL */
     int64_t affected;        /* candidates */
+    int64_t ahead_ms;        /* clock_skew: the other clock before this machine's; negative: behind */
 };
 
 struct issue_text {

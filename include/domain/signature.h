@@ -47,9 +47,12 @@ typedef const char *(*signature_header_fn)(void *request, const char *name, unsi
 
 /* ST_OK, or ST_DENIED with a reason for the log that quotes nothing of the request ("header x-signature is missing",
  * "came 2 times", "is not 64 hex digits", "does not match any of 2 secrets", "timestamp is 1290 s old, tolerance is
- * 300 s"). Every secret is always tried, and compared in constant time. */
+ * 300 s"). Every secret is always tried, and compared in constant time.
+ *
+ * *ret_ahead_ms is not 0 when the signature is right and only the time was refused: how far the sender's time is ahead of
+ * now_us, negative when it is behind. */
 int signature_verify(struct signature_verifier *v, signature_header_fn header, void *request, const void *body,
-                     size_t len, int64_t now_us, struct errmsg *err) ATS_MUSTCHECK;
+                     size_t len, int64_t now_us, int64_t *ret_ahead_ms, struct errmsg *err) ATS_MUSTCHECK;
 
 /* For send-sample, tests and the demo: the headers that a sender would add for this body with the first secret. Up to
  * three; names and values are mem_free'd by signature_headers_free. event_id is used by standard-webhooks only, and

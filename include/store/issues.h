@@ -9,10 +9,14 @@
 #include "domain/issue.h"
 #include "store/store.h"
 
-/* What only this process can see (refused signatures), besides what the database knows. */
+/*
+ * What only this process can see (refused signatures, its machine's clock), besides what the database knows. Of several
+ * daemons the others do not see it: an issue of ours is closed by whoever looks when nobody has told it for hold_ms.
+ */
 struct own_problems {
     const struct problem *items;
     size_t count;
+    int64_t hold_ms;
 };
 
 /* Called once for each issue that was opened or closed by this call. */

@@ -247,7 +247,8 @@ create table atsync.issue (
     affected_candidates bigint not null default 0,
     first_seen timestamptz not null default now(),
     last_seen timestamptz not null default now(),
-    closed_at timestamptz
+    closed_at timestamptz,
+    hold_until timestamptz -- told by one daemon of several: not closed before
 );
 create unique index issue_open on atsync.issue (class, scope) where closed_at is null;
 create index issue_seen on atsync.issue (last_seen desc);

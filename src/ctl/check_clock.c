@@ -2,8 +2,7 @@
 
 #include "base/mem.h"
 #include "ctl/check.h"
-
-enum { APART_MAX_US = 5 * 1000 * 1000 };
+#include "domain/skew.h"
 
 void finding_clear(struct finding *f)
 {
@@ -17,7 +16,7 @@ struct finding check_clock(int64_t local_us, int64_t database_us, int64_t unsure
     int64_t ahead_us = local_us - database_us;
     int64_t apart_us = ahead_us < 0 ? -ahead_us : ahead_us;
     const char *direction = ahead_us < 0 ? "behind" : "ahead of";
-    struct finding f = {.ok = apart_us <= APART_MAX_US + unsure_us};
+    struct finding f = {.ok = !skew_is_sure(ahead_us, unsure_us)};
 
     if (apart_us <= unsure_us) {
         f.message =

@@ -33,6 +33,29 @@ static const char *without_stop(const char *s, struct arena *arena)
     return arena_strndup(arena, s, len);
 }
 
+/* "7.5 seconds", "12 minutes", "3 hours", "2 days": as exact as people want to know it. */
+static const char *duration(int64_t ms, struct arena *arena)
+{
+    static const struct {
+        int64_t ms;
+        const char *name;
+    } units[] = {{86400000, "days"}, {3600000, "hours"}, {60000, "minutes"}};
+
+    for (size_t i = 0; i < ATS_COUNT(units); i++) {
+        if (ms >= 2 * units[i].ms) {
+            return arena_printf(arena, "%s %s", num_text((ms + units[i].ms / 2) / units[i].ms).s, units[i].name);
+        }
+    }
+    return arena_printf(arena, "%.1f seconds", (double)ms / 1000);
+}
+
+/* "12 minutes ahead of", "7.5 seconds behind" */
+static const char *ahead_of(int64_t ahead_ms, struct arena *arena)
+{
+    return arena_printf(arena, "%s %s", duration(ahead_ms < 0 ? -ahead_ms : ahead_ms, arena),
+                        ahead_ms < 0 ? "behind" : "ahead of");
+}
+
 static const struct {
     const char *error_class;
     const char *hint;
@@ -244,6 +267,53 @@ static struct issue_text signatures(const struct problem *p, struct arena *a)
     };
 }
 
+#define SET_BY_NTP                                                                                                     \
+    "Let NTP set the clock of %s: chrony or systemd-timesyncd (timedatectl tells whether it is synchronized). "
+
+/* Three pairs of clocks: the sender's and ours by what it signed, by what it says in the events, and the database's and ours. */
+static struct issue_text clock_skew(const struct problem *p, struct arena *a)
+{
+    const char *ahead = ahead_of(p->ahead_ms, a);
+
+    if (!p->source) {
+        return (struct issue_text){
+            .severity = "warning",
+            .message = arena_printf(a, "The clock of the database is %s the clock of the machine that runs daemon %s.",
+                                    ahead, or_none(p->detail)),
+            .hint = arena_printf(a,
+                                 SET_BY_NTP "This machine's clock judges the time in signed webhooks, TLS certificates "
+                                            "and the ends of access tokens. The order of writes is decided by the "
+                                            "database's clock and is not affected.",
+                                 "both machines"),
+        };
+    }
+    if (p->detail) {
+        return (struct issue_text){
+            .severity = "warning",
+            .message =
+                arena_printf(a, "Events of source %s are said to have happened in the future: %s this machine's clock.",
+                             p->source, ahead),
+            .hint = arena_printf(a,
+                                 SET_BY_NTP "If it is right, the sender's clock is wrong: tell the sender. The events "
+                                            "are taken all the same, and keep their order among themselves.",
+                                 "this machine"),
+        };
+    }
+    return (struct issue_text){
+        .severity = "error",
+        .message =
+            arena_printf(a,
+                         "Webhooks of source %s are refused: their signature is right, but the sender's clock is "
+                         "%s this machine's, which is more than the tolerance.",
+                         p->source, ahead),
+        .hint = arena_printf(a,
+                             SET_BY_NTP "If it is right, the sender's clock is wrong, or its requests are held up or "
+                                        "repeated on the way: tell the sender. Until then signature.tolerance of "
+                                        "sources.%s may be raised.",
+                             "this machine", p->source),
+    };
+}
+
 static const struct {
     const char *class;
     struct issue_text (*words)(const struct problem *p, struct arena *arena);
@@ -260,6 +330,7 @@ static const struct {
     {"ats_away", ats_away},
     {"unseen_slug", unseen_slug},
     {"signatures", signatures},
+    {"clock_skew", clock_skew},
 };
 
 struct issue_text issue_words(const struct problem *p, struct arena *arena)

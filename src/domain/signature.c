@@ -235,34 +235,41 @@ static int verify_body(struct signature_verifier *v, signature_header_fn header,
     return mac_matches(v, &claimed) ? ST_OK : no_match(v, err);
 }
 
-static int check_timestamp(const struct signature_verifier *v, const char *header, struct slice text, int64_t now_us,
-                           struct errmsg *err)
+static int read_timestamp(const char *header, struct slice text, int64_t *ret_s, struct errmsg *err)
 {
     char digits[20];
-    int64_t timestamp_s = 0;
-    int64_t age_ms;
-    int64_t distance_ms;
 
     if (text.len >= sizeof digits)
         text.len = 0; /* longer than any time: as wrong as an empty one */
     memcpy(digits, text.s, text.len);
     digits[text.len] = '\0';
-    if (!text_to_i64(digits, 0, timestamp_max_s, &timestamp_s))
+    if (!text_to_i64(digits, 0, timestamp_max_s, ret_s))
         return err_set(err, ST_DENIED, "header %s has no timestamp in seconds", header);
-    age_ms = now_us / 1000 - timestamp_s * 1000;
-    distance_ms = age_ms < 0 ? -age_ms : age_ms;
+    return ST_OK;
+}
+
+/* Asked only when the signature is right: then the time is the sender's own, and its clock or ours is wrong (or somebody
+ * repeats an old request). Of anybody else's time nothing can be learned. */
+static int check_age(const struct signature_verifier *v, int64_t timestamp_s, int64_t now_us, int64_t *ret_ahead_ms,
+                     struct errmsg *err)
+{
+    int64_t age_ms = now_us / 1000 - timestamp_s * 1000;
+    int64_t distance_ms = age_ms < 0 ? -age_ms : age_ms;
+
     if (distance_ms <= v->tolerance_ms)
         return ST_OK;
+    *ret_ahead_ms = -age_ms;
     return err_set(err, ST_DENIED, "timestamp is %s s %s, tolerance is %.15g s%s",
                    num_text((distance_ms + 999) / 1000).s, age_ms < 0 ? "in the future" : "old",
                    (double)v->tolerance_ms / 1000, age_ms < 0 ? "; compare the clocks" : "");
 }
 
 static int verify_standard(struct signature_verifier *v, signature_header_fn header, void *request,
-                           const struct crypto_part *body, int64_t now_us, struct errmsg *err)
+                           const struct crypto_part *body, int64_t now_us, int64_t *ret_ahead_ms, struct errmsg *err)
 {
     struct slice id;
     struct slice timestamp;
+    int64_t timestamp_s;
     struct slice rest;
     struct slice item;
     unsigned usable = 0;
@@ -275,7 +282,7 @@ static int verify_standard(struct signature_verifier *v, signature_header_fn hea
         return st;
     if (id.len == 0)
         return err_set(err, ST_DENIED, "header %s is empty", standard_id);
-    st = check_timestamp(v, standard_timestamp, timestamp, now_us, err);
+    st = read_timestamp(standard_timestamp, timestamp, &timestamp_s, err);
     if (st != ST_OK)
         return st;
     compute_macs(v,
@@ -298,14 +305,15 @@ static int verify_standard(struct signature_verifier *v, signature_header_fn hea
     }
     if (usable == 0)
         return err_set(err, ST_DENIED, "header %s has no v1", standard_signature);
-    return matched ? ST_OK : no_match(v, err);
+    return matched ? check_age(v, timestamp_s, now_us, ret_ahead_ms, err) : no_match(v, err);
 }
 
 /* Goes twice through the header: t may stand behind the first v1. */
 static int verify_timestamped(struct signature_verifier *v, signature_header_fn header, void *request,
-                              const struct crypto_part *body, int64_t now_us, struct errmsg *err)
+                              const struct crypto_part *body, int64_t now_us, int64_t *ret_ahead_ms, struct errmsg *err)
 {
     struct slice timestamp = {NULL, 0};
+    int64_t timestamp_s;
     struct slice value;
     struct slice rest;
     struct slice item;
@@ -327,7 +335,7 @@ static int verify_timestamped(struct signature_verifier *v, signature_header_fn 
     }
     if (timestamp.s == NULL)
         return err_set(err, ST_DENIED, "header %s has no t", v->header);
-    st = check_timestamp(v, v->header, timestamp, now_us, err);
+    st = read_timestamp(v->header, timestamp, &timestamp_s, err);
     if (st != ST_OK)
         return st;
     compute_macs(v, (const struct crypto_part[]){{timestamp.s, timestamp.len}, {".", 1}, {body->data, body->len}}, 3);
@@ -344,21 +352,22 @@ static int verify_timestamped(struct signature_verifier *v, signature_header_fn 
     }
     if (usable == 0)
         return err_set(err, ST_DENIED, "header %s has no v1", v->header);
-    return matched ? ST_OK : no_match(v, err);
+    return matched ? check_age(v, timestamp_s, now_us, ret_ahead_ms, err) : no_match(v, err);
 }
 
 int signature_verify(struct signature_verifier *v, signature_header_fn header, void *request, const void *body,
-                     size_t len, int64_t now_us, struct errmsg *err)
+                     size_t len, int64_t now_us, int64_t *ret_ahead_ms, struct errmsg *err)
 {
     const struct crypto_part part = {body, len};
 
+    *ret_ahead_ms = 0;
     switch (v->scheme) {
     case SIGNATURE_BODY:
         return verify_body(v, header, request, &part, err);
     case SIGNATURE_STANDARD_WEBHOOKS:
-        return verify_standard(v, header, request, &part, now_us, err);
+        return verify_standard(v, header, request, &part, now_us, ret_ahead_ms, err);
     case SIGNATURE_TIMESTAMPED:
-        return verify_timestamped(v, header, request, &part, now_us, err);
+        return verify_timestamped(v, header, request, &part, now_us, ret_ahead_ms, err);
     }
     return err_set(err, ST_INTERNAL, "signature scheme %d does not exist", (int)v->scheme);
 }

@@ -6,10 +6,18 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "domain/skew.h"
 #include "service/thread.h"
 #include "store/store.h"
+#include "store/views.h"
 
-enum { INTERVAL_MIN_MS = 2000, INTERVAL_PER_COST = 25, OWN_MAX = 16 };
+enum {
+    INTERVAL_MIN_MS = 2000,
+    INTERVAL_PER_COST = 25,
+    OWN_MAX = 32,
+    HOLD_MIN_MS = 20000, /* what only we see stays told for so long after we told it last, */
+    HOLD_INTERVALS = 3,  /* and for so many of our looks */
+};
 
 struct overseer {
     overseer_own own;
@@ -23,6 +31,7 @@ struct overseer {
     bool stopping;
 
     bool away;
+    int64_t interval_ms;
     struct metric *candidates, *issues, *breaker;
 };
 
@@ -77,13 +86,41 @@ static int set_breaker_gauge(struct overseer *o, struct errmsg *err)
     return st;
 }
 
+/*
+ * Adds a problem if this machine's clock is not the database's. The database said its time at some moment of the round
+ * trip: its middle, give or take half of it.
+ */
+static int look_at_clocks(struct overseer *o, const struct config *c, struct problem *ret, size_t *count,
+                          struct errmsg *err)
+{
+    int64_t began_us = clock_mono_us();
+    int64_t before_us = clock_wall_us();
+    int64_t database_us;
+    int64_t unsure_us;
+    int64_t ahead_us;
+    int st = store_now(o->store, &database_us, err);
+
+    if (st != ST_OK) {
+        return st;
+    }
+    unsure_us = (clock_mono_us() - began_us) / 2;
+    ahead_us = database_us - (before_us + unsure_us);
+    if (skew_is_sure(ahead_us, unsure_us)) {
+        ret[(*count)++] = (struct problem){.class = "clock_skew", .detail = c->instance, .ahead_ms = ahead_us / 1000};
+    }
+    return ST_OK;
+}
+
 static int look(struct overseer *o, const struct config *c, struct errmsg *err)
 {
     struct problem own[OWN_MAX];
-    struct own_problems list = {.items = own, .count = o->own ? o->own(o->ctx, own, OWN_MAX) : 0};
-    int st = store_issues_refresh(o->store, &c->mapping, &list, tell, o, err);
+    struct own_problems list = {.items = own, .hold_ms = HOLD_INTERVALS * o->interval_ms};
+    int st = store_connect(o->store, err);
 
-    if (st != ST_OK) {
+    list.hold_ms = list.hold_ms > HOLD_MIN_MS ? list.hold_ms : HOLD_MIN_MS;
+    list.count = o->own ? o->own(o->ctx, own, OWN_MAX - 1) : 0;
+    if (st != ST_OK || (st = look_at_clocks(o, c, own, &list.count, err)) != ST_OK ||
+        (st = store_issues_refresh(o->store, &c->mapping, &list, tell, o, err)) != ST_OK) {
         return st;
     }
     metric_clear(o->issues);
@@ -118,6 +155,7 @@ static void *overseer_main(void *arg)
         o->away = st != ST_OK;
         wait_ms = (clock_mono_ms() - began_ms) * INTERVAL_PER_COST;
         wait_ms = wait_ms < INTERVAL_MIN_MS ? INTERVAL_MIN_MS : wait_ms;
+        o->interval_ms = wait_ms;
         (void)pthread_mutex_lock(&o->mutex);
         if (!o->stopping) {
             thread_cond_wait(&o->changed, &o->mutex, wait_ms);

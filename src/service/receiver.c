@@ -234,27 +234,38 @@ static void submit(struct receiver *r, struct httpd_request *req, const struct e
     }
 }
 
+/* How far the event's own time is ahead of this machine's clock; 0: it has none. */
+static int64_t event_ahead_ms(const struct event *e, int64_t now_us)
+{
+    return e->time_us != EVENT_TIME_NONE ? (e->time_us - now_us) / 1000 : 0;
+}
+
 static void handle_body(struct receiver *r, struct httpd_request *req, const struct rules *rules,
                         const struct source_config *source)
 {
     size_t len = 0;
     const char *body = httpd_body(req, &len);
+    int64_t now_us = clock_wall_us();
+    int64_t ahead_ms = 0;
     struct arena *arena = NULL;
-    struct event e = {0};
+    struct event e = {.time_us = EVENT_TIME_NONE};
     struct errmsg err = {{0}};
+    bool parsed;
 
-    if (signature_verify(rules->verifiers[source - rules->config->sources], header_of, req, body, len, clock_wall_us(),
-                         &err) != ST_OK) {
+    if (signature_verify(rules->verifiers[source - rules->config->sources], header_of, req, body, len, now_us,
+                         &ahead_ms, &err) != ST_OK) {
         count(r, source->name, unparsed, "unauthorized");
-        refusals_count(r->refusals, source->name, true, clock_mono_ms());
+        refusals_count(r->refusals, source->name, ahead_ms != 0 ? REFUSAL_TIME : REFUSAL_SIGNATURE, ahead_ms,
+                       clock_mono_ms());
         log_warn("signature rejected", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s,
                  "reason", err.text, NULL);
         httpd_problem(req, 401, "Unauthorized", NULL); /* a reason would only help who forges */
         return;
     }
-    refusals_count(r->refusals, source->name, false, clock_mono_ms());
     arena = arena_new();
-    if (event_parse(body, len, arena, &e, &err) != ST_OK) {
+    parsed = event_parse(body, len, arena, &e, &err) == ST_OK;
+    refusals_count(r->refusals, source->name, REFUSAL_NONE, parsed ? event_ahead_ms(&e, now_us) : 0, clock_mono_ms());
+    if (!parsed) {
         count(r, source->name, unparsed, "invalid");
         log_warn("event refused", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s,
                  "reason", err.text, NULL);

@@ -4,12 +4,14 @@
 
 #include "base/mem.h"
 
-enum { MINUTES = 5, MINUTE_MS = 60000, REFUSED_MIN = 5 };
+enum { MINUTES = 5, MINUTE_MS = 60000, CASES_MIN = 5, FUTURE_MAX_MS = 10 * 60000 };
 
 struct minute {
     int64_t number;
     int64_t requests;
-    int64_t refused;
+    int64_t signature, time; /* refused because of */
+    int64_t future;          /* taken, but the event says that it has not happened yet */
+    int64_t time_ahead_ms, future_ahead_ms;
 };
 
 struct source {
@@ -63,7 +65,17 @@ static struct source *source_of(struct refusals *r, const char *name)
     return s;
 }
 
-void refusals_count(struct refusals *r, const char *source, bool refused, int64_t now_ms)
+/* A request that was on its way for long looks older than it is, never younger: the one that is furthest ahead tells the
+ * difference of the clocks best. */
+static void note(int64_t *count, int64_t *furthest_ms, int64_t ahead_ms)
+{
+    if (*count == 0 || ahead_ms > *furthest_ms) {
+        *furthest_ms = ahead_ms;
+    }
+    ++*count;
+}
+
+void refusals_count(struct refusals *r, const char *source, enum refusal what, int64_t ahead_ms, int64_t now_ms)
 {
     int64_t number = now_ms / MINUTE_MS;
     struct minute *m;
@@ -74,22 +86,70 @@ void refusals_count(struct refusals *r, const char *source, bool refused, int64_
         *m = (struct minute){.number = number};
     }
     m->requests++;
-    m->refused += refused;
+    switch (what) {
+    case REFUSAL_SIGNATURE:
+        m->signature++;
+        break;
+    case REFUSAL_TIME:
+        note(&m->time, &m->time_ahead_ms, ahead_ms);
+        break;
+    case REFUSAL_NONE:
+        if (ahead_ms > FUTURE_MAX_MS) {
+            note(&m->future, &m->future_ahead_ms, ahead_ms);
+        }
+        break;
+    }
     (void)pthread_mutex_unlock(&r->mutex);
 }
 
-static bool is_condition(const struct source *s, int64_t number)
+static void add(int64_t *count, int64_t *furthest_ms, int64_t more, int64_t ahead_ms)
 {
-    int64_t requests = 0;
-    int64_t refused = 0;
+    if (more > 0) {
+        *furthest_ms = *count == 0 || ahead_ms > *furthest_ms ? ahead_ms : *furthest_ms;
+        *count += more;
+    }
+}
+
+static struct minute sum_of(const struct source *s, int64_t number)
+{
+    struct minute sum = {0};
 
     for (unsigned i = 0; i < MINUTES; i++) {
-        if (s->minutes[i].number > number - MINUTES) {
-            requests += s->minutes[i].requests;
-            refused += s->minutes[i].refused;
+        const struct minute *m = &s->minutes[i];
+
+        if (m->number > number - MINUTES) {
+            sum.requests += m->requests;
+            sum.signature += m->signature;
+            add(&sum.time, &sum.time_ahead_ms, m->time, m->time_ahead_ms);
+            add(&sum.future, &sum.future_ahead_ms, m->future, m->future_ahead_ms);
         }
     }
-    return refused >= REFUSED_MIN && 2 * refused >= requests;
+    return sum;
+}
+
+static bool is_condition(int64_t cases, int64_t requests)
+{
+    return cases >= CASES_MIN && 2 * cases >= requests;
+}
+
+/* At most three. */
+static size_t problems_of(const struct source *s, int64_t number, struct problem *ret)
+{
+    struct minute sum = sum_of(s, number);
+    int64_t refused = sum.signature + sum.time;
+    size_t n = 0;
+
+    if (is_condition(refused, sum.requests) && 2 * sum.signature >= refused) {
+        ret[n++] = (struct problem){.class = "signatures", .source = s->name};
+    }
+    if (is_condition(refused, sum.requests) && 2 * sum.time >= refused) {
+        ret[n++] = (struct problem){.class = "clock_skew", .source = s->name, .ahead_ms = sum.time_ahead_ms};
+    }
+    if (is_condition(sum.future, sum.requests)) {
+        ret[n++] = (struct problem){
+            .class = "clock_skew", .source = s->name, .detail = "events", .ahead_ms = sum.future_ahead_ms};
+    }
+    return n;
 }
 
 size_t refusals_problems(struct refusals *r, int64_t now_ms, struct problem *ret, size_t room)
@@ -97,9 +157,12 @@ size_t refusals_problems(struct refusals *r, int64_t now_ms, struct problem *ret
     size_t n = 0;
 
     (void)pthread_mutex_lock(&r->mutex);
-    for (const struct source *s = r->sources; s && n < room; s = s->next) {
-        if (is_condition(s, now_ms / MINUTE_MS)) {
-            ret[n++] = (struct problem){.class = "signatures", .source = s->name};
+    for (const struct source *s = r->sources; s; s = s->next) {
+        struct problem found[3];
+        size_t count = problems_of(s, now_ms / MINUTE_MS, found);
+
+        for (size_t i = 0; i < count && n < room; i++) {
+            ret[n++] = found[i];
         }
     }
     (void)pthread_mutex_unlock(&r->mutex);

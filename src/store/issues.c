@@ -4,11 +4,12 @@
 #include "sql.h"
 
 /* The classes that this statement decides about; an open issue of another class is left alone. */
-static const char *const decided[] = {"dead_writes", "unmapped",     "identity",         "identity_conflict",
-                                      "truncated",   "run_conflict", "connector_paused", "connector_held",
-                                      "throttled",   "ats_away",     "unseen_slug",      "signatures"};
+static const char *const decided[] = {
+    "dead_writes",    "unmapped",  "identity", "identity_conflict", "truncated",  "run_conflict", "connector_paused",
+    "connector_held", "throttled", "ats_away", "unseen_slug",       "signatures", "clock_skew"};
 
-static void add_problem(struct batch *b, const struct problem *p, struct arena *arena)
+/* hold_ms: 0 for what every daemon sees. */
+static void add_problem(struct batch *b, const struct problem *p, int64_t hold_ms, struct arena *arena)
 {
     struct issue_text words = issue_words(p, arena);
     const char *const texts[] = {p->class,     words.scope, words.severity, p->source,
@@ -18,6 +19,7 @@ static void add_problem(struct batch *b, const struct problem *p, struct arena *
         db_array_text(b->column[i], store_plain(texts[i], arena));
     }
     db_array_i64(b->column[8], p->affected);
+    db_array_i64(b->column[9], hold_ms > 0 ? hold_ms : DB_NULL_I64);
     b->rows++;
 }
 
@@ -71,7 +73,7 @@ int store_issues_refresh(struct store *s, const struct mapping *mapping, const s
     struct batch b;
     int st;
 
-    batch_init(&b, "ttttttttl");
+    batch_init(&b, "ttttttttll");
     if ((st = list_problems(s, mapping, &found, err)) != ST_OK) {
         goto out;
     }
@@ -87,10 +89,10 @@ int store_issues_refresh(struct store *s, const struct mapping *mapping, const s
                             .what = db_text(found, i, 8),
                             .hint = db_text(found, i, 9)};
 
-        add_problem(&b, &p, arena);
+        add_problem(&b, &p, 0, arena);
     }
     for (size_t i = 0; i < own->count; i++) {
-        add_problem(&b, &own->items[i], arena);
+        add_problem(&b, &own->items[i], own->hold_ms, arena);
     }
     if ((st = sync_issues(s, &b, &told, err)) != ST_OK) {
         goto out;

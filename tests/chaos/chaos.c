@@ -357,29 +357,7 @@ static bool takes_signals(struct chaos *c, unsigned d)
 /* The clock of the last daemon is wrong by most of an hour, from its first start to its last. */
 static void lives_in_the_past(unsigned d, bool now)
 {
-    static char *sanitizer_options;
-    static bool asked;
-
-    if (!asked) {
-        sanitizer_options = mem_strdup(getenv("ASAN_OPTIONS"));
-        asked = true;
-    }
-    if (d + 1 == DAEMONS && now) {
-        char *options = mem_printf("%s%sverify_asan_link_order=0", sanitizer_options != NULL ? sanitizer_options : "",
-                                   sanitizer_options != NULL ? ":" : "");
-
-        (void)setenv("LD_PRELOAD", TEST_BUILD_DIR "/clock_shift.so", 1);
-        (void)setenv("CLOCK_SHIFT_S", "-3000", 1);
-        (void)setenv("ASAN_OPTIONS", options, 1);
-        mem_free(options);
-    } else {
-        (void)unsetenv("LD_PRELOAD");
-        (void)unsetenv("CLOCK_SHIFT_S");
-        if (sanitizer_options != NULL)
-            (void)setenv("ASAN_OPTIONS", sanitizer_options, 1);
-        else
-            (void)unsetenv("ASAN_OPTIONS");
-    }
+    shift_clock(d + 1 == DAEMONS && now ? -3000 : 0);
 }
 
 static void start_again(struct chaos *c, unsigned d)

@@ -225,13 +225,46 @@ E2E_TEST(what_only_this_process_sees)
     struct own_problems own = {.items = problems, .count = 2};
     struct errmsg err;
 
+    own.hold_ms = 3600000;
     assert_string_equal(refresh(k, &own), "opened signatures, opened signatures");
     sql_script(h, "truncate changes");
     assert_done(store_issues_open(k->store, count_class, h, &err), &err);
     assert_sql(h, "select string_agg(what, ', ') from changes", "signatures 2");
     own.count = 1;
+    sql_script(h, "update atsync.issue set hold_until = now() - interval '1 millisecond'");
     assert_string_equal(refresh(k, &own), "closed signatures");
     assert_sql(h, "select string_agg(source, ' ') from atsync.issues where closed_at is null", "popp");
+    kit_close(k);
+}
+
+/* Of several daemons one sees it: the others, who do not, must not close it, and it closes when nobody tells it any more. */
+E2E_TEST(what_one_daemon_sees_is_not_closed_by_another)
+{
+    static const struct problem problems[] = {{.class = "clock_skew", .detail = "one", .ahead_ms = -7456},
+                                              {.class = "clock_skew", .source = "popp", .ahead_ms = 720000}};
+    struct kit *k = kit_open(h, NULL);
+    struct own_problems one = {.items = problems, .count = 2, .hold_ms = 3600000};
+
+    assert_string_equal(refresh(k, &one), "opened clock_skew, opened clock_skew");
+    assert_sql(
+        h,
+        "select string_agg(concat_ws('|', severity, coalesce(source, '-'), message), ' ' order by severity) from "
+        "atsync.issues where hint like '%NTP%'",
+        "error|popp|Webhooks of source popp are refused: their signature is right, but the sender's clock is 12 "
+        "minutes ahead of this machine's, which is more than the tolerance. "
+        "warning|-|The clock of the database is 7.5 seconds behind the clock of the machine that runs daemon one.");
+    for (int i = 0; i < 3; i++) {
+        assert_string_equal(refresh(k, &nothing), ""); /* the other daemon */
+        assert_string_equal(refresh(k, &one), "");
+    }
+    one.count = 1;
+    assert_string_equal(refresh(k, &one), "");
+    sql_script(h, "update atsync.issue set hold_until = now() - interval '1 millisecond' where source = 'popp'");
+    assert_string_equal(refresh(k, &one), "closed clock_skew");
+    sql_script(h, "update atsync.issue set hold_until = now() - interval '1 millisecond'");
+    assert_string_equal(refresh(k, &one), ""); /* told again */
+    sql_script(h, "update atsync.issue set hold_until = now() - interval '1 millisecond'");
+    assert_string_equal(refresh(k, &nothing), "closed clock_skew"); /* its daemon is gone */
     kit_close(k);
 }
 
@@ -293,7 +326,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         E2E_RUN(each_class_opens_and_closes),          E2E_RUN(an_open_issue_follows_its_cause),
         E2E_RUN(each_name_that_the_ats_does_not_know), E2E_RUN(a_stopped_connector_has_a_hint_of_its_own),
-        E2E_RUN(what_only_this_process_sees),          E2E_RUN(two_at_once_open_one_issue),
+        E2E_RUN(what_only_this_process_sees),          E2E_RUN(what_one_daemon_sees_is_not_closed_by_another),
+        E2E_RUN(two_at_once_open_one_issue),
     };
 
     return e2e_main(tests);

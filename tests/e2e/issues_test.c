@@ -1,12 +1,106 @@
 /* What people are told when something outside is wrong: in the words of the matter, with what to do, and only as long as it is so. */
 #include <signal.h>
 
+#include "base/clock.h"
 #include "base/text.h"
+#include "domain/signature.h"
 #include "lib/harness.h"
 
 #define OPEN(class) "select message from atsync.issues where closed_at is null and class = '" class "'"
 #define HINT(class) "select hint from atsync.issues where closed_at is null and class = '" class "'"
+#define NUMBER_OPEN(class) "select count(*) from atsync.issues where closed_at is null and class = '" class "'"
 #define SYNC_STATE "select sync_state from atsync.sync_status where candidate_external_id = 'ats_42'"
+/* As if so much time had passed that nobody's word of before counts any more. */
+#define TIME_PASSES "update atsync.issue set hold_until = now()"
+#define STAMPED                                                                                                        \
+    "signing_secrets: [\"" E2E_SECRET "\"]\nsignature: {scheme: timestamped, header: x-signature, tolerance: 5m}\n"
+#define BY_NTP "chrony or systemd-timesyncd"
+
+/* As a sender does whose clock is wrong by so much. */
+static int post_stamped(struct harness *h, const struct program *d, const char *secret, int64_t ahead_s)
+{
+    const char *body = popp_event(h, "run-started", NULL);
+    const struct signature_config config = {
+        .scheme = SIGNATURE_TIMESTAMPED, .header = "x-signature", .secrets = &secret, .secret_count = 1};
+    struct signature_verifier *v = NULL;
+    struct signature_headers signature;
+    struct errmsg err = {""};
+    const char *headers;
+
+    if (signature_verifier_new(&config, &v, &err) != ST_OK)
+        fail_msg("%s", err.text);
+    signature_sign(v, NULL, body, strlen(body), clock_wall_us() + ahead_s * 1000000, &signature);
+    headers =
+        arena_printf(h->arena, "Content-Type: application/json\r\nx-signature: %s\r\n", signature.header[0].value);
+    signature_headers_free(&signature);
+    signature_verifier_free(v);
+    return http_call(h, d->port, "POST", "/webhooks/popp", headers, body, strlen(body)).status;
+}
+
+E2E_TEST(a_sender_whose_clock_is_wrong)
+{
+    struct program *d = daemon_start(h, &(struct daemon_conf){.source = STAMPED});
+
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(post_stamped(h, d, E2E_SECRET, -3600), 401);
+    wait_sql(
+        h, OPEN("clock_skew"),
+        "Webhooks of source popp are refused: their signature is right, but the sender's clock is 60 minutes behind "
+        "this machine's, which is more than the tolerance.");
+    assert_true(text_has(sql_text(h, HINT("clock_skew")), BY_NTP));
+    assert_string_equal(sql_text(h, NUMBER_OPEN("signatures")), "0");
+    for (int i = 0; i < 6; i++) /* its clock was set */
+        assert_int_equal(post_stamped(h, d, E2E_SECRET, 0), 200);
+    sql_script(h, TIME_PASSES);
+    wait_sql(h, OPEN("clock_skew"), NULL);
+    daemon_stop(h, d);
+}
+
+/* Of the time in a request that somebody else has signed nothing is concluded. */
+E2E_TEST(a_wrong_secret_is_no_wrong_clock)
+{
+    struct program *d = daemon_start(h, &(struct daemon_conf){.source = STAMPED});
+
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(post_stamped(h, d, "somebody else's secret", -3600), 401);
+    wait_sql(h, OPEN("signatures"), "Webhooks of source popp are refused because their signature is wrong.");
+    assert_string_equal(sql_text(h, NUMBER_OPEN("clock_skew")), "0");
+    daemon_stop(h, d);
+}
+
+E2E_TEST(events_from_the_future)
+{
+    struct program *d = daemon_start(h, NULL);
+    const char *in_an_hour = time_iso8601(clock_wall_us() + INT64_C(3660) * 1000000).s;
+
+    for (int i = 0; i < 5; i++)
+        popp_deliver(h, d,
+                     popp_event(h, "run-started", "eventTimestamp", in_an_hour, "data.timestamp", in_an_hour, NULL));
+    wait_sql(
+        h, OPEN("clock_skew"),
+        "Events of source popp are said to have happened in the future: 61 minutes ahead of this machine's clock.");
+    daemon_stop(h, d);
+}
+
+E2E_TEST(this_machine_s_clock_is_wrong)
+{
+    struct program *d;
+
+    shift_clock(-3000);
+    d = daemon_start(h, NULL);
+    shift_clock(0);
+    wait_sql(h, OPEN("clock_skew"),
+             "The clock of the database is 50 minutes ahead of the clock of the machine that runs daemon one.");
+    assert_true(text_has(sql_text(h, HINT("clock_skew")), BY_NTP));
+    assert_true(text_has(sql_text(h, HINT("clock_skew")), "The order of writes is decided by the database's clock"));
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL)); /* and so it is */
+    wait_sql(h, SYNC_STATE, "synced");
+    daemon_stop(h, d);
+    daemon_start_again(h, d);
+    sql_script(h, TIME_PASSES);
+    wait_sql(h, OPEN("clock_skew"), NULL);
+    daemon_stop(h, d);
+}
 
 E2E_TEST(credentials_that_are_refused)
 {
@@ -20,8 +114,8 @@ E2E_TEST(credentials_that_are_refused)
         "sandbox is stopped; 1 candidate waits.");
     assert_string_equal(sql_text(h, HINT("connector_paused")),
                         "Look whether the credentials are still good, and make new ones if not. token: the bearer "
-                        "token of the API. Put "
-                        "them under credentials in connectors.sandbox and reload (systemctl reload atsyncd or kill "
+                        "token of the API. Put them under credentials in connectors.sandbox and reload (systemctl "
+                        "reload atsyncd or kill "
                         "-HUP): it goes on by "
                         "itself then. If it was put right in the ATS instead: atsyncctl resume sandbox.");
     conf.access = NULL;
@@ -122,6 +216,10 @@ E2E_TEST(a_stage_that_the_ats_does_not_have)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        E2E_RUN(a_sender_whose_clock_is_wrong),
+        E2E_RUN(a_wrong_secret_is_no_wrong_clock),
+        E2E_RUN(events_from_the_future),
+        E2E_RUN(this_machine_s_clock_is_wrong),
         E2E_RUN(credentials_that_are_refused),
         E2E_RUN(a_permission_that_is_missing),
         E2E_RUN(a_stage_that_the_ats_does_not_have),

@@ -222,6 +222,33 @@ static pid_t spawn(const char *log_path, char *const argv[])
     _exit(127);
 }
 
+void shift_clock(int64_t seconds)
+{
+    static char *sanitizer_options;
+    static bool asked;
+
+    if (!asked) {
+        sanitizer_options = mem_strdup(getenv("ASAN_OPTIONS"));
+        asked = true;
+    }
+    if (seconds != 0) {
+        char *options = mem_printf("%s%sverify_asan_link_order=0", sanitizer_options != NULL ? sanitizer_options : "",
+                                   sanitizer_options != NULL ? ":" : "");
+
+        (void)setenv("LD_PRELOAD", TEST_BUILD_DIR "/clock_shift.so", 1);
+        (void)setenv("CLOCK_SHIFT_S", num_text(seconds).s, 1);
+        (void)setenv("ASAN_OPTIONS", options, 1);
+        mem_free(options);
+    } else {
+        (void)unsetenv("LD_PRELOAD");
+        (void)unsetenv("CLOCK_SHIFT_S");
+        if (sanitizer_options != NULL)
+            (void)setenv("ASAN_OPTIONS", sanitizer_options, 1);
+        else
+            (void)unsetenv("ASAN_OPTIONS");
+    }
+}
+
 static int status_of(int wait_status)
 {
     return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 128 + WTERMSIG(wait_status);
@@ -1061,6 +1088,7 @@ int harness_setup(void **state)
 {
     struct harness *h = *state;
 
+    shift_clock(0);
     h->state->test_number++;
     h->state->passed = false;
     mem_free(h->conninfo);

@@ -113,6 +113,9 @@ const char *program_log(struct harness *h, const struct program *p);
 /* Runs a program of the build ("atsyncctl", "-c", …, NULL) to its end; output (may be NULL): stdout and stderr. */
 int program_run(struct harness *h, const char **ret_output, const char *name, ...) ATS_SENTINEL;
 
+/* The wall clock of programs started from now on is wrong by so much; 0: right again, as every test begins. */
+void shift_clock(int64_t seconds);
+
 /* ---- HTTP */
 struct http_answer {
     int status;       /* 0: the connection ended without an answer */

@@ -13,6 +13,32 @@ static const struct {
     const char *scope, *severity, *message;
     const char *hint; /* a part of it */
 } cases[] = {
+    {{.class = "clock_skew", .source = "popp", .ahead_ms = 720000},
+     "popp///",
+     "error",
+     "Webhooks of source popp are refused: their signature is right, but the sender's clock is 12 minutes ahead of "
+     "this machine's, which is more than the tolerance.",
+     "Let NTP set the clock of this machine: chrony or systemd-timesyncd (timedatectl tells whether it is "
+     "synchronized). If it is right, the sender's clock is wrong, or its requests are held up or repeated on the way: "
+     "tell the sender. Until then signature.tolerance of sources.popp may be raised."},
+    {{.class = "clock_skew", .source = "popp", .ahead_ms = -10800000},
+     "popp///",
+     "error",
+     "Webhooks of source popp are refused: their signature is right, but the sender's clock is 3 hours behind this "
+     "machine's, which is more than the tolerance.",
+     "NTP"},
+    {{.class = "clock_skew", .detail = "one", .ahead_ms = -7456},
+     "///one",
+     "warning",
+     "The clock of the database is 7.5 seconds behind the clock of the machine that runs daemon one.",
+     "Let NTP set the clock of both machines: chrony or systemd-timesyncd (timedatectl tells whether it is "
+     "synchronized). This machine's clock judges the time in signed webhooks, TLS certificates and the ends of access "
+     "tokens. The order of writes is decided by the database's clock and is not affected."},
+    {{.class = "clock_skew", .source = "popp", .detail = "events", .ahead_ms = 200000000},
+     "popp///events",
+     "warning",
+     "Events of source popp are said to have happened in the future: 2 days ahead of this machine's clock.",
+     "The events are taken all the same"},
     {{.class = "connector_paused",
       .connector = "lever",
       .sample = "Lever rejected the credentials of connector lever: Invalid API key.",
@@ -108,10 +134,35 @@ static void test_words(void **state)
     }
 }
 
+/* As exact as people want to know it. */
+static void test_durations(void **state)
+{
+    static const struct {
+        int64_t ms;
+        const char *words;
+    } durations[] = {
+        {5001, " 5.0 seconds "},     {119999, " 120.0 seconds "},
+        {120000, " 2 minutes "},     {7199999, " 120 minutes "},
+        {7200000, " 2 hours "},      {172799999, " 48 hours "},
+        {172800000, " 2 days "},     {-90000, " 90.0 seconds behind "},
+        {31536000000, " 365 days "},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(durations); i++) {
+        struct arena *arena = arena_new();
+        struct problem p = {.class = "clock_skew", .detail = "one", .ahead_ms = durations[i].ms};
+
+        assert_non_null(strstr(issue_words(&p, arena).message, durations[i].words));
+        arena_free(arena);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words),
+        cmocka_unit_test(test_durations),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
