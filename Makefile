@@ -103,7 +103,7 @@ DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_te
 E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c connectors_test.c auth_test.c issues_test.c)
 
 CLOCK_SHIFT_SRCS := tests/lib/clock_shift.c
-CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c fault_points_test.c disk_full_test.c)
+CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c backlog_test.c fault_points_test.c disk_full_test.c)
 COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o
 DAEMON_OBJS := $(DAEMON_SRCS:%.c=$(BUILD)/%.o)
 CTL_OBJS := $(CTL_SRCS:%.c=$(BUILD)/%.o) $(GEN)/samples.o

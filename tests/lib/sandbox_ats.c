@@ -690,18 +690,20 @@ static void log_departure(uint64_t seq, const char *candidate, unsigned status)
         candidate_slot(candidate)->in_flight--;
 }
 
-static struct json *log_json(uint64_t since, const char *candidate)
+/* At most limit entries after `since`, the oldest first. */
+static struct json *log_json(uint64_t since, const char *candidate, int64_t limit)
 {
     struct json *list = json_array();
     uint64_t first = sb.seq >= sb.log_max ? sb.seq - sb.log_max + 1 : 1;
 
-    for (uint64_t seq = since + 1 > first ? since + 1 : first; seq <= sb.seq; seq++) {
+    for (uint64_t seq = since + 1 > first ? since + 1 : first; seq <= sb.seq && limit > 0; seq++) {
         const struct log_entry *e = log_find(seq);
         struct json *j;
         struct json *body = NULL;
 
         if (e == NULL || (candidate != NULL && !text_eq(e->candidate, candidate)))
             continue;
+        limit--;
         j = json_object();
         json_set_int(j, "seq", (int64_t)e->seq);
         json_set_int(j, "at_ms", e->at_ms);
@@ -1045,13 +1047,19 @@ static void control_records(struct httpd_request *req)
 static void control_log(struct httpd_request *req)
 {
     const char *since = httpd_query(req, "since");
+    const char *limit = httpd_query(req, "limit");
     int64_t after = 0;
+    int64_t count = INT64_MAX;
 
+    if (limit != NULL && !text_to_i64(limit, 1, INT64_MAX, &count)) {
+        refuse(req, 400, "\"limit\" must be a number of entries");
+        return;
+    }
     if (since != NULL && !text_to_i64(since, 0, INT64_MAX - 1, &after)) {
         refuse(req, 400, "\"since\" must be a number of the log");
         return;
     }
-    respond_pretty(req, 200, log_json((uint64_t)after, httpd_query(req, "candidate")));
+    respond_pretty(req, 200, log_json((uint64_t)after, httpd_query(req, "candidate"), count));
 }
 
 static void control_stats(struct httpd_request *req)
