@@ -377,6 +377,26 @@ E2E_TEST(a_token_that_dies_when_idle_is_kept_alive)
     oauth_stub_stop(s);
 }
 
+/* No candidate has asked: whoever renews the tokens says the same as a refused call does. */
+E2E_TEST(refused_when_idle_stops_the_connector_too)
+{
+    struct oauth_stub *s = oauth_stub_start();
+    struct daemon_conf conf = conf_of(h, "oauth-keep", OAUTH_FIRST, s);
+    struct program *d;
+
+    conf.access = access_lines(h, "wrong-secret", OAUTH_FIRST, s);
+    d = daemon_start(h, &conf);
+    wait_sql(h, OPEN_ISSUE,
+             "oauth-keep rejected the credentials of connector sandbox: the request for a token was answered 401, "
+             "invalid_client: unknown client; check the client id and the client secret. Connector sandbox is stopped; "
+             "0 candidates wait.");
+    assert_true(
+        text_has(sql_text(h, "select hint from atsync.issues where class = 'connector_paused' and closed_at is null"),
+                 "client_id: of the client. client_secret: likewise. refresh_token: the first one. Put them under "));
+    daemon_stop(h, d);
+    oauth_stub_stop(s);
+}
+
 E2E_TEST(tokens_need_a_key)
 {
     struct oauth_stub *s = oauth_stub_start();
@@ -408,6 +428,7 @@ int main(void)
         E2E_RUN(a_chain_of_requests_is_a_session),
         E2E_RUN(a_base_url_that_leads_elsewhere_is_refused),
         E2E_RUN(a_token_that_dies_when_idle_is_kept_alive),
+        E2E_RUN(refused_when_idle_stops_the_connector_too),
         E2E_RUN(tokens_need_a_key),
     };
 

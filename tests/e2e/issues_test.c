@@ -115,9 +115,8 @@ E2E_TEST(credentials_that_are_refused)
     assert_string_equal(sql_text(h, HINT("connector_paused")),
                         "Look whether the credentials are still good, and make new ones if not. token: the bearer "
                         "token of the API. Put them under credentials in connectors.sandbox and reload (systemctl "
-                        "reload atsyncd or kill "
-                        "-HUP): it goes on by "
-                        "itself then. If it was put right in the ATS instead: atsyncctl resume sandbox.");
+                        "reload atsyncd or kill -HUP): it goes on by itself then. If it was put right in the ATS "
+                        "instead: atsyncctl resume sandbox.");
     conf.access = NULL;
     daemon_rewrite_conf(h, d, &conf);
     (void)kill(d->pid, SIGHUP);
@@ -187,12 +186,11 @@ E2E_TEST(a_stage_that_the_ats_does_not_have)
     ats_fault(h, NO_SUCH_STAGE);
     popp_deliver(h, d, popp_event(h, "run-started", NULL));
     wait_sql(h, OPEN("dead_writes"), NO_SUCH_STAGE_ISSUE);
-    assert_string_equal(sql_text(h, HINT("dead_writes")),
-                        "Correct it in workflows.cedar-rgn-screening (or in the settings of connectors.sandbox) to "
-                        "what the ATS has, and "
-                        "reload (systemctl reload atsyncd or kill -HUP): the writes are tried again by themselves. If "
-                        "it was made in the "
-                        "ATS instead: reload, then atsyncctl retry --connector sandbox.");
+    assert_string_equal(
+        sql_text(h, HINT("dead_writes")),
+        "Correct it in workflows.cedar-rgn-screening (or in the settings of connectors.sandbox) to "
+        "what the ATS has, and reload (systemctl reload atsyncd or kill -HUP): the writes are tried "
+        "again by themselves. If it was made in the ATS instead: reload, then atsyncctl retry --connector sandbox.");
     conf.workflows = MAPPING("Contacted");
     daemon_rewrite_conf(h, d, &conf);
     reload(h, d, 0);
