@@ -103,6 +103,7 @@ DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_te
 E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c connectors_test.c auth_test.c issues_test.c)
 
 CLOCK_SHIFT_SRCS := tests/lib/clock_shift.c
+BENCH_SRCS := $(addprefix tests/bench/,load.c curl_ceiling.c claim.c)
 CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c backlog_test.c fault_points_test.c disk_full_test.c)
 COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o
 DAEMON_OBJS := $(DAEMON_SRCS:%.c=$(BUILD)/%.o)
@@ -113,6 +114,7 @@ UNIT_PROGRAMS := $(UNIT_TESTS:%.c=$(BUILD)/%)
 DB_PROGRAMS := $(DB_TESTS:%.c=$(BUILD)/%)
 E2E_PROGRAMS := $(E2E_TESTS:%.c=$(BUILD)/%)
 CHAOS_PROGRAMS := $(CHAOS_TESTS:%.c=$(BUILD)/%)
+BENCH_PROGRAMS := $(BENCH_SRCS:%.c=$(BUILD)/%)
 
 PROGRAMS := $(BUILD)/atsyncd $(BUILD)/atsyncctl
 .PHONY: all objects sandbox-ats stub-ats
@@ -189,6 +191,16 @@ check-faults: ## crashes and stops at each named point
 	@$(MAKE) --no-print-directory FAULTS=1 $(if $(RESULTS),RESULTS='$(abspath $(RESULTS))') check-faults
 endif
 
+# measures, decides nothing; the daemon as released
+$(BENCH_PROGRAMS): %: %.o $(BUILD)/libatsync.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+.PHONY: bench bench-programs
+bench-programs: $(BENCH_PROGRAMS)
+bench: ## how fast it is: a table of ratios; ROUNDS=1, ONLY=ingest,drain, FULL=1, PEER=DIR, RECORD=1
+	@packaging/install-deps build run
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all bench-programs
+	@BUILD='$(BUILD)' tests/bench/run.sh
+
 # requests of the connectors against OpenAPI documents, in Prism; the vendors' own documents are not part of this project
 VENDOR_SPECS ?= $(wildcard ../shared/ats/specs)
 $(BUILD)/tests/contract/requests: $(CONTRACT_SRCS:%.c=$(BUILD)/%.o) $(BUILD)/libatsync.a
@@ -238,7 +250,7 @@ $(GEN)/settings: force
 	@printf '%s\n' '$(subst ','\'',$(SETTINGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(SETTINGS))' >$@
 
 # Targets that need no compiler here: the tools may still be missing. run and check install them, then call make again.
-NO_BUILD := help deps run check check-model format clean dist uninstall list-sources
+NO_BUILD := help deps run check bench check-model format clean dist uninstall list-sources
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 MISSING := $(shell command -v $(firstword $(CC)) >/dev/null || echo $(firstword $(CC)); command -v $(PKG_CONFIG) >/dev/null || echo pkg-config; \
 	$(PKG_CONFIG) --exists $(PKGS) 2>/dev/null || for p in $(PKGS); do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done; \
