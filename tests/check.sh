@@ -62,6 +62,9 @@ step "unit tests" run SANITIZER=address check-unit
 step "database tests" run SANITIZER=address check-db
 step "end-to-end tests" run SANITIZER=address check-e2e
 step "model of the protocol" run check-model
+step "build with fault points" build FAULTS=1 all sandbox-ats fault-tests
+step "crashes at each step" run check-faults
+step "chaos, full disk" run SANITIZER=address check-chaos
 step "contracts" run check-contract
 step "build as released" build PREFIX=/usr BUILD=build/released all
 step "install and uninstall" tests/install/run.sh
