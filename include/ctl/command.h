@@ -57,6 +57,13 @@ int ctl_since(struct store *s, const char *text, int64_t *ret_us, struct errmsg 
 /* name NULL: the only source. ST_NOT_FOUND, ST_INVALID with what to do. */
 int ctl_find_source(const struct config *c, const char *name, const struct source_config **ret,
                     struct errmsg *err) ATS_MUSTCHECK;
+/*
+ * For what cannot be undone: says what will be touched ("This will give up on 12 dead writes.") and asks whether to go
+ * on. CTL_GO_ON, or the status to end with: 1 after a no, 2 where nobody is there to ask (standard input is no
+ * terminal) and --yes was not given.
+ */
+enum { CTL_GO_ON = -1 };
+int ctl_confirm(const char *command, bool yes, const char *sentence) ATS_MUSTCHECK;
 /* Says that there is no such connector, and the likely one; returns the status. */
 int ctl_unknown_connector(const char *command, const struct config *c, const char *name);
 

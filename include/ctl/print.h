@@ -37,6 +37,7 @@ void print_table(const struct json *rows, const struct column *columns, size_t c
 void print_wrapped(const char *text, size_t indent, size_t width, struct buf *out);
 
 bool print_to_terminal(void); /* is standard output one? */
-size_t print_width(void);     /* of the terminal; 80 if it does not tell */
+size_t print_width(void);     /* of that terminal; 80 if it does not tell */
+size_t print_width_of(int fd);
 
 #endif

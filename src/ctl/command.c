@@ -1,6 +1,7 @@
 #include "ctl/command.h"
 
 #include <stdarg.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -159,4 +160,23 @@ int ctl_unknown_connector(const char *command, const struct config *c, const cha
     }
     mem_free(names);
     return status;
+}
+
+int ctl_confirm(const char *command, bool yes, const char *sentence)
+{
+    char answer[16];
+
+    if (yes) {
+        return CTL_GO_ON;
+    }
+    if (isatty(STDIN_FILENO) != 1) {
+        return ctl_usage(command, "%s Nobody is there to ask: add --yes to do it", sentence);
+    }
+    (void)fflush(stdout); /* what was printed belongs before the question */
+    fprintf(stderr, "%s Go on? [y/N] ", sentence);
+    if (fgets(answer, sizeof answer, stdin) && (text_ieq(answer, "y\n") || text_ieq(answer, "yes\n"))) {
+        return CTL_GO_ON;
+    }
+    fputs("Nothing was done.\n", stderr);
+    return EXIT_RUNTIME;
 }

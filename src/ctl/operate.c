@@ -1,7 +1,6 @@
 /* What an operator changes: link, resync, retry, skip, pause, resume. */
 #include <getopt.h>
 #include <inttypes.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -11,8 +10,6 @@
 #include "domain/event.h"
 #include "service/app.h"
 #include "store/operate.h"
-
-enum { GO_ON = -1 }; /* instead of an exit status */
 
 /* Daemons look by themselves within their poll interval; this makes it at once. Not worth an error. */
 static void wake_daemons(struct store *s)
@@ -70,26 +67,7 @@ static int read_selection(int argc, char **argv, struct selection *s)
             return ctl_usage(argv[0], "that option is not known");
         }
     }
-    return optind < argc ? ctl_usage(argv[0], "unexpected argument \"%s\"", argv[optind]) : GO_ON;
-}
-
-/* Says what will be touched and asks. Without a terminal to ask at, only --yes is an answer. */
-static int confirm(const char *command, bool yes, const char *question)
-{
-    char answer[16];
-
-    if (yes) {
-        return GO_ON;
-    }
-    if (isatty(STDIN_FILENO) != 1) {
-        return ctl_usage(command, "%s Nobody is there to ask: add --yes to do it", question);
-    }
-    fprintf(stderr, "%s Go on? [y/N] ", question);
-    if (fgets(answer, sizeof answer, stdin) && (text_ieq(answer, "y\n") || text_ieq(answer, "yes\n"))) {
-        return GO_ON;
-    }
-    fputs("Nothing was done.\n", stderr);
-    return EXIT_RUNTIME;
+    return optind < argc ? ctl_usage(argv[0], "unexpected argument \"%s\"", argv[optind]) : CTL_GO_ON;
 }
 
 struct mass_action {
@@ -121,9 +99,9 @@ static int act_and_tell(const struct ctl *ctl, const char *command, struct store
     }
     if (count > 0) {
         question = mem_printf("This will %s %" PRId64 " %s.", a->question, count, count == 1 ? a->what : a->whats);
-        status = confirm(command, s->yes, question);
+        status = ctl_confirm(command, s->yes, question);
         mem_free(question);
-        if (status != GO_ON) {
+        if (status != CTL_GO_ON) {
             return status;
         }
         if (a->act(store, &s->filter, &count, &err) != ST_OK) {
@@ -152,7 +130,7 @@ static int run_mass_action(const struct ctl *ctl, int argc, char **argv, const s
     struct errmsg err = {{0}};
     int status = read_selection(argc, argv, &s);
 
-    if (status != GO_ON || !ctl_open(ctl, argv[0], &config, &store, &status)) {
+    if (status != CTL_GO_ON || !ctl_open(ctl, argv[0], &config, &store, &status)) {
         return status;
     }
     if (s.filter.connector && !config_connector(config, s.filter.connector)) {
@@ -273,7 +251,7 @@ static int read_link(int argc, char **argv, struct link *l)
     if (!text_is_utf8(l->external_id, strlen(l->external_id))) {
         return ctl_usage(argv[0], "the external id is not UTF-8");
     }
-    return GO_ON;
+    return CTL_GO_ON;
 }
 
 static void tell_link(const struct ctl *ctl, const char *source, const char *alias, const char *external_id,
@@ -313,7 +291,7 @@ int ctl_link(const struct ctl *ctl, int argc, char **argv)
     int64_t waited = 0;
     int status = read_link(argc, argv, &l);
 
-    if (status != GO_ON || !ctl_open(ctl, argv[0], &config, &store, &status)) {
+    if (status != CTL_GO_ON || !ctl_open(ctl, argv[0], &config, &store, &status)) {
         return status;
     }
     arena = arena_new();
@@ -351,7 +329,7 @@ static int read_connector(int argc, char **argv, bool with_reason, const char **
         return ctl_usage(argv[0], argc == optind ? "which connector? CONNECTOR is missing" : "one CONNECTOR at a time");
     }
     *ret_name = argv[optind];
-    return GO_ON;
+    return CTL_GO_ON;
 }
 
 static void tell_connector(const struct ctl *ctl, const char *name, const char *state, bool changed, const char *words)
@@ -378,7 +356,7 @@ int ctl_pause(const struct ctl *ctl, int argc, char **argv)
     struct errmsg err = {{0}};
     int status = read_connector(argc, argv, true, &name, &reason);
 
-    if (status != GO_ON || !ctl_open(ctl, argv[0], &config, &store, &status)) {
+    if (status != CTL_GO_ON || !ctl_open(ctl, argv[0], &config, &store, &status)) {
         return status;
     }
     if (!config_connector(config, name)) {
@@ -407,7 +385,7 @@ int ctl_resume(const struct ctl *ctl, int argc, char **argv)
     int64_t changed = 0;
     int status = read_connector(argc, argv, false, &name, &none);
 
-    if (status != GO_ON || !ctl_open(ctl, argv[0], &config, &store, &status)) {
+    if (status != CTL_GO_ON || !ctl_open(ctl, argv[0], &config, &store, &status)) {
         return status;
     }
     if (!config_connector(config, name)) {

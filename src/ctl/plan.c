@@ -20,7 +20,6 @@
 #include "store/views.h"
 
 enum {
-    GO_ON = -1, /* instead of an exit status */
     PAGE_CANDIDATES = 200,
     VALUE_MAX_CHARS = 120,
     PROBLEMS_MAX_BYTES = 256 * 1024,
@@ -692,7 +691,7 @@ static int read_arguments(int argc, char **argv, struct wanted *w)
             return ctl_usage(argv[0], "that option is not known");
         }
     }
-    return optind < argc ? ctl_usage(argv[0], "unexpected argument \"%s\"", argv[optind]) : GO_ON;
+    return optind < argc ? ctl_usage(argv[0], "unexpected argument \"%s\"", argv[optind]) : CTL_GO_ON;
 }
 
 /* The new file is looked at as closely as by the daemon before it takes it. */
@@ -707,7 +706,7 @@ static int load_new(const char *path, struct config **ret)
     fputs(buf_text(&problems), stderr);
     buf_free(&problems);
     connector_set_unref(connectors);
-    return st == ST_OK ? GO_ON : EXIT_CONFIG;
+    return st == ST_OK ? CTL_GO_ON : EXIT_CONFIG;
 }
 
 int ctl_plan(const struct ctl *ctl, int argc, char **argv)
@@ -719,7 +718,7 @@ int ctl_plan(const struct ctl *ctl, int argc, char **argv)
     struct errmsg err = {{0}};
     int status = read_arguments(argc, argv, &w);
 
-    if (status != GO_ON || (w.new_config && (status = load_new(w.new_config, &new_config)) != GO_ON) ||
+    if (status != CTL_GO_ON || (w.new_config && (status = load_new(w.new_config, &new_config)) != CTL_GO_ON) ||
         !ctl_open(ctl, argv[0], &current, &p.store, &status)) {
         goto out;
     }

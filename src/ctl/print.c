@@ -263,9 +263,14 @@ bool print_to_terminal(void)
     return isatty(STDOUT_FILENO) == 1;
 }
 
-size_t print_width(void)
+size_t print_width_of(int fd)
 {
     struct winsize size = {0};
 
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : DEFAULT_WIDTH;
+    return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : DEFAULT_WIDTH;
+}
+
+size_t print_width(void)
+{
+    return print_width_of(STDOUT_FILENO);
 }

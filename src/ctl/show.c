@@ -15,7 +15,6 @@
 #include "store/views.h"
 
 enum {
-    GO_ON = -1, /* instead of an exit status */
     TIMELINE_MAX = 1000,
     TAIL_EVERY_MS = 1000,
     TAIL_OVERLAP_US = 10 * 1000 * 1000, /* a commit may be so much younger than its rows' times */
