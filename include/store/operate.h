@@ -6,6 +6,7 @@
 #ifndef ATSYNC_STORE_OPERATE_H
 #define ATSYNC_STORE_OPERATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
@@ -24,12 +25,40 @@ struct filter {
  * nothing is leased. For a dry run: give the items connectors, then store_load. */
 int store_peek(struct store *s, const struct filter *f, const char *after_source, const char *after_ref, size_t limit,
                struct claim_batch *ret, struct errmsg *err) ATS_MUSTCHECK;
-int store_resync(struct store *s, const struct filter *f, struct errmsg *err) ATS_MUSTCHECK;
-int store_count_resync(struct store *s, const struct filter *f, int64_t *ret,
-                       struct errmsg *err) ATS_MUSTCHECK; /* candidates */
-int store_count_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
-int store_retry_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
-int store_skip_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err) ATS_MUSTCHECK;
+
+/* What a filter fits, before anything is done. */
+struct fit {
+    const char *connector;   /* '' while none is known; NULL in the sum */
+    const char *error_class; /* of dead writes; NULL elsewhere */
+    int64_t writes;          /* dead ones; 0 where candidates are counted */
+    int64_t candidates;
+};
+struct fits {
+    struct fit total;
+    struct fit *items; /* the most first */
+    size_t count;
+};
+/* In the arena. */
+int store_count_dead(struct store *s, const struct filter *f, struct arena *arena, struct fits *ret,
+                     struct errmsg *err) ATS_MUSTCHECK;
+int store_count_resync(struct store *s, const struct filter *f, struct arena *arena, struct fits *ret,
+                       struct errmsg *err) ATS_MUSTCHECK;
+
+/*
+ * What may touch a million rows goes on page by page, each a transaction of its own, so that no daemon waits long for a
+ * lock: zero the struct, call until `over`, then pages_clear. A page that met somebody else's lock the wrong way round
+ * is tried again. After a failure the pages before are done; beginning anew does the rest.
+ */
+struct pages {
+    int64_t done; /* so far: writes, for store_resync candidates */
+    bool over;
+    char *source, *connector, *ref; /* where the last page ended */
+};
+void pages_clear(struct pages *p);
+int store_resync(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err) ATS_MUSTCHECK;
+int store_retry_dead(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err) ATS_MUSTCHECK;
+int store_skip_dead(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err) ATS_MUSTCHECK;
+
 /* alias: subject_key('p', profile), ('r', run) or ('c', contact). *ret: how many candidates waited under it. */
 int store_link(struct store *s, const char *source, const char *alias, const char *external_id, int64_t *ret,
                struct errmsg *err) ATS_MUSTCHECK;

@@ -1,10 +1,22 @@
--- Everything is worked out again for these candidates; what the ATS holds already is not written again.
+-- Everything is worked out again for these candidates, a page of $9 in key order behind ($6, $7, $8); what the ATS holds already is not written again.
 -- plan: anew
-update atsync.candidate c
-set version = c.version + 1, attempts = 0, due_at = case when c.lease_owner is null then now() else c.due_at end
-where ($1::text is null or c.external_id = $1)
-  and ($2::text is null or c.connector in ($2, ''))
-  and ($3::text is null or exists (select from atsync.run r where r.source = c.source and r.ref = c.ref and r.workflow_external_id = $3))
-  and ($4::timestamptz is null or c.last_event_at >= $4)
-  and ($5::text is null or exists (select from atsync.ats_write w where w.source = c.source and w.connector = c.connector and w.ref = c.ref and w.live
-                                   and w.state = 'dead' and w.error_class = $5))
+with page as (
+    select c.source, c.connector, c.ref
+    from atsync.candidate c
+    where ($1::text is null or c.external_id = $1)
+      and ($2::text is null or c.connector in ($2, ''))
+      and ($3::text is null or exists (select from atsync.run r where r.source = c.source and r.ref = c.ref and r.workflow_external_id = $3))
+      and ($4::timestamptz is null or c.last_event_at >= $4)
+      and ($5::text is null or exists (select from atsync.ats_write w where w.source = c.source and w.connector = c.connector and w.ref = c.ref and w.live
+                                       and w.state = 'dead' and w.error_class = $5))
+      and ($6::text is null or (c.source, c.connector, c.ref) > ($6, $7, $8))
+    order by c.source, c.connector, c.ref
+    limit $9
+    for no key update
+), woken as (
+    update atsync.candidate c
+    set version = c.version + 1, attempts = 0, due_at = case when c.lease_owner is null then now() else c.due_at end
+    from page p
+    where c.source = p.source and c.connector = p.connector and c.ref = p.ref
+)
+select p.source, p.connector, p.ref, (select count(*) from page) from page p order by p.source desc, p.connector desc, p.ref desc limit 1

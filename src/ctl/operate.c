@@ -7,9 +7,12 @@
 #include "base/text.h"
 #include "ctl/command.h"
 #include "ctl/print.h"
+#include "ctl/progress.h"
 #include "domain/event.h"
 #include "service/app.h"
 #include "store/operate.h"
+
+enum { NAMED_FITS_MAX = 4 }; /* in a question */
 
 /* Daemons look by themselves within their poll interval; this makes it at once. Not worth an error. */
 static void wake_daemons(struct store *s)
@@ -71,55 +74,128 @@ static int read_selection(int argc, char **argv, struct selection *s)
 }
 
 struct mass_action {
-    const char *what; /* one and many of what it counts */
-    const char *whats;
-    const char *question; /* with the number and what it counts */
-    const char *done;     /* likewise */
+    const char *verb;  /* "try again": of the question */
+    const char *doing; /* of the progress line */
+    const char *done;  /* behind the number and what it counts */
     const char *none;
-    const char *member; /* of the JSON answer */
-    int (*count)(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err);
-    int (*act)(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err);
+    bool of_writes; /* it counts dead writes, otherwise candidates */
+    int (*count)(struct store *s, const struct filter *f, struct arena *arena, struct fits *ret, struct errmsg *err);
+    int (*page)(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err);
 };
 
-static void print_sentence(FILE *out, const char *before, int64_t count, const struct mass_action *a, const char *after)
+static void add_counted(struct buf *b, int64_t count, const char *one)
 {
-    fprintf(out, "%s%" PRId64 " %s%s", before, count, count == 1 ? a->what : a->whats, after);
+    buf_printf(b, "%" PRId64 " %s%s", count, one, count == 1 ? "" : "s");
+}
+
+/* "This will try again 12 dead writes of 10 candidates: 10 at greenhouse (not_found), 2 at lever (invalid)." */
+static void describe(const struct mass_action *a, const struct fits *fits, struct buf *b)
+{
+    int64_t others = a->of_writes ? fits->total.writes : fits->total.candidates;
+    const char *before = ": ";
+
+    buf_printf(b, "This will %s ", a->verb);
+    if (a->of_writes) {
+        add_counted(b, fits->total.writes, "dead write");
+        buf_puts(b, " of ");
+    }
+    add_counted(b, fits->total.candidates, "candidate");
+    for (size_t i = 0; i < fits->count && i < NAMED_FITS_MAX; i++) {
+        const struct fit *fit = &fits->items[i];
+        int64_t count = a->of_writes ? fit->writes : fit->candidates;
+
+        buf_printf(b, "%s%" PRId64 "%s", before, count, *fit->connector == '\0' ? " without a connector yet" : " at ");
+        print_escaped(fit->connector, b);
+        if (fit->error_class) {
+            buf_puts(b, " (");
+            print_escaped(fit->error_class, b);
+            buf_putc(b, ')');
+        }
+        others -= count;
+        before = ", ";
+    }
+    if (fits->count > NAMED_FITS_MAX && others > 0) {
+        buf_printf(b, "%s%" PRId64 " others", before, others);
+    }
+    buf_putc(b, '.');
+}
+
+static int work_through(struct store *store, const struct mass_action *a, const struct filter *f, int64_t total,
+                        int64_t *ret_done, struct errmsg *err)
+{
+    struct progress progress;
+    struct pages pages = {.done = 0};
+    int st = ST_OK;
+
+    progress_begin(&progress, a->doing, total);
+    while (st == ST_OK && !pages.over) {
+        st = a->page(store, f, &pages, err);
+        progress_at(&progress, pages.done);
+    }
+    progress_end(&progress);
+    *ret_done = pages.done;
+    pages_clear(&pages);
+    return st;
+}
+
+static void tell_done(const struct ctl *ctl, const struct mass_action *a, int64_t count)
+{
+    struct buf b;
+
+    if (ctl->json) {
+        struct json *j = json_object();
+
+        json_set_int(j, a->of_writes ? "writes" : "candidates", count);
+        ctl_print_json(j);
+    } else if (count == 0) {
+        puts(a->none);
+    } else {
+        buf_init(&b, SIZE_MAX / 4);
+        add_counted(&b, count, a->of_writes ? "dead write" : "candidate");
+        printf("%s%s", buf_text(&b), a->done);
+        buf_free(&b);
+    }
 }
 
 static int act_and_tell(const struct ctl *ctl, const char *command, struct store *store, const struct mass_action *a,
                         const struct selection *s)
 {
+    struct arena *arena = arena_new();
+    struct fits fits = {.count = 0};
     struct errmsg err = {{0}};
-    int64_t count = 0;
-    char *question;
+    struct buf question;
+    int64_t total, done = 0;
     int status;
 
-    if (a->count(store, &s->filter, &count, &err) != ST_OK) {
-        return ctl_fail(command, &err);
+    buf_init(&question, SIZE_MAX / 4);
+    if (a->count(store, &s->filter, arena, &fits, &err) != ST_OK) {
+        status = ctl_fail(command, &err);
+        goto out;
     }
-    if (count > 0) {
-        question = mem_printf("This will %s %" PRId64 " %s.", a->question, count, count == 1 ? a->what : a->whats);
-        status = ctl_confirm(command, s->yes, question);
-        mem_free(question);
+    total = a->of_writes ? fits.total.writes : fits.total.candidates;
+    if (total > 0) {
+        describe(a, &fits, &question);
+        status = ctl_confirm(command, s->yes, buf_text(&question));
         if (status != CTL_GO_ON) {
-            return status;
+            goto out;
         }
-        if (a->act(store, &s->filter, &count, &err) != ST_OK) {
-            return ctl_fail(command, &err);
+        if (work_through(store, a, &s->filter, total, &done, &err) != ST_OK) {
+            if (done > 0) {
+                err_prefix(&err, ST_IO, "after %" PRId64 " of %" PRId64 ", the same command does the rest", done,
+                           total);
+            }
+            status = ctl_fail(command, &err);
+            goto out;
         }
         wake_daemons(store);
     }
-    if (ctl->json) {
-        struct json *j = json_object();
-
-        json_set_int(j, a->member, count);
-        ctl_print_json(j);
-    } else if (count == 0) {
-        puts(a->none);
-    } else {
-        print_sentence(stdout, "", count, a, a->done);
-    }
-    return EXIT_CLEAN;
+    /* a candidate of several connectors is worked on for each of them, and is one */
+    tell_done(ctl, a, a->of_writes ? done : total);
+    status = EXIT_CLEAN;
+out:
+    buf_free(&question);
+    arena_free(arena);
+    return status;
 }
 
 static int run_mass_action(const struct ctl *ctl, int argc, char **argv, const struct mass_action *a)
@@ -145,24 +221,15 @@ static int run_mass_action(const struct ctl *ctl, int argc, char **argv, const s
     return status;
 }
 
-/* store_resync counts nothing: what was counted before is told. */
-static int resync_counted(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err)
-{
-    (void)ret;
-    return store_resync(s, f, err);
-}
-
 int ctl_resync(const struct ctl *ctl, int argc, char **argv)
 {
     static const struct mass_action action = {
-        .what = "candidate",
-        .whats = "candidates",
-        .question = "compute everything again for",
+        .verb = "compute everything again for",
+        .doing = "resyncing",
         .done = " will be looked at again. What the ATS holds already is not written again.\n",
         .none = "No candidate fits: nothing to do.",
-        .member = "candidates",
         .count = store_count_resync,
-        .act = resync_counted,
+        .page = store_resync,
     };
 
     return run_mass_action(ctl, argc, argv, &action);
@@ -171,14 +238,13 @@ int ctl_resync(const struct ctl *ctl, int argc, char **argv)
 int ctl_retry(const struct ctl *ctl, int argc, char **argv)
 {
     static const struct mass_action action = {
-        .what = "dead write",
-        .whats = "dead writes",
-        .question = "try again",
+        .verb = "try again",
+        .doing = "reviving",
         .done = " will be tried again: see atsyncctl status, atsyncctl tail.\n",
         .none = "No dead write fits: nothing to do.",
-        .member = "writes",
+        .of_writes = true,
         .count = store_count_dead,
-        .act = store_retry_dead,
+        .page = store_retry_dead,
     };
 
     return run_mass_action(ctl, argc, argv, &action);
@@ -187,14 +253,13 @@ int ctl_retry(const struct ctl *ctl, int argc, char **argv)
 int ctl_skip(const struct ctl *ctl, int argc, char **argv)
 {
     static const struct mass_action action = {
-        .what = "dead write",
-        .whats = "dead writes",
-        .question = "give up on",
+        .verb = "give up on",
+        .doing = "giving up",
         .done = " given up: not tried again unless a newer event wants something else.\n",
         .none = "No dead write fits: nothing to do.",
-        .member = "writes",
+        .of_writes = true,
         .count = store_count_dead,
-        .act = store_skip_dead,
+        .page = store_skip_dead,
     };
 
     return run_mass_action(ctl, argc, argv, &action);

@@ -3,6 +3,8 @@
 #include "store/internal.h"
 #include "sql.h"
 
+enum { PAGE_CANDIDATES = 500, DEADLOCK_TRIES = 5 };
+
 static void add_filter(struct db_params *p, const struct filter *f)
 {
     db_params_init(p);
@@ -44,15 +46,6 @@ int store_peek(struct store *s, const struct filter *f, const char *after_source
     return ST_OK;
 }
 
-int store_resync(struct store *s, const struct filter *f, struct errmsg *err)
-{
-    struct db_params p;
-
-    add_filter(&p, f);
-    db_add_text(&p, f->error_class);
-    return db_exec(s->db, &sql_resync, &p, DB_COMMAND, NULL, err);
-}
-
 /* A statement with parameters that returns one number. */
 static int number(struct store *s, const struct sql_stmt *stmt, const struct db_params *p, int64_t *ret,
                   struct errmsg *err)
@@ -67,35 +60,113 @@ static int number(struct store *s, const struct sql_stmt *stmt, const struct db_
     return st;
 }
 
-static int counted(struct store *s, const struct sql_stmt *stmt, const struct filter *f, int64_t *ret,
-                   struct errmsg *err)
+/* ---- what a filter fits */
+
+static int count_fits(struct store *s, const struct sql_stmt *stmt, const struct filter *f, struct arena *arena,
+                      struct fits *ret, struct errmsg *err)
 {
+    struct fits fits = {.count = 0};
+    struct db_result *r = NULL;
     struct db_params p;
+    int st;
 
     add_filter(&p, f);
     db_add_text(&p, f->error_class);
-    return number(s, stmt, &p, ret, err);
+    st = db_exec(s->db, stmt, &p, DB_ROWS, &r, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    fits.items = arena_alloc(arena, (db_rows(r) + 1) * sizeof *fits.items);
+    for (size_t i = 0; i < db_rows(r); i++) {
+        struct fit fit = {.connector = arena_strdup(arena, db_text(r, i, 0)),
+                          .error_class = arena_strdup(arena, db_text(r, i, 1)),
+                          .writes = db_i64(r, i, 2),
+                          .candidates = db_i64(r, i, 3)};
+
+        if (db_bool(r, i, 4)) {
+            fits.total = fit;
+        } else {
+            fits.items[fits.count++] = fit;
+        }
+    }
+    db_result_free(r);
+    *ret = fits;
+    return ST_OK;
 }
 
-int store_count_resync(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err)
+int store_count_resync(struct store *s, const struct filter *f, struct arena *arena, struct fits *ret,
+                       struct errmsg *err)
 {
-    return counted(s, &sql_count_resync, f, ret, err);
+    return count_fits(s, &sql_count_resync, f, arena, ret, err);
 }
 
-int store_count_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err)
+int store_count_dead(struct store *s, const struct filter *f, struct arena *arena, struct fits *ret, struct errmsg *err)
 {
-    return counted(s, &sql_count_dead, f, ret, err);
+    return count_fits(s, &sql_count_dead, f, arena, ret, err);
 }
 
-int store_retry_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err)
+/* ---- page by page */
+
+void pages_clear(struct pages *p)
 {
-    return counted(s, &sql_retry_dead, f, ret, err);
+    mem_free(p->source);
+    mem_free(p->connector);
+    mem_free(p->ref);
+    *p = (struct pages){.done = 0};
 }
 
-int store_skip_dead(struct store *s, const struct filter *f, int64_t *ret, struct errmsg *err)
+static void move_on(struct pages *p, const struct db_result *r)
 {
-    return counted(s, &sql_skip_dead, f, ret, err);
+    mem_free(p->source);
+    mem_free(p->connector);
+    mem_free(p->ref);
+    p->source = mem_strdup(db_text(r, 0, 0));
+    p->connector = mem_strdup(db_text(r, 0, 1));
+    p->ref = mem_strdup(db_text(r, 0, 2));
+    p->done += db_i64(r, 0, 3);
 }
+
+static int next_page(struct store *s, const struct sql_stmt *stmt, const struct filter *f, struct pages *pages,
+                     struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st = ST_CONFLICT;
+
+    add_filter(&p, f);
+    db_add_text(&p, f->error_class);
+    db_add_text(&p, pages->source);
+    db_add_text(&p, pages->connector);
+    db_add_text(&p, pages->ref);
+    db_add_i64(&p, PAGE_CANDIDATES);
+    for (int i = 0; i < DEADLOCK_TRIES && st == ST_CONFLICT; i++) {
+        st = db_exec(s->db, stmt, &p, DB_MAYBE, &r, err);
+    }
+    if (st == ST_OK && db_rows(r) == 0) {
+        pages->over = true;
+    } else if (st == ST_OK) {
+        move_on(pages, r);
+    }
+    db_result_free(r);
+    return st;
+}
+
+int store_resync(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err)
+{
+    return next_page(s, &sql_resync, f, p, err);
+}
+
+int store_retry_dead(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err)
+{
+    return next_page(s, &sql_retry_dead, f, p, err);
+}
+
+int store_skip_dead(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err)
+{
+    return next_page(s, &sql_skip_dead, f, p, err);
+}
+
+/* ---- identities and connectors */
 
 int store_link(struct store *s, const char *source, const char *alias, const char *external_id, int64_t *ret,
                struct errmsg *err)

@@ -21,6 +21,23 @@ static void refuse_stage(const struct ledger_item *item, struct record_result *r
     }
 }
 
+typedef int page_of(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err);
+
+/* To the end; returns how many. */
+static int64_t all_pages(struct kit *k, page_of *page, const struct filter *f)
+{
+    struct pages pages = {.done = 0};
+    struct errmsg err;
+    int64_t done;
+
+    while (!pages.over) {
+        assert_done(page(k->store, f, &pages, &err), &err);
+    }
+    done = pages.done;
+    pages_clear(&pages);
+    return done;
+}
+
 static struct kit *open_case(struct harness *h)
 {
     static const char *const cases[][2] = {{"a", "w-ats"}, {"b", "w-ats"}, {"c", "w-spare"}, {"d", "w-well"}};
@@ -63,16 +80,15 @@ E2E_TEST(dead_writes_are_counted_tried_again_and_given_up_by_filter)
     struct errmsg err;
 
     for (size_t i = 0; i < ATS_COUNT(filters); i++) {
-        int64_t counted = -1;
-        int64_t touched = -1;
+        struct fits fits = {.count = 0};
 
         print_message("case %zu\n", i);
-        assert_done(store_count_dead(k->store, &filters[i].filter, &counted, &err), &err);
-        assert_int_equal(counted, filters[i].dead);
+        assert_done(store_count_dead(k->store, &filters[i].filter, h->arena, &fits, &err), &err);
+        assert_int_equal(fits.total.writes, filters[i].dead);
+        assert_int_equal(fits.total.candidates, filters[i].dead);
         sql_script(h, "create table kept as select * from atsync.ats_write; create table kept_candidate as select * "
                       "from atsync.candidate");
-        assert_done(store_retry_dead(k->store, &filters[i].filter, &touched, &err), &err);
-        assert_int_equal(touched, filters[i].dead);
+        assert_int_equal(all_pages(k, store_retry_dead, &filters[i].filter), filters[i].dead);
         assert_sql(h,
                    "select string_agg(substr(ref, 3), ' ' order by ref) from atsync.ats_write where state = 'pending' "
                    "and attempts = 0 and first_tried_at is null",
@@ -83,8 +99,7 @@ E2E_TEST(dead_writes_are_counted_tried_again_and_given_up_by_filter)
                    filters[i].candidates);
         sql_script(h, "truncate atsync.ats_write, atsync.candidate; insert into atsync.ats_write select * from kept;"
                       "insert into atsync.candidate select * from kept_candidate");
-        assert_done(store_skip_dead(k->store, &filters[i].filter, &touched, &err), &err);
-        assert_int_equal(touched, filters[i].dead);
+        assert_int_equal(all_pages(k, store_skip_dead, &filters[i].filter), filters[i].dead);
         assert_sql(h,
                    "select string_agg(substr(ref, 3), ' ' order by ref) from atsync.ats_write where state = 'skipped' "
                    "and error = 'given up by an operator: refused'",
@@ -98,18 +113,15 @@ E2E_TEST(dead_writes_are_counted_tried_again_and_given_up_by_filter)
 E2E_TEST(tried_again_it_succeeds_and_given_up_it_stays)
 {
     struct kit *k = open_case(h);
-    int64_t n = -1;
-    struct errmsg err;
 
-    assert_done(store_skip_dead(k->store, &(struct filter){.candidate = "a", .since_us = INT64_MIN}, &n, &err), &err);
-    assert_done(store_retry_dead(k->store, &everything, &n, &err), &err);
-    assert_int_equal(n, 2);
+    assert_int_equal(all_pages(k, store_skip_dead, &(struct filter){.candidate = "a", .since_us = INT64_MIN}), 1);
+    assert_int_equal(all_pages(k, store_retry_dead, &everything), 2);
     k->answer = NULL;
     (void)kit_work(k);
     assert_sql(
         h, "select string_agg(concat_ws('|', ref, state), ' ' order by ref) from atsync.ats_write where kind = 'stage'",
         "x:a|skipped x:b|applied x:c|applied");
-    assert_done(store_resync(k->store, &everything, &err), &err);
+    assert_int_equal(all_pages(k, store_resync, &everything), 4);
     (void)kit_work(k);
     assert_sql(
         h, "select string_agg(concat_ws('|', ref, state), ' ' order by ref) from atsync.ats_write where kind = 'stage'",
@@ -136,22 +148,66 @@ E2E_TEST(worked_out_again_by_filter)
     struct errmsg err;
 
     for (size_t i = 0; i < ATS_COUNT(cases); i++) {
-        int64_t count = -1;
+        struct fits fits = {.count = 0};
 
         print_message("case %zu\n", i);
         sql_script(h, "update atsync.candidate set due_at = null, attempts = 5, version = 1");
-        assert_done(store_count_resync(k->store, &cases[i].filter, &count, &err), &err);
-        assert_done(store_resync(k->store, &cases[i].filter, &err), &err);
+        assert_done(store_count_resync(k->store, &cases[i].filter, h->arena, &fits, &err), &err);
+        assert_int_equal(all_pages(k, store_resync, &cases[i].filter), fits.total.candidates);
         assert_sql(h,
                    "select string_agg(substr(ref, 3), ' ' order by ref) from atsync.candidate where due_at <= now() "
                    "and attempts = 0 and version = 2",
                    cases[i].due);
-        assert_int_equal(count, (strlen(cases[i].due) + 1) / 2);
+        assert_int_equal(fits.total.candidates, (strlen(cases[i].due) + 1) / 2);
     }
     sql_script(h, "update atsync.candidate set due_at = now() + interval '1 minute', lease_owner = 'him', version = 1");
-    assert_done(store_resync(k->store, &everything, &err), &err);
+    (void)all_pages(k, store_resync, &everything);
     assert_sql(h, "select bool_and(due_at > now() and version = 2) from atsync.candidate",
                "true"); /* who is in work is looked at afterwards */
+    kit_close(k);
+}
+
+E2E_TEST(what_a_filter_fits_is_told_apart)
+{
+    struct kit *k = open_case(h);
+    struct fits fits = {.count = 0};
+    struct errmsg err;
+
+    assert_done(store_count_dead(k->store, &everything, h->arena, &fits, &err), &err);
+    assert_int_equal(fits.count, 3);
+    assert_string_equal(fits.items[0].connector, "ats");
+    assert_string_equal(fits.items[0].error_class, "invalid");
+    assert_string_equal(fits.items[1].error_class, "not_found");
+    assert_string_equal(fits.items[2].connector, "spare");
+    assert_int_equal(fits.items[2].writes, 1);
+    assert_null(fits.total.connector);
+    assert_done(store_count_resync(k->store, &everything, h->arena, &fits, &err), &err);
+    assert_int_equal(fits.count, 2);
+    assert_string_equal(fits.items[0].connector, "ats");
+    assert_int_equal(fits.items[0].candidates, 3);
+    assert_int_equal(fits.total.candidates, 4);
+    kit_close(k);
+}
+
+/* More than fit on one page: each once, also those that fit again as soon as they were touched. */
+E2E_TEST(many_are_worked_through_page_by_page)
+{
+    struct kit *k = open_case(h);
+
+    sql_script(h, "insert into atsync.candidate (source, connector, ref, external_id, last_event_at) select 'popp', "
+                  "'ats', 'x:' || n, n::text, now() from generate_series(1, 1203) n;"
+                  "insert into atsync.ats_write (source, connector, ref, key, rev, kind, target, value, hash, reason, "
+                  "state, lease_no) select 'popp', 'ats', 'x:' || n, 'tag/' || t, 1, 'tag', 't', 't', 'h', 'r', "
+                  "'dead', 1 from generate_series(1, 1203) n, generate_series(1, 2) t");
+    assert_int_equal(all_pages(k, store_resync, &everything), 1207);
+    assert_sql(h, "select count(*) from atsync.candidate where version = 2", "1207");
+    assert_int_equal(all_pages(k, store_retry_dead, &(struct filter){.connector = "ats", .since_us = INT64_MIN}), 2408);
+    assert_sql(h,
+               "select string_agg(concat_ws(' ', connector, count), ', ' order by connector) from (select connector, "
+               "count(*) from atsync.ats_write where state = 'dead' group by connector) d",
+               "spare 1");
+    assert_sql(h, "select count(*) from atsync.candidate where version = 3", "1205");
+    assert_int_equal(all_pages(k, store_skip_dead, &everything), 1);
     kit_close(k);
 }
 
@@ -239,6 +295,8 @@ int main(void)
         E2E_RUN(dead_writes_are_counted_tried_again_and_given_up_by_filter),
         E2E_RUN(tried_again_it_succeeds_and_given_up_it_stays),
         E2E_RUN(worked_out_again_by_filter),
+        E2E_RUN(what_a_filter_fits_is_told_apart),
+        E2E_RUN(many_are_worked_through_page_by_page),
         E2E_RUN(peeking_goes_page_by_page),
         E2E_RUN(a_connector_is_held_and_resumed),
     };

@@ -102,14 +102,12 @@ E2E_TEST(newer_values_take_the_place_of_older_ones)
     /* What was done stays as it was when a newer value follows; what nobody wants any more and was not done is superseded. */
     k->answer = no_stage;
     kit_configure(k, "  cedar-rgn-screening: {connector: ats, job: \"182736\", on: {finished: {stage: Elsewhere}}}\n");
-    assert_done(store_resync(k->store, &(struct filter){.since_us = INT64_MIN}, &(struct errmsg){""}),
-                &(struct errmsg){"resync"});
+    kit_resync(k);
     (void)kit_work(k);
     assert_sql(h, LEDGER("rev, value, state, live", "kind = 'stage'"),
                "1|Contacted|superseded|f 2|Recruiter screen|applied|f 3|Elsewhere|pending|t");
     kit_configure(k, "  cedar-rgn-screening: {connector: ats, job: \"182736\", on: {finished: {tags: [x]}}}\n");
-    assert_done(store_resync(k->store, &(struct filter){.since_us = INT64_MIN}, &(struct errmsg){""}),
-                &(struct errmsg){"resync"});
+    kit_resync(k);
     (void)kit_work(k);
     assert_sql(h, LEDGER("rev, value, state, live", "kind = 'stage' and rev = 3"), "3|Elsewhere|superseded|t");
     assert_sql(h, "select count(*) from atsync.pending_writes", "0");
@@ -150,8 +148,7 @@ E2E_TEST(runs_are_written_when_they_change)
                "state, outcome, result) from atsync.run",
                "run_4a1e9c|x:ats_42|ats|t|182736|ats_42|-|completed|completed|PASSED_CRITERIA");
     before = sql_text(h, "select xmin from atsync.run");
-    assert_done(store_resync(k->store, &(struct filter){.since_us = INT64_MIN}, &(struct errmsg){""}),
-                &(struct errmsg){"resync"});
+    kit_resync(k);
     assert_true(kit_work(k) > 0);
     assert_sql(h, "select xmin from atsync.run", before);
     /* An older event that comes late and tells something else is no newer event, but news. */

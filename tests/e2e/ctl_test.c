@@ -465,11 +465,12 @@ E2E_TEST(dead_writes_are_retried_or_given_up)
     /* nobody to ask */
     output = CTL(h, d, 2, "retry");
     assert_string_equal(
-        output, "atsyncctl retry: This will try again 2 dead writes. Nobody is there to ask: add --yes to do it\n"
+        output, "atsyncctl retry: This will try again 2 dead writes of 2 candidates: 2 at sandbox (invalid). Nobody is "
+                "there to ask: add --yes to do it\n"
                 "Try: atsyncctl retry --help\n");
     /* somebody who says no, and nothing */
     child_start(h, &c, true, (const char *const[]){"-c", d->conf_path, "retry", "--candidate", "ats_42", NULL});
-    child_wait_for(&c, "This will try again 1 dead write. Go on? [y/N] ");
+    child_wait_for(&c, "This will try again 1 dead write of 1 candidate: 1 at sandbox (invalid). Go on? [y/N] ");
     child_type(&c, "n\n");
     output = child_end(h, &c, 1);
     assert_has(output, "Nothing was done.");
@@ -515,7 +516,7 @@ E2E_TEST(resync_after_a_changed_mapping)
                          "\"\n  on:\n    completed: {stage: \"Recruiter screen\", tags: [popp-passed, popp-new]}\n"});
     (void)kill(d->pid, SIGHUP);
     output = CTL(h, d, 2, "resync");
-    assert_has(output, "This will compute everything again for 2 candidates. Nobody is there to ask");
+    assert_has(output, "This will compute everything again for 2 candidates: 2 at sandbox. Nobody is there to ask");
     /* the reload may come after it: then once more */
     for (unsigned i = 0; i < 200 && strstr(ats_value(h, "ats_42", "tags"), "popp-new") == NULL; i++) {
         output = CTL(h, d, 0, "resync", "--candidate", "ats_42", "--yes");

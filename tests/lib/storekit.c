@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/text.h"
+#include "store/operate.h"
 
 enum { CLAIM = 100, ROUNDS_MAX = 1000, RETRY_MS = 3600 * 1000 };
 
@@ -347,6 +348,17 @@ static size_t work_once(struct kit *k, const char *connector, bool retries)
     loaded_clear(loaded, count);
     claim_batch_clear(&batch);
     return count;
+}
+
+void kit_resync(struct kit *k)
+{
+    struct pages pages = {.done = 0};
+    struct errmsg err;
+
+    while (!pages.over) {
+        assert_done(store_resync(k->store, &(struct filter){.since_us = INT64_MIN}, &pages, &err), &err);
+    }
+    pages_clear(&pages);
 }
 
 size_t kit_work_connector(struct kit *k, const char *connector)

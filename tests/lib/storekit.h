@@ -40,6 +40,7 @@ bool kit_put(struct kit *k, const char *body);
 bool kit_put_bytes(struct kit *k, const char *body, size_t len);
 /* Works until no candidate is due; returns how many were worked on. */
 size_t kit_work(struct kit *k);
+void kit_resync(struct kit *k);                                  /* everybody is due */
 size_t kit_work_connector(struct kit *k, const char *connector); /* one claim only: first attempts, then retries */
 
 /* The query's one value is this; NULL: null or no row. */
