@@ -41,10 +41,15 @@ int ctl_connector_test(const struct ctl *ctl, int argc, char **argv);
 /* The configuration alone, connectors not looked at. On failure the problems are printed and *ret_status is what to end
  * with. */
 bool ctl_load_config(const struct ctl *ctl, struct config **ret, int *ret_status) ATS_MUSTCHECK;
-/* Prints; returns the exit status for a failure at run time. */
+/* Prints, with what to do about it where that is known (ctl/advice.h); returns the exit status for a failure at run
+ * time. */
 int ctl_fail(const char *command, const struct errmsg *err);
 /* Prints what is wrong and where help is; returns the exit status. */
 int ctl_usage(const char *command, const char *fmt, ...) ATS_PRINTF(2, 3);
+/* As getopt_long without its messages: '?' after it has said what is wrong with the option (and where help is), and
+ * then the status to end with is EXIT_USAGE. */
+struct option;
+int ctl_next_option(int argc, char **argv, const char *short_options, const struct option *options);
 /* Prints and frees. */
 void ctl_print_json(struct json *j);
 void ctl_print_json_part(const struct json *j); /* likewise without freeing and without the end of the line */
@@ -52,6 +57,12 @@ void ctl_print_json_part(const struct json *j); /* likewise without freeing and 
  * to end with. */
 bool ctl_open(const struct ctl *ctl, const char *command, struct config **ret_config, struct store **ret_store,
               int *ret_status) ATS_MUSTCHECK;
+/*
+ * Connects, if that is not done. As root, and where conninfo names no user, it is the OS user of the daemon that
+ * connects: peer authentication lets that one in, not root. Everything else stays with root, files above all.
+ */
+#define CTL_DAEMON_USER "atsyncd"
+int ctl_connect(const struct config *c, struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 /* "2026-04-28T10:45:00Z", or "2h", "3d" back from the database's time. ST_INVALID says how to write it. */
 int ctl_since(struct store *s, const char *text, int64_t *ret_us, struct errmsg *err) ATS_MUSTCHECK;
 /* name NULL: the only source. ST_NOT_FOUND, ST_INVALID with what to do. */

@@ -47,6 +47,14 @@ struct db *db_new(const char *conninfo, const char *application_name);
 void db_free(struct db *db);                        /* NULL is harmless */
 void db_set_timeout(struct db *db, int timeout_ms); /* longest wait for one statement; default 30,000 */
 
+/* ---- connection strings, without connecting */
+/* What conninfo itself says of a keyword ("user"); NULL if nothing, or if it is no connection string. Caller:
+ * mem_free_secret. */
+char *db_conninfo_value(const char *conninfo, const char *keyword);
+/* The same with other values: pairs of keyword and value, ended by NULL; a value NULL takes the keyword out. NULL if
+ * conninfo is no connection string. Caller: mem_free_secret. */
+char *db_conninfo_with(const char *conninfo, ...) ATS_SENTINEL;
+
 int db_connect(struct db *db, struct errmsg *err) ATS_MUSTCHECK; /* does nothing when connected */
 void db_disconnect(struct db *db);
 bool db_is_connected(const struct db *db);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "ctl/advice.h"
 #include "ctl/check.h"
 #include "ctl/command.h"
 #include "ctl/print.h"
@@ -68,7 +69,7 @@ static void add(struct report *r, const char *what, struct finding f)
 
 static struct finding database_failed(const struct errmsg *err)
 {
-    return (struct finding){.ok = false, .message = mem_strdup(err->text)};
+    return (struct finding){.ok = false, .message = mem_strdup(err->text), .hint = mem_strdup(advice_of(err->text))};
 }
 
 /* The shortest of some questions tells best. */
@@ -102,7 +103,8 @@ static void check_database(struct report *r, const struct config *config)
     struct errmsg err = {{0}};
     struct finding f = {.ok = true};
 
-    if (store_schema_check(store, &err) != ST_OK || store_schema_status(store, &schema, &err) != ST_OK) {
+    if (ctl_connect(config, store, &err) != ST_OK || store_schema_check(store, &err) != ST_OK ||
+        store_schema_status(store, &schema, &err) != ST_OK) {
         add(r, "database", database_failed(&err));
     } else {
         f.message = mem_printf("schema version %d", schema.version);
@@ -165,9 +167,9 @@ int ctl_check(const struct ctl *ctl, int argc, char **argv)
     bool probe = true;
     int option;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = ctl_next_option(argc, argv, "", options)) != -1) {
         if (option != 'n') {
-            return ctl_usage(argv[0], "that option is not known");
+            return EXIT_USAGE;
         }
         probe = false;
     }

@@ -1,5 +1,8 @@
 #include "ctl/command.h"
 
+#include <errno.h>
+#include <getopt.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -8,11 +11,25 @@
 #include "base/mem.h"
 #include "base/suggest.h"
 #include "base/text.h"
+#include "ctl/advice.h"
 #include "ctl/print.h"
+#include "lib/db.h"
 #include "service/app.h"
 #include "store/views.h"
 
 enum { PROBLEMS_MAX_BYTES = 256 * 1024 };
+
+static void explain_unreadable(const char *path)
+{
+    if (access(path, R_OK) == 0) {
+        return;
+    }
+    if (errno == ENOENT) {
+        fputs("Another configuration than the default is named with -c FILE.\n", stderr);
+    } else if (errno == EACCES) {
+        fputs("Only root and the group of the file may read it: try again as root.\n", stderr);
+    }
+}
 
 bool ctl_load_config(const struct ctl *ctl, struct config **ret, int *ret_status)
 {
@@ -26,6 +43,7 @@ bool ctl_load_config(const struct ctl *ctl, struct config **ret, int *ret_status
         config_problems_print(&problems, &text);
         fputs(buf_text(&text), stderr);
         buf_free(&text);
+        explain_unreadable(ctl->config_path);
         *ret_status = EXIT_CONFIG;
     }
     config_problems_clear(&problems);
@@ -34,7 +52,13 @@ bool ctl_load_config(const struct ctl *ctl, struct config **ret, int *ret_status
 
 int ctl_fail(const char *command, const struct errmsg *err)
 {
+    const char *advice = advice_of(err->text);
+
+    (void)fflush(stdout);
     fprintf(stderr, "%s: %s\n", command, err->text);
+    if (advice) {
+        fprintf(stderr, "What to do: %s\n", advice);
+    }
     return EXIT_RUNTIME;
 }
 
@@ -48,6 +72,56 @@ int ctl_usage(const char *command, const char *fmt, ...)
     va_end(ap);
     fprintf(stderr, "\nTry: %s --help\n", command);
     return EXIT_USAGE;
+}
+
+static int unknown_option(const char *command, const char *given, const struct option *options)
+{
+    size_t len = strcspn(given, "="), count = 0;
+    char *word = mem_strndup(given, len);
+    const char **names;
+    const char *near;
+    int status;
+
+    while (options[count].name) {
+        count++;
+    }
+    names = mem_array(count + 1, sizeof *names);
+    for (size_t i = 0; i < count; i++) {
+        names[i] = options[i].name;
+    }
+    near = suggest(word + strspn(word, "-"), names, count);
+    status = near ? ctl_usage(command, "there is no option %s, did you mean --%s?", word, near)
+                  : ctl_usage(command, "there is no option %s", word);
+    mem_free(names);
+    mem_free(word);
+    return status;
+}
+
+int ctl_next_option(int argc, char **argv, const char *short_options, const struct option *options)
+{
+    char *with_colon = mem_printf("%s:%s", *short_options == '+' ? "+" : "",
+                                  *short_options == '+' ? short_options + 1 : short_options);
+    int option;
+
+    opterr = 0;
+    option = getopt_long(argc, argv, with_colon, options, NULL);
+    mem_free(with_colon);
+    if (option == ':') {
+        (void)ctl_usage(argv[0], "%s needs a value", argv[optind - 1]);
+        return '?';
+    }
+    if (option == '?') {
+        const char *given = argv[optind - 1];
+
+        if (optopt != 0 && !text_starts(given, "--")) {
+            (void)ctl_usage(argv[0], "there is no option -%c", optopt);
+        } else if (optopt != 0) { /* a known one */
+            (void)ctl_usage(argv[0], "%.*s takes no value", (int)strcspn(given, "="), given);
+        } else {
+            (void)unknown_option(argv[0], given, options);
+        }
+    }
+    return option;
 }
 
 void ctl_print_json_part(const struct json *j)
@@ -69,6 +143,28 @@ void ctl_print_json(struct json *j)
     json_free(j);
 }
 
+/* The user to connect as; NULL: the one that we are. */
+static const struct passwd *other_user(const struct config *c)
+{
+    char *named = geteuid() == 0 ? db_conninfo_value(c->database.conninfo, "user") : NULL;
+    bool is_named = named || getenv("PGUSER");
+
+    mem_free_secret(named);
+    return geteuid() == 0 && !is_named ? getpwnam(CTL_DAEMON_USER) : NULL;
+}
+
+int ctl_connect(const struct config *c, struct store *s, struct errmsg *err)
+{
+    const struct passwd *user = other_user(c);
+    bool other = user && seteuid(user->pw_uid) == 0;
+    int st = store_connect(s, err);
+
+    if (other && seteuid(0) != 0) {
+        abort(); /* half of somebody else */
+    }
+    return st;
+}
+
 bool ctl_open(const struct ctl *ctl, const char *command, struct config **ret_config, struct store **ret_store,
               int *ret_status)
 {
@@ -80,7 +176,7 @@ bool ctl_open(const struct ctl *ctl, const char *command, struct config **ret_co
         return false;
     }
     store = store_new(config, "atsyncctl");
-    if (store_schema_check(store, &err) != ST_OK) {
+    if (ctl_connect(config, store, &err) != ST_OK || store_schema_check(store, &err) != ST_OK) {
         *ret_status = ctl_fail(command, &err);
         store_free(store);
         config_unref(config);

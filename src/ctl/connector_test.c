@@ -90,9 +90,9 @@ int ctl_connector_test(const struct ctl *ctl, int argc, char **argv)
     struct errmsg err = {{0}};
     int option, status;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = ctl_next_option(argc, argv, "", options)) != -1) {
         if (option != 'f') {
-            return ctl_usage(argv[0], "that option is not known");
+            return EXIT_USAGE;
         }
         function = optarg;
     }

@@ -130,9 +130,9 @@ int ctl_connectors(const struct ctl *ctl, int argc, char **argv)
     bool mdoc = false;
     int option, status;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = ctl_next_option(argc, argv, "", options)) != -1) {
         if (option != 'm') {
-            return ctl_usage(argv[0], "that option is not known");
+            return EXIT_USAGE;
         }
         mdoc = true;
     }

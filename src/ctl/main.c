@@ -193,12 +193,16 @@ static bool take_common(struct ctl *ctl, int *argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    static char own_name[] = "atsyncctl"; /* for messages, by whatever path it was called */
     struct ctl ctl = {.config_path = SETTINGS_DEFAULT_PATH};
     const struct command *command;
     char *name;
     int option, status;
 
-    while ((option = getopt_long(argc, argv, "+c:h", options, NULL)) != -1) {
+    if (argc > 0) {
+        argv[0] = own_name;
+    }
+    while ((option = ctl_next_option(argc, argv, "+c:h", options)) != -1) {
         switch (option) {
         case 'c':
             ctl.config_path = optarg;
@@ -213,7 +217,6 @@ int main(int argc, char **argv)
             print_help(stdout);
             return EXIT_CLEAN;
         default:
-            print_help(stderr);
             return EXIT_USAGE;
         }
     }

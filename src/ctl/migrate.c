@@ -49,9 +49,9 @@ int ctl_migrate(const struct ctl *ctl, int argc, char **argv)
     bool dry_run = false;
     int option, status;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = ctl_next_option(argc, argv, "", options)) != -1) {
         if (option != 'n') {
-            return ctl_usage(argv[0], "that option is not known");
+            return EXIT_USAGE;
         }
         dry_run = true;
     }
@@ -63,7 +63,8 @@ int ctl_migrate(const struct ctl *ctl, int argc, char **argv)
     }
     t.steps = ctl->json ? json_array() : NULL;
     store = store_new(config, "atsyncctl");
-    if (store_migrate(store, dry_run, tell, &t, &err) == ST_OK && store_schema_status(store, &schema, &err) == ST_OK) {
+    if (ctl_connect(config, store, &err) == ST_OK && store_migrate(store, dry_run, tell, &t, &err) == ST_OK &&
+        store_schema_status(store, &schema, &err) == ST_OK) {
         print_end(ctl, &t, dry_run, &schema);
         status = EXIT_CLEAN;
     } else {

@@ -46,7 +46,7 @@ static int read_selection(int argc, char **argv, struct selection *s)
     int option;
 
     *s = (struct selection){.filter.since_us = INT64_MIN};
-    while ((option = getopt_long(argc, argv, "y", options, NULL)) != -1) {
+    while ((option = ctl_next_option(argc, argv, "y", options)) != -1) {
         switch (option) {
         case 'x':
             s->filter.candidate = optarg;
@@ -67,7 +67,7 @@ static int read_selection(int argc, char **argv, struct selection *s)
             s->yes = true;
             break;
         default:
-            return ctl_usage(argv[0], "that option is not known");
+            return EXIT_USAGE;
         }
     }
     return optind < argc ? ctl_usage(argv[0], "unexpected argument \"%s\"", argv[optind]) : CTL_GO_ON;
@@ -285,7 +285,7 @@ static int read_link(int argc, char **argv, struct link *l)
     int option;
 
     *l = (struct link){.kind = '\0'};
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = ctl_next_option(argc, argv, "", options)) != -1) {
         switch (option) {
         case 'p':
         case 'r':
@@ -301,7 +301,7 @@ static int read_link(int argc, char **argv, struct link *l)
             l->source = optarg;
             break;
         default:
-            return ctl_usage(argv[0], "that option is not known");
+            return EXIT_USAGE;
         }
     }
     if (optind < argc) {
@@ -384,9 +384,9 @@ static int read_connector(int argc, char **argv, bool with_reason, const char **
     static const struct option without[] = {{NULL, 0, NULL, 0}};
     int option;
 
-    while ((option = getopt_long(argc, argv, "", with_reason ? with : without, NULL)) != -1) {
+    while ((option = ctl_next_option(argc, argv, "", with_reason ? with : without)) != -1) {
         if (option != 'r') {
-            return ctl_usage(argv[0], "that option is not known");
+            return EXIT_USAGE;
         }
         *ret_reason = optarg;
     }

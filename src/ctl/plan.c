@@ -670,7 +670,7 @@ static int read_arguments(int argc, char **argv, struct wanted *w)
     int option;
 
     *w = (struct wanted){.filter.since_us = INT64_MIN};
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = ctl_next_option(argc, argv, "", options)) != -1) {
         switch (option) {
         case 'x':
             w->filter.candidate = optarg;
@@ -688,7 +688,7 @@ static int read_arguments(int argc, char **argv, struct wanted *w)
             w->new_config = optarg;
             break;
         default:
-            return ctl_usage(argv[0], "that option is not known");
+            return EXIT_USAGE;
         }
     }
     return optind < argc ? ctl_usage(argv[0], "unexpected argument \"%s\"", argv[optind]) : CTL_GO_ON;

@@ -147,7 +147,7 @@ static int read_arguments(int argc, char **argv, struct wanted *w)
     };
     int option;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = ctl_next_option(argc, argv, "", options)) != -1) {
         switch (option) {
         case 's':
             w->assignments = mem_grow(w->assignments, w->assignment_count + 1, sizeof *w->assignments);
@@ -163,7 +163,7 @@ static int read_arguments(int argc, char **argv, struct wanted *w)
             w->ca_file = optarg;
             break;
         default:
-            return ctl_usage(argv[0], "that cannot be understood");
+            return EXIT_USAGE;
         }
     }
     if (argc - optind != 1) {

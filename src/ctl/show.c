@@ -225,8 +225,8 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv)
     struct store *store = NULL;
     int status;
 
-    if (getopt_long(argc, argv, "", options, NULL) != -1) {
-        return ctl_usage(argv[0], "that option is not known");
+    if (ctl_next_option(argc, argv, "", options) != -1) {
+        return EXIT_USAGE;
     }
     if (argc - optind > 1) {
         return ctl_usage(argv[0], "one CANDIDATE at a time");
@@ -309,9 +309,9 @@ int ctl_issues(const struct ctl *ctl, int argc, char **argv)
     bool all = false;
     int option, status;
 
-    while ((option = getopt_long(argc, argv, "a", options, NULL)) != -1) {
+    while ((option = ctl_next_option(argc, argv, "a", options)) != -1) {
         if (option != 'a') {
-            return ctl_usage(argv[0], "that option is not known");
+            return EXIT_USAGE;
         }
         all = true;
     }
@@ -441,7 +441,8 @@ static int tell_news(const struct ctl *ctl, struct store *store, int64_t *since_
     return ST_OK;
 }
 
-static int follow(const struct ctl *ctl, const char *command, struct store *store, int64_t since_us)
+static int follow(const struct ctl *ctl, const char *command, const struct config *config, struct store *store,
+                  int64_t since_us)
 {
     struct told told = {0};
     struct errmsg err = {{0}};
@@ -453,7 +454,10 @@ static int follow(const struct ctl *ctl, const char *command, struct store *stor
         if (interrupted || ferror(stdout)) {
             break;
         }
-        st = tell_news(ctl, store, &since_us, &told, &err);
+        st = ctl_connect(config, store, &err);
+        if (st == ST_OK) {
+            st = tell_news(ctl, store, &since_us, &told, &err);
+        }
         if (st == ST_UNAVAILABLE || st == ST_UNCERTAIN) { /* a restart or failover: go on when it is over */
             if (!away) {
                 fprintf(stderr, "%s: %s; trying again every second\n", command, err.text);
@@ -468,7 +472,8 @@ static int follow(const struct ctl *ctl, const char *command, struct store *stor
     return st == ST_OK || interrupted ? EXIT_CLEAN : ctl_fail(command, &err);
 }
 
-static int tail(const struct ctl *ctl, const char *command, struct store *store, const char *since)
+static int tail(const struct ctl *ctl, const char *command, const struct config *config, struct store *store,
+                const char *since)
 {
     struct sigaction action = {.sa_handler = on_signal};
     struct errmsg err = {{0}};
@@ -482,7 +487,7 @@ static int tail(const struct ctl *ctl, const char *command, struct store *store,
     if (st == ST_INVALID) {
         return ctl_usage(command, "%s", err.text);
     }
-    return st == ST_OK ? follow(ctl, command, store, since_us) : ctl_fail(command, &err);
+    return st == ST_OK ? follow(ctl, command, config, store, since_us) : ctl_fail(command, &err);
 }
 
 int ctl_tail(const struct ctl *ctl, int argc, char **argv)
@@ -493,9 +498,9 @@ int ctl_tail(const struct ctl *ctl, int argc, char **argv)
     const char *since = NULL;
     int option, status;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = ctl_next_option(argc, argv, "", options)) != -1) {
         if (option != 's') {
-            return ctl_usage(argv[0], "that option is not known");
+            return EXIT_USAGE;
         }
         since = optarg;
     }
@@ -505,7 +510,7 @@ int ctl_tail(const struct ctl *ctl, int argc, char **argv)
     if (!ctl_open(ctl, argv[0], &config, &store, &status)) {
         return status;
     }
-    status = tail(ctl, argv[0], store, since);
+    status = tail(ctl, argv[0], config, store, since);
     store_free(store);
     config_unref(config);
     return status;

@@ -3,6 +3,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <libpq-fe.h>
 
 #include "base/buf.h"
@@ -29,7 +30,7 @@ enum {
 /* PostgreSQL counts microseconds from 2000-01-01. */
 static const int64_t PG_EPOCH_US = INT64_C(946684800000000);
 
-enum { PREPARED_MAX = 64 };
+enum { PREPARED_MAX = 64, CONNINFO_MAX_BYTES = 64 * 1024 };
 
 struct db {
     char *conninfo;
@@ -168,6 +169,84 @@ static PGconn *connect_with_defaults(const struct db *db, char **ret_error)
     mem_free(values);
     PQconninfoFree(given);
     return conn;
+}
+
+/* ---- connection strings */
+
+char *db_conninfo_value(const char *conninfo, const char *keyword)
+{
+    PQconninfoOption *given = PQconninfoParse(conninfo, NULL);
+    char *value = NULL;
+
+    for (PQconninfoOption *o = given; o && o->keyword; o++) {
+        if (strcmp(o->keyword, keyword) == 0) {
+            value = mem_strdup(o->val);
+        }
+    }
+    PQconninfoFree(given);
+    return value;
+}
+
+static void add_word(struct buf *out, const char *keyword, const char *value)
+{
+    buf_printf(out, "%s%s='", out->len > 0 ? " " : "", keyword);
+    for (const char *p = value; *p != '\0'; p++) {
+        if (*p == '\'' || *p == '\\') {
+            buf_putc(out, '\\');
+        }
+        buf_putc(out, *p);
+    }
+    buf_putc(out, '\'');
+}
+
+/* The value that the pairs give the keyword; *ret_given tells whether they name it. */
+static const char *changed_value(va_list pairs, const char *keyword, bool *ret_given)
+{
+    const char *name;
+    const char *found = NULL;
+    va_list ap;
+
+    *ret_given = false;
+    va_copy(ap, pairs);
+    while ((name = va_arg(ap, const char *)) != NULL) {
+        const char *value = va_arg(ap, const char *);
+
+        if (strcmp(name, keyword) == 0) {
+            *ret_given = true;
+            found = value;
+        }
+    }
+    va_end(ap);
+    return found;
+}
+
+char *db_conninfo_with(const char *conninfo, ...)
+{
+    PQconninfoOption *all = PQconninfoParse(conninfo, NULL);
+    struct buf out;
+    char *text;
+    va_list pairs;
+
+    if (!all) {
+        return NULL;
+    }
+    buf_init(&out, CONNINFO_MAX_BYTES);
+    va_start(pairs, conninfo);
+    for (PQconninfoOption *o = all; o->keyword; o++) {
+        bool given;
+        const char *changed = changed_value(pairs, o->keyword, &given);
+        const char *value = given ? changed : o->val;
+
+        if (value) {
+            add_word(&out, o->keyword, value);
+        }
+    }
+    va_end(pairs);
+    PQconninfoFree(all);
+    text = mem_strdup(buf_text(&out));
+    mem_wipe(out.data, out.len);
+    buf_free(&out);
+    return text;
 }
 
 static void ignore_notice(void *ctx, const PGresult *result)

@@ -482,6 +482,45 @@ E2E_TEST(notifications_arrive)
     db_free(db);
 }
 
+E2E_TEST(connection_strings_are_read_and_changed)
+{
+    static const struct {
+        const char *conninfo, *user; /* user: NULL if none */
+    } cases[] = {
+        {"dbname=atsync", NULL},
+        {"host=/tmp port=5433 user=me password='a b'", "me"},
+        {"postgresql://you:secret@db.example.com:5433/atsync?sslmode=require", "you"},
+        {"", NULL},
+        {"host", NULL}, /* no connection string */
+    };
+
+    (void)h;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        char *user = db_conninfo_value(cases[i].conninfo, "user");
+        char *with = db_conninfo_with(cases[i].conninfo, "user", "o'\\", "dbname", "postgres", "password", NULL, NULL);
+        char *again;
+
+        assert_true(text_eq(user, cases[i].user));
+        if (strcmp(cases[i].conninfo, "host") == 0) {
+            assert_null(with);
+            continue;
+        }
+        again = db_conninfo_value(with, "user");
+        assert_string_equal(again, "o'\\"); /* quoted so that it comes back as it was */
+        mem_free_secret(again);
+        again = db_conninfo_value(with, "password");
+        assert_null(again);
+        again = db_conninfo_value(with, "port");
+        assert_int_equal(again != NULL, strstr(cases[i].conninfo, "5433") != NULL);
+        mem_free_secret(again);
+        again = db_conninfo_value(with, "sslmode");
+        assert_int_equal(again != NULL, strstr(cases[i].conninfo, "sslmode") != NULL);
+        mem_free_secret(again);
+        mem_free_secret(user);
+        mem_free_secret(with);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -497,6 +536,7 @@ int main(void)
         E2E_RUN(dying_during_a_statement_or_commit_is_uncertain),
         E2E_RUN(a_statement_has_a_time_limit),
         E2E_RUN(notifications_arrive),
+        E2E_RUN(connection_strings_are_read_and_changed),
     };
 
     return e2e_main(tests);
