@@ -16,6 +16,7 @@ SBINDIR ?= $(PREFIX)/sbin
 BINDIR ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
+COMPLETIONDIR ?= $(DATADIR)/bash-completion/completions
 
 # ---- flavours: objects of different flavours never mix -----------------------------------------------------------
 SANITIZER ?=
@@ -98,9 +99,9 @@ UNIT_TESTS := $(TABLE_TESTS) \
 CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 STUB_SRCS := tests/lib/stub_ats.c
-HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/oauth_stub.c tests/lib/replica.c
+HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/ctlkit.c tests/lib/oauth_stub.c tests/lib/replica.c
 DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c operate_test.c issues_test.c plans_test.c tokens_test.c)
-E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c connectors_test.c auth_test.c issues_test.c)
+E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c)
 
 CLOCK_SHIFT_SRCS := tests/lib/clock_shift.c
 BENCH_SRCS := $(addprefix tests/bench/,load.c curl_ceiling.c claim.c)
@@ -317,16 +318,17 @@ data_path = $(DATADIR)/atsyncd/$(patsubst conf/%,%,$(1))
 man_path = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 .PHONY: install uninstall dist
 install: all ## install; DESTDIR, PREFIX and SYSCONFDIR are honoured
-	$(INSTALL) -d -m 755 $(addprefix $(DESTDIR),$(sort $(SBINDIR) $(BINDIR) $(SYSCONFDIR) $(dir $(foreach f,$(INSTALLED_DATA),$(call data_path,$(f))) $(foreach f,$(INSTALLED_MAN),$(call man_path,$(f))))))
+	$(INSTALL) -d -m 755 $(addprefix $(DESTDIR),$(sort $(SBINDIR) $(BINDIR) $(SYSCONFDIR) $(COMPLETIONDIR) $(dir $(foreach f,$(INSTALLED_DATA),$(call data_path,$(f))) $(foreach f,$(INSTALLED_MAN),$(call man_path,$(f))))))
 	$(INSTALL) -m 755 $(BUILD)/atsyncd $(DESTDIR)$(SBINDIR)/atsyncd
 	$(INSTALL) -m 755 $(BUILD)/atsyncctl $(DESTDIR)$(BINDIR)/atsyncctl
 	$(foreach f,$(INSTALLED_DATA),$(INSTALL) -m 644 $(f) $(DESTDIR)$(call data_path,$(f)) && ):
 	$(foreach f,$(INSTALLED_MAN),$(INSTALL) -m 644 $(f) $(DESTDIR)$(call man_path,$(f)) && ):
+	$(INSTALL) -m 644 packaging/completion/atsyncctl $(DESTDIR)$(COMPLETIONDIR)/atsyncctl
 	$(INSTALL) -d -m 750 $(DESTDIR)$(SYSCONFDIR)/atsyncd
 	@# an administrator's configuration is never written over
 	[ -e $(DESTDIR)$(SYSCONFDIR)/atsyncd/atsyncd.conf ] || $(INSTALL) -m 640 conf/atsyncd.conf $(DESTDIR)$(SYSCONFDIR)/atsyncd/atsyncd.conf
 uninstall: ## take away what install brought, except the configuration
-	rm -f $(DESTDIR)$(SBINDIR)/atsyncd $(DESTDIR)$(BINDIR)/atsyncctl $(foreach f,$(INSTALLED_MAN),$(DESTDIR)$(call man_path,$(f)))
+	rm -f $(DESTDIR)$(SBINDIR)/atsyncd $(DESTDIR)$(BINDIR)/atsyncctl $(DESTDIR)$(COMPLETIONDIR)/atsyncctl $(foreach f,$(INSTALLED_MAN),$(DESTDIR)$(call man_path,$(f)))
 	rm -rf $(DESTDIR)$(DATADIR)/atsyncd
 dist: ## a source archive, the same bytes for the same commit
 	@mkdir -p build

@@ -1,151 +1,19 @@
 /* What an operator does with atsyncctl, against a real database and the daemon. */
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <pty.h>
 #include <signal.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/text.h"
-#include "lib/harness.h"
+#include "lib/ctlkit.h"
 
-enum { OUTPUT_MAX_BYTES = 1024 * 1024, ARGS_MAX = 16 };
+enum { TEXT_MAX_BYTES = 1024 * 1024 };
 
 #define STATE_OF(candidate) "select sync_state from atsync.sync_status where candidate_external_id = '" candidate "'"
 #define STAGE "jobs." E2E_JOB ".stage"
 #define DELIVERY_OFF "enabled: false\nlease: 2s\npoll: 200ms\n"
 #define GOLDEN TEST_SOURCE_DIR "/tests/e2e/plan.golden"
-
-/* ---- running it */
-
-/* Runs it to its end, which must have this status; what it printed. */
-static const char *ctl(struct harness *h, const struct program *d, int expected, const char *const args[ARGS_MAX])
-{
-    const char *output = NULL;
-    int status = program_run(h, &output, "atsyncctl", "-c", d->conf_path, args[0], args[1], args[2], args[3], args[4],
-                             args[5], args[6], args[7], NULL);
-
-    if (status != expected)
-        fail_msg("status %d, not %d:\n%s", status, expected, output != NULL ? output : "");
-    return output;
-}
-#define CTL(h, d, expected, ...) ctl(h, d, expected, (const char *const[ARGS_MAX]){__VA_ARGS__})
-
-static void assert_has(const char *output, const char *part)
-{
-    if (!text_has(output, part))
-        fail_msg("no \"%s\" in:\n%s", part, output);
-}
-
-static void assert_has_not(const char *output, const char *part)
-{
-    if (text_has(output, part))
-        fail_msg("\"%s\" in:\n%s", part, output);
-}
-
-/* A process of its own with its output in a pipe, or with everything on a terminal. */
-struct child {
-    pid_t pid;
-    int fd;
-    struct buf seen;
-};
-
-static void child_exec(char *const argv[])
-{
-    (void)execv(argv[0], argv);
-    _exit(127);
-}
-
-static void child_start(struct harness *h, struct child *c, bool terminal, const char *const *args)
-{
-    struct winsize size = {.ws_row = 25, .ws_col = 60};
-    char *argv[ARGS_MAX] = {arena_printf(h->arena, "%s/atsyncctl", TEST_BUILD_DIR)};
-    int pipes[2] = {-1, -1};
-
-    for (size_t i = 0; args[i] != NULL && i + 2 < ARGS_MAX; i++)
-        argv[i + 1] = arena_strdup(h->arena, args[i]);
-    buf_init(&c->seen, OUTPUT_MAX_BYTES);
-    if (terminal) {
-        c->pid = forkpty(&c->fd, NULL, NULL, &size);
-    } else {
-        assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
-        c->pid = fork();
-        c->fd = pipes[0];
-    }
-    assert_true(c->pid >= 0);
-    if (c->pid == 0) {
-        if (!terminal && dup2(pipes[1], STDOUT_FILENO) < 0)
-            _exit(126);
-        child_exec(argv);
-    }
-    if (!terminal)
-        (void)close(pipes[1]);
-}
-
-/* Reads what is there; false at the end. */
-static bool child_read(struct child *c, int wait_ms)
-{
-    struct pollfd p = {.fd = c->fd, .events = POLLIN};
-    char piece[4096];
-    ssize_t n;
-
-    if (poll(&p, 1, wait_ms) <= 0)
-        return true;
-    n = read(c->fd, piece, sizeof(piece)); /* a terminal whose other side is closed says EIO */
-    if (n > 0)
-        buf_add(&c->seen, piece, (size_t)n);
-    return n > 0;
-}
-
-static void child_wait_for(struct child *c, const char *part)
-{
-    int64_t deadline = clock_mono_ms() + DEADLINE_MS;
-
-    while (!text_has(buf_text(&c->seen), part)) {
-        if (!child_read(c, POLL_MS) || clock_mono_ms() > deadline)
-            fail_msg("no \"%s\" in:\n%s", part, buf_text(&c->seen));
-    }
-}
-
-static void child_type(struct child *c, const char *text)
-{
-    assert_int_equal(write(c->fd, text, strlen(text)), (ssize_t)strlen(text));
-}
-
-/* Reads to the end, which must have this status; everything that was printed. */
-static const char *child_end(struct harness *h, struct child *c, int expected)
-{
-    const char *output;
-    int64_t deadline = clock_mono_ms() + DEADLINE_MS;
-    int status = 0;
-
-    while (child_read(c, POLL_MS)) {
-        if (clock_mono_ms() > deadline) {
-            (void)kill(c->pid, SIGKILL);
-            (void)waitpid(c->pid, &status, 0);
-            fail_msg("it does not end; so far:\n%s", buf_text(&c->seen));
-        }
-    }
-    assert_int_equal(waitpid(c->pid, &status, 0), c->pid);
-    (void)close(c->fd);
-    output = arena_strdup(h->arena, buf_text(&c->seen));
-    buf_free(&c->seen);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != expected)
-        fail_msg("wait status %d, not exit status %d:\n%s", status, expected, output);
-    return output;
-}
-
-static const char *on_terminal(struct harness *h, int expected, const char *const *args)
-{
-    struct child c;
-
-    child_start(h, &c, true, args);
-    return child_end(h, &c, expected);
-}
 
 /* ---- files */
 
@@ -158,7 +26,7 @@ static const char *read_text(struct harness *h, const char *path)
 
     if (f == NULL)
         fail_msg("cannot read %s: %s", path, strerror(errno));
-    buf_init(&b, OUTPUT_MAX_BYTES);
+    buf_init(&b, TEXT_MAX_BYTES);
     while ((ch = getc(f)) != EOF)
         buf_putc(&b, (char)ch);
     (void)fclose(f);

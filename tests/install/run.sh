@@ -24,6 +24,7 @@ umask 077 # the caller's umask must not matter
 make --no-print-directory -s DESTDIR="$stage" PREFIX=/usr BUILD=build/released install
 expect 755 /usr/sbin/atsyncd
 expect 755 /usr/bin/atsyncctl
+expect 644 /usr/share/bash-completion/completions/atsyncctl
 expect 640 /etc/atsyncd/atsyncd.conf
 for file in conf/connectors/*.jq; do expect 644 "/usr/share/atsyncd/connectors/${file##*/}"; done
 for file in sql/migrations/*.sql; do expect 644 "/usr/share/atsyncd/sql/migrations/${file##*/}"; done
