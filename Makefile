@@ -81,10 +81,10 @@ COMMON_SRCS := \
 	$(addprefix src/domain/,event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c skew.c issue.c) \
 	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c) \
 	$(addprefix src/connector/,meta.c fit.c module.c message.c remedy.c request.c auth.c step.c) \
-	$(addprefix src/store/,store.c schema.c ingest.c queue.c load.c record.c operate.c issues.c views.c tokens.c)
+	$(addprefix src/store/,store.c schema.c setup.c ingest.c queue.c load.c record.c operate.c issues.c views.c tokens.c)
 DAEMON_SRCS := src/main.c \
 	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c delivery.c tokens.c admin.c janitor.c app.c notify.c sdnotify.c overseer.c refusals.c lookup_cache.c)
-CTL_SRCS := $(addprefix src/ctl/,main.c command.c advice.c print.c progress.c plan.c show.c operate.c migrate.c check.c check_clock.c check_permissions.c check_probe.c send_sample.c sample.c connectors.c connector_page.c connector_test.c rehearsal.c) src/service/settings.c
+CTL_SRCS := $(addprefix src/ctl/,main.c command.c advice.c print.c progress.c plan.c show.c operate.c migrate.c setup.c setup_secrets.c setup_server.c check.c check_clock.c check_permissions.c check_probe.c send_sample.c sample.c connectors.c connector_page.c connector_test.c rehearsal.c) src/service/settings.c
 # tests of connectors: a table of cases in TYPE.json for each
 TABLE_SRCS := tests/unit/connector/table.c
 TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby workable smartrecruiters bullhorn teamtailor recruitee jobadder merge kombo icims zoho-recruit bamboohr)
@@ -95,7 +95,7 @@ UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c) \
 	$(addprefix tests/unit/connector/,message_test.c remedy_test.c meta_test.c request_test.c module_test.c auth_test.c step_test.c rest_test.c) \
 	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c refusals_test.c) \
-	$(addprefix tests/unit/ctl/,sample_test.c print_test.c progress_test.c advice_test.c connector_page_test.c rehearsal_test.c check_test.c)
+	$(addprefix tests/unit/ctl/,sample_test.c print_test.c progress_test.c advice_test.c setup_test.c connector_page_test.c rehearsal_test.c check_test.c)
 CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 STUB_SRCS := tests/lib/stub_ats.c
@@ -151,6 +151,7 @@ $(BUILD)/tests/unit/ctl/sample_test: $(BUILD)/src/ctl/sample.o $(GEN)/samples.o
 $(BUILD)/tests/unit/ctl/print_test: $(BUILD)/src/ctl/print.o
 $(BUILD)/tests/unit/ctl/progress_test: $(addprefix $(BUILD)/src/ctl/,progress.o print.o)
 $(BUILD)/tests/unit/ctl/advice_test: $(BUILD)/src/ctl/advice.o
+$(BUILD)/tests/unit/ctl/setup_test: $(addprefix $(BUILD)/src/ctl/,setup_secrets.o setup_server.o)
 $(BUILD)/tests/unit/ctl/connector_page_test: $(addprefix $(BUILD)/src/ctl/,connector_page.o print.o)
 $(BUILD)/tests/unit/ctl/rehearsal_test: $(addprefix $(BUILD)/src/ctl/,rehearsal.o print.o)
 $(BUILD)/tests/unit/ctl/check_test: $(addprefix $(BUILD)/src/ctl/,check_clock.o check_permissions.o)
@@ -225,7 +226,7 @@ $(GEN)/%.o: $(GEN)/%.c $(GEN)/flags.mk $(GEN)/settings
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # ---- generated: SQL statements and migrations as C constants, and what this compiler knows -------------------------
-SQL_STMTS := $(sort $(wildcard sql/stmt/*.sql))
+SQL_STMTS := $(sort $(wildcard sql/stmt/*.sql sql/dba/*.sql))
 SQL_MIGRATIONS := $(sort $(wildcard sql/migrations/*.sql))
 $(GEN)/sql.h $(GEN)/sql.c &: sql/embed.awk $(SQL_STMTS)
 	@mkdir -p $(GEN)

@@ -21,6 +21,7 @@ struct ctl {
     bool json;
 };
 
+int ctl_setup(const struct ctl *ctl, int argc, char **argv);
 int ctl_migrate(const struct ctl *ctl, int argc, char **argv);
 int ctl_check(const struct ctl *ctl, int argc, char **argv);
 int ctl_send_sample(const struct ctl *ctl, int argc, char **argv);
@@ -63,6 +64,8 @@ bool ctl_open(const struct ctl *ctl, const char *command, struct config **ret_co
  */
 #define CTL_DAEMON_USER "atsyncd"
 int ctl_connect(const struct config *c, struct store *s, struct errmsg *err) ATS_MUSTCHECK;
+/* Connects as this OS user, which takes root; NULL: as we are. */
+int ctl_connect_as(const char *os_user, struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 /* "2026-04-28T10:45:00Z", or "2h", "3d" back from the database's time. ST_INVALID says how to write it. */
 int ctl_since(struct store *s, const char *text, int64_t *ret_us, struct errmsg *err) ATS_MUSTCHECK;
 /* name NULL: the only source. ST_NOT_FOUND, ST_INVALID with what to do. */

@@ -100,6 +100,11 @@ int db_commit(struct db *db, struct errmsg *err) ATS_MUSTCHECK; /* ST_UNCERTAIN 
 void db_rollback(struct db *db);
 const char *db_sqlstate(const struct db *db); /* of the last failure; "" if it had none */
 
+/* What the server keeps instead of a password (as its password_encryption says), for create role. Caller:
+ * mem_free_secret. */
+int db_encrypt_password(struct db *db, const char *role, const char *password, char **ret,
+                        struct errmsg *err) ATS_MUSTCHECK;
+
 size_t db_rows(const struct db_result *r);
 bool db_is_null(const struct db_result *r, size_t row, int col);
 const char *db_text(const struct db_result *r, size_t row, int col); /* NULL for null; lives as long as the result */

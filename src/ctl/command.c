@@ -143,26 +143,28 @@ void ctl_print_json(struct json *j)
     json_free(j);
 }
 
-/* The user to connect as; NULL: the one that we are. */
-static const struct passwd *other_user(const struct config *c)
+int ctl_connect_as(const char *os_user, struct store *s, struct errmsg *err)
 {
-    char *named = geteuid() == 0 ? db_conninfo_value(c->database.conninfo, "user") : NULL;
-    bool is_named = named || getenv("PGUSER");
+    const struct passwd *user = os_user ? getpwnam(os_user) : NULL;
+    int st;
 
-    mem_free_secret(named);
-    return geteuid() == 0 && !is_named ? getpwnam(CTL_DAEMON_USER) : NULL;
+    if (os_user && (!user || seteuid(user->pw_uid) != 0)) {
+        return err_set(err, ST_DENIED, "cannot connect as the OS user %s", os_user);
+    }
+    st = store_connect(s, err);
+    if (os_user && seteuid(0) != 0) {
+        abort(); /* half of somebody else */
+    }
+    return st;
 }
 
 int ctl_connect(const struct config *c, struct store *s, struct errmsg *err)
 {
-    const struct passwd *user = other_user(c);
-    bool other = user && seteuid(user->pw_uid) == 0;
-    int st = store_connect(s, err);
+    char *named = geteuid() == 0 ? db_conninfo_value(c->database.conninfo, "user") : NULL;
+    bool as_daemon = geteuid() == 0 && !named && !getenv("PGUSER") && getpwnam(CTL_DAEMON_USER);
 
-    if (other && seteuid(0) != 0) {
-        abort(); /* half of somebody else */
-    }
-    return st;
+    mem_free_secret(named);
+    return ctl_connect_as(as_daemon ? CTL_DAEMON_USER : NULL, s, err);
 }
 
 bool ctl_open(const struct ctl *ctl, const char *command, struct config **ret_config, struct store **ret_store,

@@ -25,6 +25,17 @@ static const struct command {
     const char *details; /* options and an example */
     int (*run)(const struct ctl *ctl, int argc, char **argv);
 } commands[] = {
+    {"setup", "[--print] [--superuser CONNINFO] [--user USER]", "make roles, database, schema and signing secret",
+     "  --print                print the SQL for the database's administrator and change nothing\n"
+     "  --superuser CONNINFO   make it by this connection, for a server on another machine\n"
+     "  --user USER            the OS user that the daemon runs as (default: atsyncd)\n"
+     "\n"
+     "As root it works on this machine's PostgreSQL as the OS user postgres; anybody else has to be a superuser "
+     "there.\n"
+     "What is there already stays as it is: it can be repeated.\n"
+     "\n"
+     "Example: atsyncctl setup\n",
+     ctl_setup},
     {"migrate", "[--dry-run]", "bring the database's schema up to date",
      "  --dry-run   only say what would be done\n"
      "\n"

@@ -824,6 +824,24 @@ void db_rollback(struct db *db)
     }
 }
 
+int db_encrypt_password(struct db *db, const char *role, const char *password, char **ret, struct errmsg *err)
+{
+    int st = db_connect(db, err);
+    char *verifier;
+
+    if (st != ST_OK) {
+        return st;
+    }
+    verifier = PQencryptPasswordConn(db->conn, password, role, NULL);
+    if (!verifier) {
+        return fail_text(err, ST_INTERNAL, "encrypting the password", PQerrorMessage(db->conn));
+    }
+    *ret = mem_strdup(verifier);
+    mem_wipe(verifier, strlen(verifier));
+    PQfreemem(verifier);
+    return ST_OK;
+}
+
 /* ---- results ------------------------------------------------------------------------------------------------------ */
 
 size_t db_rows(const struct db_result *r)

@@ -1,11 +1,374 @@
 /* What an administrator does with atsyncctl: setup, doctor, completion, and long work at a terminal. */
+#include <pwd.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
+#include "lib/db.h"
 #include "lib/ctlkit.h"
 
 #define COMPLETION TEST_SOURCE_DIR "/packaging/completion/atsyncctl"
 #define SAMPLE_CONF TEST_SOURCE_DIR "/conf/atsyncd.conf"
+
+/* ---- files and databases beside the test's own */
+
+static const char *file_of(struct harness *h, const char *path)
+{
+    struct buf text;
+    char piece[4096];
+    const char *copy;
+    size_t n;
+    FILE *f = fopen(path, "re");
+
+    if (f == NULL)
+        fail_msg("cannot read %s", path);
+    buf_init(&text, 1 << 24);
+    while ((n = fread(piece, 1, sizeof piece, f)) > 0)
+        buf_add(&text, piece, n);
+    (void)fclose(f);
+    copy = arena_strdup(h->arena, buf_text(&text));
+    buf_free(&text);
+    return copy;
+}
+
+static const char *write_text(struct harness *h, const char *name, mode_t mode, const char *text)
+{
+    const char *path = arena_printf(h->arena, "%s/%s", h->dir, name);
+    FILE *f = fopen(path, "we");
+
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fchmod(fileno(f), mode), 0);
+    assert_int_equal(fclose(f), 0);
+    return path;
+}
+
+/* The value of a word of the test's conninfo, "port=5432 ...". */
+static const char *word_of(struct harness *h, const char *name)
+{
+    const char *at = strstr(h->conninfo, name);
+
+    assert_non_null(at);
+    at += strlen(name);
+    return arena_strndup(h->arena, at, strcspn(at, " "));
+}
+
+/* A conninfo for this server with these words in place of user and database. */
+static const char *conninfo_with(struct harness *h, const char *words)
+{
+    return arena_printf(h->arena, "host=%s port=%s %s", word_of(h, "host="), word_of(h, "port="), words);
+}
+
+/* One text from another database. */
+static const char *text_in(struct harness *h, const char *conninfo, const char *query)
+{
+    struct db *db = db_new(conninfo, "test");
+    struct sql_stmt stmt = {.name = "test query", .text = query, .planned_anew = true};
+    struct db_result *r = NULL;
+    struct errmsg err = {{0}};
+    const char *text;
+
+    if (db_exec(db, &stmt, NULL, DB_ROW, &r, &err) != ST_OK)
+        fail_msg("%s: %s", query, err.text);
+    text = arena_strdup(h->arena, db_text(r, 0, 0));
+    db_result_free(r);
+    db_free(db);
+    return text;
+}
+
+/* Runs it without the default arguments; what it printed. */
+static const char *run_ctl(struct harness *h, int expected, const char *const args[CTL_ARGS_MAX])
+{
+    const char *output = NULL;
+    int status = program_run(h, &output, "atsyncctl", args[0], args[1], args[2], args[3], args[4], args[5], args[6],
+                             args[7], args[8], NULL);
+
+    if (status != expected)
+        fail_msg("status %d, not %d:\n%s", status, expected, output);
+    return output;
+}
+#define RUN(h, expected, ...) run_ctl(h, expected, (const char *const[CTL_ARGS_MAX]){__VA_ARGS__})
+
+/* ---- setup */
+
+/*
+ * As root the way of a fresh machine: peer authentication, as the OS user postgres for the superuser, as the daemon's
+ * user for the daemon. Otherwise the server trusts everybody, and PGUSER says who the superuser is.
+ */
+static const char *daemon_user(void)
+{
+    const struct passwd *me = getpwuid(geteuid());
+
+    assert_non_null(me);
+    return geteuid() == 0 ? "nobody" : me->pw_name;
+}
+
+static void write_hba(struct harness *h, const char *first_line)
+{
+    FILE *f = fopen(sql_text(h, "select setting from pg_settings where name = 'hba_file'"), "we");
+
+    assert_non_null(f);
+    fprintf(f, "%slocal all all trust\nhost all all 127.0.0.1/32 trust\n", first_line);
+    assert_int_equal(fclose(f), 0);
+    sql_script(h, "select pg_reload_conf()");
+}
+
+static bool refuses_us(struct harness *h, void *arg)
+{
+    struct db *db = db_new(conninfo_with(h, "user=postgres dbname=postgres"), "test");
+    struct errmsg err;
+    int st = db_connect(db, &err);
+
+    (void)arg;
+    db_free(db);
+    return st != ST_OK;
+}
+
+static int with_peers(void **state)
+{
+    int status = harness_setup(state);
+    struct harness *h = *state;
+
+    if (geteuid() != 0)
+        return setenv("PGUSER", "postgres", 1);
+    write_hba(h, "local postgres,setup_one all peer\n");
+    wait_until(h, refuses_us, NULL, "the server asks who we are");
+    return status;
+}
+
+static int without_peers(void **state)
+{
+    if (geteuid() == 0)
+        write_hba(*state, "");
+    return harness_teardown(state);
+}
+
+static const char *setup_conf(struct harness *h, const char *conninfo)
+{
+    (void)unlink(arena_printf(h->arena, "%s/setup.secret", h->dir));
+    (void)unlink(arena_printf(h->arena, "%s/setup.key", h->dir));
+    return write_text(h, "setup.conf", 0600,
+                      arena_printf(h->arena,
+                                   "receiver: {listen: \"127.0.0.1:8480\"}\n"
+                                   "database: {conninfo: \"%s\", encryption_key: {file: %s/setup.key}}\n"
+                                   "sources:\n  popp: {signing_secrets: [{file: %s/setup.secret}]}\n"
+                                   "connectors:\n  ats:\n    type: rest\n    base_url: https://ats.example.com\n"
+                                   "    credentials: {token: {file: %s/setup.token}}\n"
+                                   "workflows: {}\n",
+                                   conninfo, h->dir, h->dir, h->dir));
+}
+
+static const char *catalog_of(struct harness *h, const char *conninfo)
+{
+    return text_in(h, conninfo, file_of(h, TEST_SOURCE_DIR "/tests/db/schema_catalog.sql"));
+}
+
+/* First in the program: the role atsync_reader belongs to the whole server and is not there yet. */
+E2E_TEST(setup_makes_what_is_missing_and_can_be_repeated)
+{
+    const char *user = daemon_user();
+    const char *conf = setup_conf(h, conninfo_with(h, "dbname=setup_one"));
+    const char *secret = arena_printf(h->arena, "%s/setup.secret", h->dir);
+    const char *output, *kept;
+    const struct json *j;
+    struct stat info;
+
+    output = RUN(h, 0, "-c", conf, "setup", "--user", user);
+    assert_true(text_starts(
+        output, arena_printf(h->arena,
+                             "made\trole\t%s\tmay log in without a password, as its OS user (peer authentication)\n"
+                             "made\trole\tatsync_reader\tto be granted to people and dashboards\n"
+                             "made\tdatabase\tsetup_one\tUTF8, owned by the role\n"
+                             "made\tschema\tatsync\tapplied 001_init, applied 002_views\n"
+                             "made\tprivileges\tatsync_reader\tmay read the views and nothing else\n"
+                             "works\tconnection\t%s\tthe daemon gets in, as the OS user %s\n"
+                             "made\tsecret\t%s/setup.key\tdatabase.encryption_key\n"
+                             "made\tsecret\t%s\tsources.popp.signing_secrets\n",
+                             user, user, user, h->dir, secret)));
+    assert_has(output, arena_printf(h->arena, "next\tGive the sender the secret in %s.", secret));
+    assert_has(output, "next\tComplete the configuration: ");
+    assert_has(output, "/setup.token: No such file or directory\n");
+
+    /* the secret: whose, and nobody has seen it */
+    kept = file_of(h, secret);
+    assert_int_equal(strspn(kept, "0123456789abcdef"), 64);
+    assert_has_not(output, arena_strndup(h->arena, kept, 64));
+    assert_int_equal(stat(secret, &info), 0);
+    assert_int_equal(info.st_mode & 07777U, geteuid() == 0 ? 0640 : 0600);
+    if (geteuid() == 0)
+        assert_int_equal(info.st_gid, getpwnam(user)->pw_gid);
+
+    /* the roles have no more than they need */
+    assert_string_equal(sql_text(h, arena_printf(h->arena,
+                                                 "select concat_ws('|', rolcanlogin, rolsuper, rolcreatedb, "
+                                                 "rolcreaterole, rolreplication) from pg_roles where rolname = '%s'",
+                                                 user)),
+                        "t|f|f|f|f");
+    assert_string_equal(sql_text(h, "select concat_ws('|', rolcanlogin, rolsuper) from pg_roles where rolname = "
+                                    "'atsync_reader'"),
+                        "f|f");
+    assert_string_equal(
+        sql_text(h, "select concat_ws('|', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate) from "
+                    "pg_database where datname = 'setup_one'"),
+        arena_printf(h->arena, "%s|UTF8|C", user));
+
+    /* again: everything is there, and stays */
+    output = RUN(h, 0, "-c", conf, "setup", "--user", user, "--json");
+    j = json_of(h, output);
+    assert_int_equal(json_type(json_get(j, "ok")), JSON_TRUE);
+    assert_int_equal(json_count(json_get(j, "steps")), 8);
+    for (const struct json *step = json_first(json_get(j, "steps")); step != NULL; step = json_next(step)) {
+        assert_string_equal(json_get_str(step, "state"),
+                            strcmp(json_get_str(step, "thing"), "connection") == 0 ? "works" : "was there");
+    }
+    assert_string_equal(file_of(h, secret), kept);
+
+    /* a key that is missing although there may be tokens which need it */
+    assert_int_equal(unlink(arena_printf(h->arena, "%s/setup.key", h->dir)), 0);
+    output = RUN(h, 0, "-c", conf, "setup", "--user", user);
+    assert_has(output, "missing\tsecret\t");
+    assert_int_equal(access(arena_printf(h->arena, "%s/setup.key", h->dir), F_OK), -1);
+}
+
+E2E_TEST(setup_repairs_rights)
+{
+    const char *admin = conninfo_with(h, "user=postgres dbname=setup_three");
+    const char *conf;
+    const char *output;
+
+    sql_script(h, "create database setup_three");
+    sql_script(h, "create role keeper login; revoke all on database setup_three from public");
+    /* somebody has migrated as the superuser, and has closed a view */
+    conf = setup_conf(h, admin);
+    output = RUN(h, 0, "-c", conf, "setup", "--superuser", admin, "--user", daemon_user());
+    assert_has(output, "was there\trole\tpostgres\ta superuser\n");
+    assert_string_equal(catalog_of(h, admin), file_of(h, TEST_SOURCE_DIR "/tests/db/schema.golden"));
+    {
+        struct db *db = db_new(admin, "test");
+        struct errmsg err;
+
+        assert_int_equal(db_script(db, "test", "revoke select on atsync.runs from atsync_reader", &err), ST_OK);
+        db_free(db);
+    }
+    conf = setup_conf(h, conninfo_with(h, "user=keeper dbname=setup_three"));
+    output = RUN(h, 0, "-c", conf, "setup", "--superuser", admin, "--user", daemon_user());
+    assert_has(output, "was there\trole\tkeeper\tmay log in\n");
+    assert_has(output, "was there\tdatabase\tsetup_three\towner postgres, UTF8\n");
+    assert_has(output, "changed\tprivileges\tdatabase setup_three\tthe role may connect and make its schema\n");
+    assert_has(output, "changed\towner\tschema atsync\t");
+    assert_has(output, "was there\tschema\tatsync\tversion ");
+    assert_has(output, "changed\tprivileges\tatsync_reader\tmay read the views and nothing else\n");
+    assert_has(output, "works\tconnection\tkeeper\t");
+    assert_string_equal(text_in(h, admin,
+                                "select count(*)::text from pg_class where relnamespace = 'atsync'::regnamespace and "
+                                "relkind in ('r', 'v') and pg_get_userbyid(relowner) <> 'keeper'"),
+                        "0");
+    assert_string_equal(text_in(h, admin, "select has_table_privilege('atsync_reader', 'atsync.runs', 'select')::text"),
+                        "true");
+    output = RUN(h, 0, "-c", conf, "setup", "--superuser", admin, "--user", daemon_user());
+    assert_has_not(output, "changed\t");
+    assert_has_not(output, "made\t");
+}
+
+/* On a hosted server there is no superuser to be had, only who may make roles and databases. */
+E2E_TEST(setup_without_a_superuser)
+{
+    const char *maker = conninfo_with(h, "user=maker");
+    const char *conf = setup_conf(h, conninfo_with(h, "user=tenant password=tenant-word dbname=setup_four"));
+    const char *output;
+
+    sql_script(h, "create role maker login createrole createdb; create role nothing login");
+    output = RUN(h, 1, "-c", conf, "setup", "--superuser", conninfo_with(h, "user=nothing dbname=test1"), "--user",
+                 daemon_user());
+    assert_has(output, "the role nothing may not make roles and databases\n");
+    assert_has(output, "What to do: ");
+    assert_has(output, "--superuser");
+    output = RUN(h, 0, "-c", conf, "setup", "--superuser", maker, "--user", daemon_user());
+    assert_has(output, "made\trole\ttenant\tmay log in with the password of database.conninfo\n");
+    assert_has(output, "made\tdatabase\tsetup_four\tUTF8, owned by the role\n");
+    assert_has(output, "works\tconnection\ttenant\t");
+    assert_has_not(output, "tenant-word");
+    assert_string_equal(sql_text(h, "select left(rolpassword, 14) from pg_authid where rolname = 'tenant'"),
+                        "SCRAM-SHA-256$");
+    assert_string_equal(sql_text(h, "select rolpassword is null from pg_authid where rolname = 'atsync_reader'"),
+                        "true");
+}
+
+static const char *psql(struct harness *h)
+{
+    char line[512];
+    FILE *f =
+        popen("ls -1 /usr/lib/postgresql/*/bin/psql /usr/pgsql-*/bin/psql /usr/bin/psql 2>/dev/null | head -n 1", "re");
+
+    assert_non_null(f);
+    if (fgets(line, sizeof line, f) == NULL)
+        fail_msg("no psql is installed");
+    (void)pclose(f);
+    return arena_strndup(h->arena, line, strcspn(line, "\n"));
+}
+
+E2E_TEST(setup_prints_what_an_administrator_runs)
+{
+    /* names that need quoting in every way */
+    const char *conf = setup_conf(h, conninfo_with(h, "user='o\\\\'neill \\\\\\\\ 1' dbname=setup-five"));
+    const char *admin = conninfo_with(h, "user=postgres dbname=setup-five");
+    const char *script, *output;
+    char *command;
+
+    script = write_text(h, "setup.sql", 0600, RUN(h, 0, "-c", conf, "setup", "--print"));
+    assert_string_equal(sql_text(h, "select count(*) from pg_database where datname = 'setup-five'"), "0");
+    command = arena_printf(h->arena, "%s -X -q -h %s -p %s -U postgres -d test1 -f %s >%s/psql.out 2>&1", psql(h),
+                           word_of(h, "host="), word_of(h, "port="), script, h->dir);
+    for (int i = 0; i < 2; i++) { /* and it can be repeated */
+        FILE *f = popen(command, "re");
+
+        assert_non_null(f);
+        if (pclose(f) != 0)
+            fail_msg("%s", file_of(h, arena_printf(h->arena, "%s/psql.out", h->dir)));
+        assert_string_equal(catalog_of(h, admin), file_of(h, TEST_SOURCE_DIR "/tests/db/schema.golden"));
+    }
+    output = RUN(h, 0, "-c", conf, "setup", "--superuser", conninfo_with(h, "user=postgres host=127.0.0.1"), "--user",
+                 daemon_user());
+    assert_has_not(output, "changed\t");
+    assert_has_not(output, "made\trole");
+    assert_has_not(output, "made\tdatabase");
+    output = RUN(h, 0, "-c", conf, "setup", "--print", "--json");
+    assert_true(text_starts(json_get_str(json_of(h, output), "sql"), "\\set ON_ERROR_STOP on\n"));
+}
+
+E2E_TEST(setup_says_why_not)
+{
+    const char *conf = setup_conf(h, arena_printf(h->arena, "host=%s/nothing dbname=x", h->dir));
+    const char *output;
+
+    output = RUN(h, 1, "-c", conf, "setup", "--user", daemon_user());
+    assert_has(output, "No such file or directory");
+    assert_has(output,
+               "Then run this again. For a database on another machine write host=NAME into database.conninfo.\n");
+    assert_int_equal(access(arena_printf(h->arena, "%s/setup.secret", h->dir), F_OK), -1); /* nothing half */
+
+    output = RUN(h, 1, "-c", conf, "setup", "--user", "no-such-user");
+    assert_has(output, "this system has no user no-such-user");
+    assert_has(output, "\n    useradd --system ");
+
+    sql_script(h, "create database setup_latin encoding 'LATIN1' template template0");
+    conf = setup_conf(h, conninfo_with(h, "user=postgres dbname=setup_latin"));
+    output = RUN(h, 1, "-c", conf, "setup", "--superuser", conninfo_with(h, "user=postgres host=127.0.0.1"), "--user",
+                 daemon_user());
+    assert_has(output, "the database setup_latin is there (owner postgres, LATIN1), but its encoding is not UTF8");
+
+    conf = write_text(h, "bad.conf", 0600, "receiver: {}\n");
+    output = RUN(h, 78, "-c", conf, "setup");
+    assert_has(output, "has no database.conninfo: write for example\n");
+    conf = write_text(h, "bad.conf", 0600, "database: {conninfo: \"dbname\"}\n");
+    output = RUN(h, 78, "-c", conf, "setup", "--user", daemon_user());
+    assert_has(output, "database.conninfo is no connection string");
+    output = RUN(h, 78, "-c", "/no/such/file", "setup");
+    assert_has(output, "atsyncctl setup: cannot open /no/such/file: No such file or directory\n");
+    output = RUN(h, 2, "setup", "--usr", "x");
+    assert_has(output, "there is no option --usr, did you mean --user?\n");
+}
 
 /* ---- completion */
 
@@ -101,6 +464,11 @@ E2E_TEST(every_command_has_help_and_completion)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(setup_makes_what_is_missing_and_can_be_repeated, with_peers, without_peers),
+        E2E_RUN(setup_repairs_rights),
+        E2E_RUN(setup_without_a_superuser),
+        E2E_RUN(setup_prints_what_an_administrator_runs),
+        E2E_RUN(setup_says_why_not),
         E2E_RUN(bash_completes),
         E2E_RUN(every_command_has_help_and_completion),
     };

@@ -1,0 +1,3 @@
+-- After each migration.
+commit;
+\endif
