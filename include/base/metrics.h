@@ -31,7 +31,22 @@ struct metric *metric_histogram(const char *name, const char *help, const char *
 void metric_add(struct metric *m, double value, const char *l1, const char *l2, const char *l3, const char *l4);
 void metric_set(struct metric *m, double value, const char *l1, const char *l2, const char *l3, const char *l4);
 void metric_observe(struct metric *m, double value, const char *l1, const char *l2, const char *l3, const char *l4);
-void metric_clear(struct metric *m); /* forgets all series of a gauge, before it is filled anew from the database */
+/* A gauge is filled anew from the database: what was not set between the two is forgotten. Whoever scrapes meanwhile
+ * sees the old value or the new one, never none. One thread only fills a family. */
+void metric_refill_begin(struct metric *m);
+void metric_refill_end(struct metric *m);
+
+/* ---- reading back, for what is counted per minute and shown to people */
+struct metric *metric_lookup(const char *name); /* a family that was declared, or NULL */
+/* Of a counter or gauge: the sum of its series in which this label has this value, or of all (label NULL). A family of
+ * NULL sums to 0. */
+double metric_sum(struct metric *m, const char *label, const char *value);
+struct metric_observed {
+    uint64_t count;
+    double sum;
+    double longest; /* since the last call; 0 if there was none */
+};
+struct metric_observed metric_observed(struct metric *m); /* of a histogram, all series together; NULL: nothing */
 
 /* Prometheus text exposition format 0.0.4, families in order of declaration. */
 void metrics_render(struct buf *out);

@@ -60,6 +60,8 @@ void event_clear(struct event *e);
 
 /* For metrics: the type's name if it is one of the catalogue of known events, else "other". */
 const char *event_type_label(const char *type_name);
+/* The catalogue, from 0 on; NULL after the last. */
+const char *event_type_known(size_t number);
 bool event_is_terminal(enum event_type type);
 
 /*

@@ -8,6 +8,7 @@
 #ifndef ATSYNC_DOMAIN_ISSUE_H
 #define ATSYNC_DOMAIN_ISSUE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/compiler.h"
@@ -33,5 +34,6 @@ struct issue_text {
 
 /* Words for a problem. An unknown class is a bug and gives its name as the message. */
 struct issue_text issue_words(const struct problem *p, struct arena *arena);
+const char *issue_class(size_t number); /* from 0 on; NULL after the last */
 
 #endif

@@ -26,8 +26,8 @@ typedef void (*issue_changed)(void *ctx, bool opened, const char *class, const c
 /* Looks at everything, opens, updates and closes. mapping: for questions that no run answers any more. */
 int store_issues_refresh(struct store *s, const struct mapping *mapping, const struct own_problems *own,
                          issue_changed changed, void *ctx, struct errmsg *err) ATS_MUSTCHECK;
-/* Calls fn with each class that has open issues. */
-int store_issues_open(struct store *s, void (*fn)(void *ctx, const char *class, int64_t count), void *ctx,
-                      struct errmsg *err) ATS_MUSTCHECK;
+/* Calls fn with each class and severity that has open issues. */
+typedef void (*issue_count_fn)(void *ctx, const char *class, const char *severity, int64_t count);
+int store_issues_open(struct store *s, issue_count_fn fn, void *ctx, struct errmsg *err) ATS_MUSTCHECK;
 
 #endif

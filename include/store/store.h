@@ -98,10 +98,6 @@ int store_wake_identified(struct store *s, int64_t began_within_s, struct errmsg
 /* Candidates without a connector become due again, e.g. when the mapping changed. */
 int store_wake_unrouted(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 
-/* How many candidates wait or are in work, by connector ('' for those without) and state. */
-int store_queue_counts(struct store *s, void (*fn)(void *ctx, const char *connector, const char *state, int64_t count),
-                       void *ctx, struct errmsg *err) ATS_MUSTCHECK;
-
 /* ---- what is known of the claimed candidates */
 struct loaded {
     struct event *events; /* parsed; a body that cannot be parsed any more is left out */

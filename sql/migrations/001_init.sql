@@ -55,6 +55,7 @@ create table atsync.candidate (
 create index candidate_due on atsync.candidate (connector, least(attempts, 1), due_at) where due_at is not null;
 create index candidate_unrouted on atsync.candidate (source, state) where connector = '';
 create index candidate_external on atsync.candidate (external_id);
+create index candidate_blocked on atsync.candidate (blocked_since) where blocked_since is not null;
 
 -- Who is who: another name of a candidate (p:<profile id>, r:<run id>, c:<contact>) and the reference that it stands for.
 create table atsync.identity (
@@ -252,6 +253,21 @@ create table atsync.issue (
 );
 create unique index issue_open on atsync.issue (class, scope) where closed_at is null;
 create index issue_seen on atsync.issue (last_seen desc);
+
+-- What was done in each minute, added up by the daemons for charts; a minute without a row is one in which no daemon ran.
+create table atsync.activity_minute (
+    minute timestamptz primary key,
+    events bigint not null,
+    duplicates bigint not null,
+    refused bigint not null,
+    writes bigint not null,
+    failed_writes bigint not null,
+    calls bigint not null,
+    failed_calls bigint not null,
+    synced bigint not null,
+    lag_ms bigint not null,
+    longest_lag_ms bigint not null
+) with (fillfactor = 50);
 
 -- Tokens that an ATS gave us, sealed, and the lease under which one daemon of all renews them.
 create table atsync.connector_token (

@@ -139,7 +139,8 @@ create or replace view atsync.connector_status as
 select s.connector,
        case when s.state = 'throttled' and s.until <= now() then 'ok' else s.state end as state,
        s.reason, s.since, s.until, coalesce(q.waiting, 0) as waiting_candidates, coalesce(q.oldest_seconds, 0) as oldest_waiting_seconds,
-       coalesce(k.calls, 0) as calls_last_hour, coalesce(k.errors, 0) as errors_last_hour, k.p95_ms
+       coalesce(k.calls, 0) as calls_last_hour, coalesce(k.errors, 0) as errors_last_hour, k.p95_ms,
+       case when s.quota_day = (now() at time zone 'UTC')::date then s.quota_used else 0 end as quota_used
 from atsync.connector_state s
 left join lateral (
     select count(*) as waiting, extract(epoch from now() - min(c.last_event_at))::bigint as oldest_seconds
@@ -154,6 +155,7 @@ comment on view atsync.connector_status is 'Each connector: whether it works, wh
 comment on column atsync.connector_status.state is 'ok; throttled: the ATS asked to wait; open: too many calls failed, nothing is tried until the time in until; paused: nothing goes on before somebody acts';
 comment on column atsync.connector_status.calls_last_hour is 'HTTP calls, lookups included';
 comment on column atsync.connector_status.p95_ms is 'of the calls of the last hour';
+comment on column atsync.connector_status.quota_used is 'calls of today (UTC), where the ATS limits the calls of a day; else 0';
 
 create or replace view atsync.queue_health as
 select q.waiting, q.due_now, q.leased, q.retrying, q.oldest_due_seconds,
@@ -178,6 +180,21 @@ create or replace view atsync.issues as
 select i.id, i.class, i.severity, i.connector, i.workflow_external_id, i.message, i.hint, i.affected_candidates, i.first_seen, i.last_seen, i.closed_at, i.source
 from atsync.issue i;
 comment on view atsync.issues is 'What is wrong or was, in words: opened and closed by the daemon. Open ones have no closed_at.';
+
+create or replace view atsync.activity as
+select a.minute, a.events, a.duplicates, a.refused, a.writes, a.failed_writes, a.calls, a.failed_calls, a.synced,
+       a.lag_ms::double precision / nullif(a.synced, 0) / 1000 as lag_seconds, a.longest_lag_ms::double precision / 1000 as longest_lag_seconds
+from atsync.activity_minute a;
+comment on view atsync.activity is
+    'What was done in each minute of the last 31 days, as counted by the daemons. A minute without a row: no daemon ran, or none reached the database. Index activity_minute_pkey.';
+comment on column atsync.activity.events is 'webhooks that were stored';
+comment on column atsync.activity.duplicates is 'webhooks that had been stored before';
+comment on column atsync.activity.refused is 'webhooks that were not taken: signature, organization, form, size, database away';
+comment on column atsync.activity.writes is 'writes that the ATS took';
+comment on column atsync.activity.failed_writes is 'attempts that the ATS did not take; they are repeated unless they are in dead_writes';
+comment on column atsync.activity.calls is 'HTTP requests to an ATS, lookups included';
+comment on column atsync.activity.synced is 'how often a candidate was brought up to date';
+comment on column atsync.activity.lag_seconds is 'from an event being stored to the ATS holding what follows from it: the average; null if there was none';
 
 create or replace view atsync.candidate_timeline as
 select who.source, who.external_id as candidate_external_id, t.at, t.kind, t.summary, t.detail
@@ -237,6 +254,7 @@ comment on table atsync.workflow_version is 'Read the view workflow_versions.';
 comment on table atsync.contact_resolution is 'Read the view contact_resolutions.';
 comment on table atsync.connector_state is 'What all daemons share about a connector.';
 comment on table atsync.daemon is 'Daemons that are alive, so that they can share the rate of a connector.';
+comment on table atsync.activity_minute is 'Read the view activity.';
 comment on table atsync.connector_token is 'What signing in at an ATS gave, encrypted with database.encryption_key. Newer versions replace older ones.';
 comment on table atsync.issue is 'Read the view issues.';
 comment on table atsync.schema_version is 'Migrations applied.';

@@ -1,2 +1,2 @@
--- Open issues by class, for the metric.
-select class, count(*) from atsync.issue where closed_at is null group by class
+-- Open issues by class and severity, for the metrics.
+select class, severity, count(*) from atsync.issue where closed_at is null group by class, severity

@@ -20,6 +20,8 @@ struct series {
     char *labels[METRIC_LABELS_MAX];
     uint64_t hash;
     double value;      /* of a histogram: the sum */
+    double longest;    /* histogram only: the greatest observed since it was asked for */
+    bool stale;        /* not set since the refill began */
     uint64_t count;    /* histogram only */
     uint64_t *buckets; /* histogram only: how many fell into each bound, not cumulated */
 };
@@ -203,9 +205,11 @@ static void record(struct metric *m, enum metric_kind kind, bool set, double val
     (void)pthread_mutex_lock(&registry.lock);
     s = series_get(m, labels);
     s->value = set ? value : s->value + value;
+    s->stale = false;
     if (kind == METRIC_HISTOGRAM) {
         unsigned i = 0;
 
+        s->longest = value > s->longest ? value : s->longest;
         while (i < m->bound_count && value > m->bounds[i])
             i++;
         if (i < m->bound_count)
@@ -235,21 +239,95 @@ void metric_observe(struct metric *m, double value, const char *l1, const char *
     record(m, METRIC_HISTOGRAM, false, value, (const char *const[]){l1, l2, l3, l4});
 }
 
-void metric_clear(struct metric *m)
+static void series_free(const struct metric *m, struct series *s)
+{
+    for (unsigned i = 0; i < m->label_count; i++)
+        mem_free(s->labels[i]);
+    mem_free(s->buckets);
+    mem_free(s);
+}
+
+void metric_refill_begin(struct metric *m)
 {
     if (m->kind != METRIC_GAUGE)
         return;
     (void)pthread_mutex_lock(&registry.lock);
-    for (size_t i = 0; i < m->series_count; i++) {
-        for (unsigned k = 0; k < m->label_count; k++)
-            mem_free(m->series[i]->labels[k]);
-        mem_free(m->series[i]);
-    }
-    m->series_count = 0;
-    if (m->table_size > 0)
-        memset(m->table, 0, m->table_size * sizeof *m->table);
+    for (size_t i = 0; i < m->series_count; i++)
+        m->series[i]->stale = true;
     (void)pthread_mutex_unlock(&registry.lock);
 }
+
+void metric_refill_end(struct metric *m)
+{
+    size_t kept = 0;
+
+    if (m->kind != METRIC_GAUGE)
+        return;
+    (void)pthread_mutex_lock(&registry.lock);
+    for (size_t i = 0; i < m->series_count; i++) {
+        if (m->series[i]->stale)
+            series_free(m, m->series[i]);
+        else
+            m->series[kept++] = m->series[i];
+    }
+    m->series_count = kept;
+    if (m->table_size > 0)
+        memset(m->table, 0, m->table_size * sizeof *m->table);
+    for (uint32_t i = 0; i < kept; i++)
+        *table_slot(m, m->series[i]->hash, NULL) = i + 1;
+    (void)pthread_mutex_unlock(&registry.lock);
+}
+
+/* ---- reading back */
+
+struct metric *metric_lookup(const char *name)
+{
+    struct metric *m;
+
+    (void)pthread_mutex_lock(&registry.lock);
+    m = metric_find(name);
+    (void)pthread_mutex_unlock(&registry.lock);
+    return m;
+}
+
+double metric_sum(struct metric *m, const char *label, const char *value)
+{
+    unsigned which = 0;
+    double sum = 0;
+
+    if (m == NULL)
+        return 0;
+    while (label != NULL && which < m->label_count && strcmp(m->label_names[which], label) != 0)
+        which++;
+    (void)pthread_mutex_lock(&registry.lock);
+    for (size_t i = 0; i < m->series_count; i++) {
+        if (label == NULL || (which < m->label_count && strcmp(m->series[i]->labels[which], value) == 0))
+            sum += m->series[i]->value;
+    }
+    (void)pthread_mutex_unlock(&registry.lock);
+    return sum;
+}
+
+struct metric_observed metric_observed(struct metric *m)
+{
+    struct metric_observed all = {0};
+
+    if (m == NULL || m->kind != METRIC_HISTOGRAM)
+        return all;
+    (void)pthread_mutex_lock(&registry.lock);
+    for (size_t i = 0; i < m->series_count; i++) {
+        struct series *s = m->series[i];
+
+        all.count += s->count;
+        all.sum += s->value;
+        all.longest = s->longest > all.longest ? s->longest : all.longest;
+        s->longest = 0;
+    }
+    (void)pthread_mutex_unlock(&registry.lock);
+    return all;
+}
+
+/* ---- the exposition */
 
 /* HELP texts escape backslash and line feed, label values the quotation mark too. */
 static void add_escaped(struct buf *out, const char *text, bool quotes)

@@ -12,6 +12,7 @@
 #include "ctl/command.h"
 #include "ctl/print.h"
 #include "service/app.h"
+#include "store/activity.h"
 #include "store/views.h"
 
 enum {
@@ -45,14 +46,14 @@ struct counts { /* candidates that no connector is known for, and open issues */
     int64_t errors, warnings, infos;
 };
 
-static void count_unrouted(void *ctx, const char *connector, const char *state, int64_t count)
+static void count_unrouted(void *ctx, const struct queue_count *q)
 {
     struct counts *c = ctx;
 
-    if (*connector == '\0' && strcmp(state, "waiting_for_identity") == 0) {
-        c->waiting_for_identity += count;
-    } else if (*connector == '\0' && strcmp(state, "unmapped") == 0) {
-        c->unmapped += count;
+    if (*q->connector == '\0' && strcmp(q->state, "waiting_for_identity") == 0) {
+        c->waiting_for_identity += q->count;
+    } else if (*q->connector == '\0' && strcmp(q->state, "unmapped") == 0) {
+        c->unmapped += q->count;
     }
 }
 

@@ -65,6 +65,15 @@ const char *event_type_label(const char *type_name)
     return "other";
 }
 
+const char *event_type_known(size_t number)
+{
+    if (number < ATS_COUNT(workflow_types)) {
+        return workflow_types[number].name;
+    }
+    number -= ATS_COUNT(workflow_types);
+    return number < ATS_COUNT(other_types) ? other_types[number] : NULL;
+}
+
 bool event_is_terminal(enum event_type type)
 {
     return type == EVENT_RUN_COMPLETED || type == EVENT_RUN_FAILED || type == EVENT_RUN_CANCELLED;

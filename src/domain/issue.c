@@ -349,3 +349,8 @@ struct issue_text issue_words(const struct problem *p, struct arena *arena)
     }
     return text;
 }
+
+const char *issue_class(size_t number)
+{
+    return number < ATS_COUNT(classes) ? classes[number].class : NULL;
+}

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "base/text.h"
 #include "lib/httpc.h"
 #include "service/admin.h"
@@ -34,6 +35,7 @@ struct app {
     struct overseer *overseer;
     struct admin *admin;
     struct janitor *janitor;
+    struct metric *ready;
     bool told_up;
     bool database_seen;
 };
@@ -48,13 +50,6 @@ static void wake_dispatcher(void *ctx)
     if (d) {
         dispatcher_wake(d);
     }
-}
-
-static void refresh_gauges(void *ctx)
-{
-    const struct app *app = ctx;
-
-    receiver_refresh_gauges(app->receiver);
 }
 
 /* The receiver notices later than others that the database is back: ready is who takes events. */
@@ -72,6 +67,15 @@ static int is_ready(void *ctx, struct errmsg *reason)
         break;
     }
     return ST_UNAVAILABLE;
+}
+
+static void refresh_gauges(void *ctx)
+{
+    struct app *app = ctx;
+    struct errmsg reason;
+
+    receiver_refresh_gauges(app->receiver);
+    metric_set(app->ready, is_ready(app, &reason) == ST_OK ? 1 : 0, NULL, NULL, NULL, NULL);
 }
 
 /* What no database knows: webhooks that were refused are not in it. */
@@ -124,6 +128,8 @@ static int start(struct app *app, struct errmsg *err)
     if ((st = receiver_start(app->receiver, err)) != ST_OK || (st = admin_start(app->admin, err)) != ST_OK) {
         return st;
     }
+    app->ready = metric_gauge("atsyncd_ready", "1 while events are taken.", "");
+    metric_set(overseer_database_gauge(), 0, NULL, NULL, NULL, NULL);
     app->janitor = janitor_new(refresh_gauges, app);
     return janitor_start(app->janitor, err);
 }

@@ -6,17 +6,34 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/text.h"
+#include "domain/issue.h"
 #include "domain/skew.h"
+#include "service/tally.h"
 #include "service/thread.h"
+#include "store/activity.h"
 #include "store/store.h"
 #include "store/views.h"
 
 enum {
-    INTERVAL_MIN_MS = 2000,
-    INTERVAL_PER_COST = 25,
+    TICK_MS = 2000,
+    LOOK_PER_COST = 25,        /* of the time, at most 4 percent is spent on looking */
+    POPULATION_PER_COST = 200, /* and half a percent on counting everybody */
     OWN_MAX = 32,
     HOLD_MIN_MS = 20000, /* what only we see stays told for so long after we told it last, */
     HOLD_INTERVALS = 3,  /* and for so many of our looks */
+    MINUTE_US = 60 * 1000 * 1000,
+};
+
+/* A row of a gauge as it came from the database; labels live in an arena. */
+struct reading {
+    const char *label, *label2;
+    double value, value2;
+};
+struct readings {
+    struct reading *items;
+    size_t count, room;
+    struct arena *arena;
 };
 
 struct overseer {
@@ -30,9 +47,13 @@ struct overseer {
     struct config *config;
     bool stopping;
 
+    /* the thread's own */
     bool away;
-    int64_t interval_ms;
-    struct metric *candidates, *issues, *breaker;
+    const struct config *looked_with; /* only to be compared: it may be gone */
+    int64_t interval_ms, look_due_ms, population_due_ms, tallied_minute;
+    struct readings idle; /* candidates that nothing is done for, as counted last */
+    struct tally tally;
+    struct metric *candidates, *oldest, *issues, *severities, *breaker, *database;
 };
 
 static void tell(void *ctx, bool opened, const char *class, const char *connector, const char *message,
@@ -46,18 +67,160 @@ static void tell(void *ctx, bool opened, const char *class, const char *connecto
     }
 }
 
-static void set_issue_gauge(void *ctx, const char *class, int64_t count)
-{
-    struct overseer *o = ctx;
+/* ---- readings */
 
-    metric_set(o->issues, (double)count, class, NULL, NULL, NULL);
+static void readings_init(struct readings *r)
+{
+    *r = (struct readings){.arena = arena_new()};
 }
 
-static void set_candidate_gauge(void *ctx, const char *connector, const char *state, int64_t count)
+static void readings_clear(struct readings *r)
 {
-    struct overseer *o = ctx;
+    mem_free(r->items);
+    arena_free(r->arena);
+    *r = (struct readings){.arena = NULL};
+}
 
-    metric_set(o->candidates, (double)count, connector, state, NULL, NULL);
+static void readings_add(struct readings *r, const char *label, const char *label2, double value, double value2)
+{
+    if (r->count == r->room) {
+        r->room = r->room > 0 ? 2 * r->room : 16;
+        r->items = mem_grow(r->items, r->room, sizeof *r->items);
+    }
+    r->items[r->count++] = (struct reading){.label = arena_strdup(r->arena, label),
+                                            .label2 = arena_strdup(r->arena, label2),
+                                            .value = value,
+                                            .value2 = value2};
+}
+
+/* Sums up; label NULL: any. */
+static double readings_sum(const struct readings *r, const char *label, const char *label2)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < r->count; i++) {
+        if ((!label || text_eq(label, r->items[i].label)) && (!label2 || text_eq(label2, r->items[i].label2))) {
+            sum += r->items[i].value;
+        }
+    }
+    return sum;
+}
+
+static void add_issues(void *ctx, const char *class, const char *severity, int64_t count)
+{
+    readings_add(ctx, class, severity, (double)count, 0);
+}
+
+static void add_candidates(void *ctx, const struct queue_count *c)
+{
+    readings_add(ctx, c->connector, c->state, (double)c->count, c->oldest_due_seconds);
+}
+
+/* ---- gauges. What can be is told as 0 too, so that a rule can tell "none" from "not known". */
+
+static int set_issue_gauges(struct overseer *o, struct errmsg *err)
+{
+    static const char *const severities[] = {"error", "warning", "info"};
+    struct readings open;
+    int st;
+
+    readings_init(&open);
+    st = store_issues_open(o->store, add_issues, &open, err);
+    if (st == ST_OK) {
+        metric_refill_begin(o->issues);
+        for (size_t i = 0; issue_class(i); i++) {
+            metric_set(o->issues, readings_sum(&open, issue_class(i), NULL), issue_class(i), NULL, NULL, NULL);
+        }
+        for (size_t i = 0; i < open.count; i++) { /* a newer daemon may know more classes */
+            metric_set(o->issues, readings_sum(&open, open.items[i].label, NULL), open.items[i].label, NULL, NULL,
+                       NULL);
+        }
+        metric_refill_end(o->issues);
+        for (size_t i = 0; i < ATS_COUNT(severities); i++) {
+            metric_set(o->severities, readings_sum(&open, NULL, severities[i]), severities[i], NULL, NULL, NULL);
+        }
+    }
+    readings_clear(&open);
+    return st;
+}
+
+/* Everybody is counted seldom, because that reads the whole table. */
+static int count_idle(struct overseer *o, struct errmsg *err)
+{
+    int64_t began_ms = clock_mono_ms();
+    struct readings idle;
+    int st = ST_OK;
+
+    if (began_ms < o->population_due_ms) {
+        return ST_OK;
+    }
+    readings_init(&idle);
+    st = store_population(o->store, add_candidates, &idle, err);
+    if (st == ST_OK) {
+        struct readings old = o->idle;
+
+        o->idle = idle;
+        idle = old;
+    }
+    o->population_due_ms = clock_mono_ms() + (clock_mono_ms() - began_ms) * POPULATION_PER_COST;
+    readings_clear(&idle);
+    return st;
+}
+
+static void set_candidates(struct overseer *o, const struct readings *all, const char *connector, const char *state)
+{
+    metric_set(o->candidates, readings_sum(all, connector, state), connector, state, NULL, NULL);
+}
+
+static void set_oldest(struct overseer *o, const struct readings *all, const char *connector)
+{
+    double oldest_s = 0;
+
+    for (size_t i = 0; i < all->count; i++) {
+        if (text_eq(all->items[i].label, connector) && all->items[i].value2 > oldest_s) {
+            oldest_s = all->items[i].value2;
+        }
+    }
+    metric_set(o->oldest, oldest_s, connector, NULL, NULL, NULL);
+}
+
+static int set_candidate_gauges(struct overseer *o, const struct config *c, struct errmsg *err)
+{
+    static const char *const states[] = {"synced",    "pending", "in_progress", "retrying",
+                                         "throttled", "paused",  "dead",        "nothing_to_do"};
+    static const char *const states_without_connector[] = {"waiting_for_identity", "unmapped"};
+    struct readings all;
+    int st = count_idle(o, err);
+
+    readings_init(&all);
+    if (st != ST_OK || (st = store_queue_counts(o->store, add_candidates, &all, err)) != ST_OK) {
+        goto out;
+    }
+    for (size_t i = 0; i < o->idle.count; i++) {
+        const struct reading *r = &o->idle.items[i];
+
+        readings_add(&all, r->label, r->label2, r->value, 0);
+    }
+    metric_refill_begin(o->candidates);
+    metric_refill_begin(o->oldest);
+    for (size_t i = 0; i < c->connector_count; i++) {
+        for (size_t k = 0; k < ATS_COUNT(states); k++) {
+            set_candidates(o, &all, c->connectors[i].name, states[k]);
+        }
+        set_oldest(o, &all, c->connectors[i].name);
+    }
+    for (size_t k = 0; k < ATS_COUNT(states_without_connector); k++) {
+        set_candidates(o, &all, "", states_without_connector[k]);
+    }
+    for (size_t i = 0; i < all.count; i++) { /* connectors of before, states that pass */
+        set_candidates(o, &all, all.items[i].label, all.items[i].label2);
+        set_oldest(o, &all, all.items[i].label);
+    }
+    metric_refill_end(o->candidates);
+    metric_refill_end(o->oldest);
+out:
+    readings_clear(&all);
+    return st;
 }
 
 /* 0 works, 1 waits or probes, 2 stopped: higher is worse */
@@ -77,14 +240,19 @@ static int set_breaker_gauge(struct overseer *o, struct errmsg *err)
     int st = store_connector_states(o->store, arena, &rows, &count, err);
 
     if (st == ST_OK) {
-        metric_clear(o->breaker);
+        metric_refill_begin(o->breaker);
         for (size_t i = 0; i < count; i++) {
-            metric_set(o->breaker, breaker_value(rows[i].state), rows[i].connector, NULL, NULL, NULL);
+            bool over = strcmp(rows[i].state, "throttled") == 0 && rows[i].until_ms <= 0;
+
+            metric_set(o->breaker, over ? 0 : breaker_value(rows[i].state), rows[i].connector, NULL, NULL, NULL);
         }
+        metric_refill_end(o->breaker);
     }
     arena_free(arena);
     return st;
 }
+
+/* ---- the work */
 
 /*
  * Adds a problem if this machine's clock is not the database's. The database said its time at some moment of the round
@@ -115,54 +283,90 @@ static int look(struct overseer *o, const struct config *c, struct errmsg *err)
 {
     struct problem own[OWN_MAX];
     struct own_problems list = {.items = own, .hold_ms = HOLD_INTERVALS * o->interval_ms};
-    int st = store_connect(o->store, err);
+    int64_t began_ms = clock_mono_ms();
+    int st;
 
+    if (began_ms < o->look_due_ms) {
+        return ST_OK;
+    }
     list.hold_ms = list.hold_ms > HOLD_MIN_MS ? list.hold_ms : HOLD_MIN_MS;
     list.count = o->own ? o->own(o->ctx, own, OWN_MAX - 1) : 0;
-    if (st != ST_OK || (st = look_at_clocks(o, c, own, &list.count, err)) != ST_OK ||
-        (st = store_issues_refresh(o->store, &c->mapping, &list, tell, o, err)) != ST_OK) {
-        return st;
+    if ((st = store_connect(o->store, err)) == ST_OK && (st = look_at_clocks(o, c, own, &list.count, err)) == ST_OK &&
+        (st = store_issues_refresh(o->store, &c->mapping, &list, tell, o, err)) == ST_OK &&
+        (st = set_issue_gauges(o, err)) == ST_OK && (st = set_candidate_gauges(o, c, err)) == ST_OK) {
+        st = set_breaker_gauge(o, err);
     }
-    metric_clear(o->issues);
-    if ((st = store_issues_open(o->store, set_issue_gauge, o, err)) != ST_OK) {
-        return st;
+    o->interval_ms = (clock_mono_ms() - began_ms) * LOOK_PER_COST;
+    o->interval_ms = o->interval_ms < TICK_MS ? TICK_MS : o->interval_ms;
+    o->look_due_ms = clock_mono_ms() + o->interval_ms - TICK_MS / 10; /* a tick is not late by a hair */
+    return st;
+}
+
+/* A minute in which nothing happened is written down too: it tells that a daemon was there. */
+static int write_tally(struct overseer *o, struct errmsg *err)
+{
+    int64_t minute = clock_wall_us() / MINUTE_US;
+    struct activity difference;
+    int st;
+
+    if (!tally_difference(&o->tally, &difference) && minute == o->tallied_minute) {
+        return ST_OK;
     }
-    metric_clear(o->candidates);
-    if ((st = store_queue_counts(o->store, set_candidate_gauge, o, err)) != ST_OK) {
-        return st;
+    st = store_activity_add(o->store, &difference, err);
+    if (st == ST_OK || st == ST_UNCERTAIN) { /* rather once too few than twice */
+        tally_written(&o->tally, &difference);
+        o->tallied_minute = minute;
     }
-    return set_breaker_gauge(o, err);
+    return st;
+}
+
+static void tick(struct overseer *o, const struct config *c)
+{
+    struct errmsg err;
+    int st = write_tally(o, &err);
+
+    if (st == ST_OK) {
+        st = look(o, c, &err);
+    }
+    if (st != ST_OK && st != ST_UNAVAILABLE && st != ST_UNCERTAIN && !o->away) {
+        log_error("cannot look for problems", "error", err.text, NULL);
+    }
+    o->away = st != ST_OK;
+    metric_set(o->database, o->away ? 0 : 1, NULL, NULL, NULL, NULL);
 }
 
 static void *overseer_main(void *arg)
 {
     struct overseer *o = arg;
+    struct errmsg err;
 
     (void)pthread_mutex_lock(&o->mutex);
     while (!o->stopping) {
         struct config *c = config_ref(o->config);
-        int64_t began_ms = clock_mono_ms();
-        int64_t wait_ms;
-        struct errmsg err;
-        int st;
 
         (void)pthread_mutex_unlock(&o->mutex);
-        st = look(o, c, &err);
-        config_unref(c);
-        if (st != ST_OK && st != ST_UNAVAILABLE && st != ST_UNCERTAIN && !o->away) {
-            log_error("cannot look for problems", "error", err.text, NULL);
+        if (c != o->looked_with) { /* what changed with the settings is looked at without delay */
+            o->looked_with = c;
+            o->look_due_ms = 0;
         }
-        o->away = st != ST_OK;
-        wait_ms = (clock_mono_ms() - began_ms) * INTERVAL_PER_COST;
-        wait_ms = wait_ms < INTERVAL_MIN_MS ? INTERVAL_MIN_MS : wait_ms;
-        o->interval_ms = wait_ms;
+        tick(o, c);
+        config_unref(c);
         (void)pthread_mutex_lock(&o->mutex);
         if (!o->stopping) {
-            thread_cond_wait(&o->changed, &o->mutex, wait_ms);
+            thread_cond_wait(&o->changed, &o->mutex, TICK_MS);
         }
     }
     (void)pthread_mutex_unlock(&o->mutex);
+    if (!o->away) {
+        (void)write_tally(o, &err); /* the last seconds; nothing is lost but their figures */
+    }
     return NULL;
+}
+
+struct metric *overseer_database_gauge(void)
+{
+    return metric_gauge("atsyncd_database_up", "1 if the database answered when it was asked last, and could be used.",
+                        "");
 }
 
 struct overseer *overseer_new(struct config *c, overseer_own own, void *ctx)
@@ -175,11 +379,15 @@ struct overseer *overseer_new(struct config *c, overseer_own own, void *ctx)
     o->store = store_new(c, "overseer");
     (void)pthread_mutex_init(&o->mutex, NULL);
     thread_cond_init(&o->changed);
-    o->candidates =
-        metric_gauge("atsyncd_candidates", "Candidates that wait or are in work, by state.", "connector,state");
+    o->candidates = metric_gauge("atsyncd_candidates", "Candidates by state; those without a connector have it empty.",
+                                 "connector,state");
+    o->oldest = metric_gauge("atsyncd_oldest_due_seconds",
+                             "For how long the candidate that waits longest could have been worked on.", "connector");
     o->issues = metric_gauge("atsyncd_issues_open", "Open issues.", "class");
+    o->severities = metric_gauge("atsyncd_issues_open_by_severity", "Open issues.", "severity");
     o->breaker = metric_gauge("atsyncd_breaker_state",
                               "0: the connector works, 1: it waits or probes, 2: it is stopped.", "connector");
+    o->database = overseer_database_gauge();
     return o;
 }
 
@@ -228,6 +436,7 @@ void overseer_free(struct overseer *o)
         overseer_stop(o);
         overseer_join(o);
     }
+    readings_clear(&o->idle);
     store_free(o->store);
     config_unref(o->config);
     (void)pthread_cond_destroy(&o->changed);

@@ -120,6 +120,18 @@ static void respond_unavailable(struct httpd_request *req, const char *detail)
     httpd_problem(req, 503, "Service Unavailable", detail);
 }
 
+/* Told as 0 before the first comes: else a rule about silence would not see who has never sent anything. */
+static void expect_events(const struct receiver *r, const struct config *c)
+{
+    for (size_t i = 0; i < c->source_count; i++) {
+        for (size_t k = 0; event_type_known(k); k++) {
+            if (text_starts(event_type_known(k), "WORKFLOW_")) {
+                metric_add(r->received, 0, c->sources[i].name, event_type_known(k), "stored", NULL);
+            }
+        }
+    }
+}
+
 static void count(const struct receiver *r, const char *source, const char *type_label, const char *result)
 {
     metric_add(r->received, 1, source, type_label, result, NULL);
@@ -348,6 +360,7 @@ int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx
         err_prefix(err, st, "receiver");
         goto out;
     }
+    expect_events(r, c);
     r->ingest = ingest_new(c, &hooks);
     *ret = r;
     r = NULL;
@@ -386,6 +399,7 @@ int receiver_reload(struct receiver *r, struct config *c, struct errmsg *err)
     r->rules = rules;
     (void)pthread_mutex_unlock(&r->mutex);
     rules_unref(old);
+    expect_events(r, c);
     return ST_OK;
 }
 

@@ -109,14 +109,13 @@ out:
     return st;
 }
 
-int store_issues_open(struct store *s, void (*fn)(void *ctx, const char *class, int64_t count), void *ctx,
-                      struct errmsg *err)
+int store_issues_open(struct store *s, issue_count_fn fn, void *ctx, struct errmsg *err)
 {
     struct db_result *r = NULL;
     int st = db_exec(s->db, &sql_issues_open, NULL, DB_ROWS, &r, err);
 
     for (size_t i = 0; st == ST_OK && i < db_rows(r); i++) {
-        fn(ctx, db_text(r, i, 0), db_i64(r, i, 1));
+        fn(ctx, db_text(r, i, 0), db_text(r, i, 1), db_i64(r, i, 2));
     }
     db_result_free(r);
     return st;

@@ -170,16 +170,3 @@ int store_wake_unrouted(struct store *s, struct errmsg *err)
 {
     return db_exec(s->db, &sql_wake_unrouted, NULL, DB_COMMAND, NULL, err);
 }
-
-int store_queue_counts(struct store *s, void (*fn)(void *ctx, const char *connector, const char *state, int64_t count),
-                       void *ctx, struct errmsg *err)
-{
-    struct db_result *r = NULL;
-    int st = db_exec(s->db, &sql_gauges, NULL, DB_ROWS, &r, err);
-
-    for (size_t i = 0; st == ST_OK && i < db_rows(r); i++) {
-        fn(ctx, db_text(r, i, 0), db_text(r, i, 1), db_i64(r, i, 2));
-    }
-    db_result_free(r);
-    return st;
-}

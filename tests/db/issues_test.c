@@ -210,11 +210,12 @@ E2E_TEST(a_stopped_connector_has_a_hint_of_its_own)
     kit_close(k);
 }
 
-static void count_class(void *ctx, const char *class, int64_t count)
+static void count_class(void *ctx, const char *class, const char *severity, int64_t count)
 {
     struct harness *h = ctx;
 
-    sql_script(h, arena_printf(h->arena, "insert into changes values ('%s %s')", class, num_text(count).s));
+    sql_script(h,
+               arena_printf(h->arena, "insert into changes values ('%s %s %s')", class, severity, num_text(count).s));
 }
 
 E2E_TEST(what_only_this_process_sees)
@@ -229,7 +230,7 @@ E2E_TEST(what_only_this_process_sees)
     assert_string_equal(refresh(k, &own), "opened signatures, opened signatures");
     sql_script(h, "truncate changes");
     assert_done(store_issues_open(k->store, count_class, h, &err), &err);
-    assert_sql(h, "select string_agg(what, ', ') from changes", "signatures 2");
+    assert_sql(h, "select string_agg(what, ', ') from changes", "signatures error 2");
     own.count = 1;
     sql_script(h, "update atsync.issue set hold_until = now() - interval '1 millisecond'");
     assert_string_equal(refresh(k, &own), "closed signatures");

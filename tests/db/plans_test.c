@@ -93,6 +93,7 @@ static const struct {
     {"load_values", KEYS, NULL},
     {"peek", "'c77', null, null, null, null, null, 100", NULL},
     {"peek", "null, null, null, null, 'popp', 'x:c5', 100", "candidate: an operator's look at all candidates"},
+    {"population", "", "candidate: everybody is counted, seldom"},
     {"problems", "array['cedar'], array['s']", NULL},
     {"record_call", KEYS ", same(1::bigint), " T T T "same(200), " T "same(5::bigint), same('t'::text)", NULL},
     {"record_forget", KEYS ", same(5::bigint)", NULL},

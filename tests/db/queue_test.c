@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "lib/storekit.h"
+#include "store/activity.h"
 
 /* Candidates c1, c2, … of connector "ats", due that many minutes ago. */
 static void add_candidates(struct harness *h, int count)
@@ -413,13 +414,17 @@ E2E_TEST(who_began_to_wait_beside_its_identity_is_woken)
     kit_close(k);
 }
 
-static void add_count(void *ctx, const char *connector, const char *state, int64_t count)
+static void add_count(void *ctx, const struct queue_count *c)
 {
     struct harness *h = ctx;
 
-    sql_script(
-        h, arena_printf(h->arena, "insert into counted values ('%s', '%s', %s)", connector, state, num_text(count).s));
+    sql_script(h, arena_printf(h->arena, "insert into counted values ('%s', '%s', %s, %d)", c->connector, c->state,
+                               num_text(c->count).s, (int)(c->oldest_due_seconds / 60)));
 }
+
+#define COUNTED                                                                                                        \
+    "select string_agg(concat_ws('|', connector, state, n, oldest_due_minutes), ' ' order by connector, state) "       \
+    "from counted"
 
 E2E_TEST(the_queue_is_counted)
 {
@@ -433,10 +438,18 @@ E2E_TEST(the_queue_is_counted)
                "insert into atsync.candidate (source, connector, ref, state, due_at, last_event_at) values ('popp', "
                "'', 'p:1', 'waiting_for_identity', null, now()), "
                "('popp', '', 'x:1', 'unmapped', null, now()), ('popp', 'ats', 'x:idle', 'synced', null, now());"
-               "create table counted (connector text, state text, n bigint)");
+               "update atsync.candidate set due_at = now() - interval '7 minutes' where ref = 'x:c3';"
+               "create table counted (connector text, state text, n bigint, oldest_due_minutes bigint)");
     assert_done(store_queue_counts(k->store, add_count, h, &err), &err);
-    assert_sql(h, "select string_agg(concat_ws('|', connector, state, n), ' ' order by connector, state) from counted",
-               "|unmapped|1 |waiting_for_identity|1 ats|in_progress|1 ats|pending|1 ats|retrying|1");
+    assert_sql(h, COUNTED,
+               "|unmapped|1|0 |waiting_for_identity|1|0 ats|in_progress|1|0 ats|pending|1|7 ats|retrying|1|0");
+    /* as sync_state has it */
+    sql_script(h, "truncate counted; update atsync.connector_state set state = 'paused'");
+    assert_done(store_queue_counts(k->store, add_count, h, &err), &err);
+    assert_sql(h, COUNTED, "|unmapped|1|0 |waiting_for_identity|1|0 ats|in_progress|1|0 ats|paused|2|7");
+    sql_script(h, "truncate counted");
+    assert_done(store_population(k->store, add_count, h, &err), &err);
+    assert_sql(h, COUNTED, "ats|synced|1|0");
     kit_close(k);
 }
 

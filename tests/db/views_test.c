@@ -1,6 +1,7 @@
 /* What people and dashboards read: every column of the contract, and the right values from real events. */
 #include "base/text.h"
 #include "lib/storekit.h"
+#include "store/activity.h"
 
 static const char *state_of(struct harness *h, const char *candidate)
 {
@@ -265,7 +266,7 @@ E2E_TEST(a_body_that_jsonb_refuses)
                                "\"unknown\":\"\\ud800\\u0000\",\"big\":1e999999}}";
     static const char *const views[] = {
         "sync_status",       "candidate_timeline",  "pending_writes",   "dead_writes",  "answers", "runs",
-        "workflow_versions", "contact_resolutions", "connector_status", "queue_health", "issues"};
+        "workflow_versions", "contact_resolutions", "connector_status", "queue_health", "issues",  "activity"};
     struct kit *k = kit_open(h, NULL);
     struct arena *arena = arena_new();
     struct event e;
@@ -366,6 +367,45 @@ E2E_TEST(connectors_and_the_queue_in_figures)
     kit_close(k);
 }
 
+static void add_activity(struct kit *k, struct activity a)
+{
+    struct errmsg err;
+
+    assert_done(store_activity_add(k->store, &a, &err), &err);
+}
+
+E2E_TEST(what_was_done_in_a_minute)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    sql_script(h, "insert into atsync.activity_minute select now() - interval '32 days', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1;"
+                  "insert into atsync.activity_minute select now() - interval '30 days', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1");
+    add_activity(k, (struct activity){.events = 1});
+    /* a minute that was begun between the two must not decide; the new ones are added up */
+    sql_script(
+        h, "update atsync.activity_minute set minute = date_trunc('minute', now()) where events = 1 and synced = 0");
+    add_activity(k, (struct activity){.events = 2,
+                                      .duplicates = 3,
+                                      .refused = 4,
+                                      .writes = 5,
+                                      .failed_writes = 6,
+                                      .calls = 7,
+                                      .failed_calls = 8,
+                                      .synced = 4,
+                                      .lag_ms = 5000,
+                                      .longest_lag_ms = 3000});
+    add_activity(k, (struct activity){.synced = 1, .lag_ms = 500, .longest_lag_ms = 500});
+    assert_sql(h,
+               "select concat_ws('|', sum(events), sum(duplicates), sum(refused), sum(writes), sum(failed_writes), "
+               "sum(calls), sum(failed_calls), sum(synced), max(longest_lag_seconds), "
+               "round(sum(lag_seconds * synced)::numeric, 3)) from atsync.activity "
+               "where minute > now() - interval '10 minutes' and minute = date_trunc('minute', minute)",
+               "3|3|4|5|6|7|8|5|3|5.500");
+    assert_sql(h, "select count(*) from atsync.activity where minute < now() - interval '31 days'", "0");
+    assert_sql(h, "select count(*) from atsync.activity where minute < now() - interval '29 days'", "1");
+    kit_close(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +417,7 @@ int main(void)
         E2E_RUN(a_body_that_jsonb_refuses),
         E2E_RUN(the_timeline_tells_the_story_in_order),
         E2E_RUN(connectors_and_the_queue_in_figures),
+        E2E_RUN(what_was_done_in_a_minute),
     };
 
     return e2e_main(tests);

@@ -54,7 +54,8 @@ static void test_counter(void **state)
     metric_add(m, (double)NAN, "popp", "stored", NULL, NULL);
     metric_set(m, 7, "popp", "stored", NULL, NULL);
     metric_observe(m, 7, "popp", "stored", NULL, NULL);
-    metric_clear(m);
+    metric_refill_begin(m);
+    metric_refill_end(m);
     assert_family("t_events_total", "# HELP t_events_total Events by source.\n# TYPE t_events_total counter\n"
                                     "t_events_total{source=\"popp\",result=\"stored\"} 1234567890\n"
                                     "t_events_total{source=\"popp\",result=\"duplicate\"} 2\n");
@@ -71,10 +72,74 @@ static void test_gauge(void **state)
     metric_observe(m, 9, NULL, NULL, NULL, NULL);
     assert_family("t_waiting",
                   "# HELP t_waiting Waiting\\\\now,\\nnot later.\n# TYPE t_waiting gauge\nt_waiting 1.5\n");
-    metric_clear(m);
+    metric_refill_begin(m);
+    metric_refill_end(m);
     assert_family("t_waiting", "# HELP t_waiting Waiting\\\\now,\\nnot later.\n# TYPE t_waiting gauge\n");
     metric_set(m, 4, NULL, NULL, NULL, NULL);
     assert_family("t_waiting", "# HELP t_waiting Waiting\\\\now,\\nnot later.\n# TYPE t_waiting gauge\nt_waiting 4\n");
+}
+
+static void test_a_refilled_gauge_is_never_empty(void **state)
+{
+    struct metric *m = metric_gauge("t_refilled", "r", "n");
+    static const char full[] = "# HELP t_refilled r\n# TYPE t_refilled gauge\n"
+                               "t_refilled{n=\"0\"} 0\nt_refilled{n=\"1\"} 1\nt_refilled{n=\"2\"} 2\n";
+    char *text;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        metric_set(m, i, num_text(i).s, NULL, NULL, NULL);
+    metric_refill_begin(m);
+    assert_family("t_refilled", full);
+    metric_set(m, 7, "1", NULL, NULL, NULL);
+    metric_set(m, 8, "new", NULL, NULL, NULL);
+    metric_refill_end(m);
+    assert_family("t_refilled", "# HELP t_refilled r\n# TYPE t_refilled gauge\n"
+                                "t_refilled{n=\"1\"} 7\nt_refilled{n=\"new\"} 8\n");
+    /* what is left is still found, also after the table has grown */
+    metric_refill_begin(m);
+    for (int i = 0; i < 100; i++)
+        metric_set(m, i, num_text(i).s, NULL, NULL, NULL);
+    metric_refill_end(m);
+    metric_set(m, 5, "99", NULL, NULL, NULL);
+    assert_true(metric_sum(m, NULL, NULL) == 4950 - 99 + 5);
+    text = render_family("t_refilled");
+    assert_null(strstr(text, "new"));
+    mem_free(text);
+}
+
+static void test_reading_back(void **state)
+{
+    static const double bounds[] = {1};
+    struct metric *m = metric_counter("t_read_total", "r", "source,result");
+    struct metric *h = metric_histogram("t_read_seconds", "r", "source", bounds, 1);
+    struct metric_observed seen;
+
+    (void)state;
+    metric_add(m, 1, "popp", "stored", NULL, NULL);
+    metric_add(m, 2, "other", "stored", NULL, NULL);
+    metric_add(m, 4, "popp", "duplicate", NULL, NULL);
+    assert_true(metric_sum(m, "result", "stored") == 3);
+    assert_true(metric_sum(m, "source", "popp") == 5);
+    assert_true(metric_sum(m, NULL, NULL) == 7);
+    assert_true(metric_sum(m, "result", "never") == 0);
+    assert_true(metric_sum(m, "no such label", "stored") == 0);
+    assert_true(metric_sum(NULL, NULL, NULL) == 0);
+    assert_ptr_equal(metric_lookup("t_read_total"), m);
+    assert_null(metric_lookup("t_never_declared"));
+
+    assert_int_equal(metric_observed(NULL).count, 0);
+    assert_int_equal(metric_observed(m).count, 0);
+    metric_observe(h, 0.5, "popp", NULL, NULL, NULL);
+    metric_observe(h, 3, "other", NULL, NULL, NULL);
+    seen = metric_observed(h);
+    assert_int_equal(seen.count, 2);
+    assert_true(seen.sum == 3.5 && seen.longest == 3);
+    metric_observe(h, 2, "other", NULL, NULL, NULL);
+    seen = metric_observed(h);
+    assert_int_equal(seen.count, 3);
+    assert_true(seen.sum == 5.5 && seen.longest == 2);
+    assert_true(metric_observed(h).longest == 0);
 }
 
 static void test_numbers(void **state)
@@ -218,6 +283,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counter),
         cmocka_unit_test(test_gauge),
+        cmocka_unit_test(test_a_refilled_gauge_is_never_empty),
+        cmocka_unit_test(test_reading_back),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_label_values_are_escaped),
         cmocka_unit_test(test_histogram),
