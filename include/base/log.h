@@ -2,10 +2,14 @@
  * log - one line per event on stderr, as key=value text or as JSON.
  *
  * Only programs log (services, ctl, main); libraries and pure modules return. A message is a constant English phrase,
- * everything variable goes into fields. Secrets, answers, e-mail addresses and phone numbers are never passed in.
- * A line that repeats (same level, message and fields; a field named "request" does not count) within 10 seconds of
- * the written one is not written but counted. The count is told as the same line with repeated=N. The table of such
- * lines has 64 places; when it is full the oldest is told and forgotten.
+ * everything variable goes into fields. Secrets, answers, e-mail addresses and phone numbers are never passed in; what
+ * an ATS or Popp says in its own words is not either, as it may repeat them. As a last guard values go through
+ * base/mask.
+ *
+ * A line that repeats (same level, message and fields; fields named request, wait_ms and events do not count) within 10
+ * seconds of the written one is not written but counted. The count is told as the same line with repeated=N. The table
+ * of such lines has 64 places; when it is full the oldest is told and forgotten. Of warnings and errors with the same
+ * message and ever other fields 100 are written in 10 seconds; how many more there were is told with suppressed=N.
  *
  * Thread: log_setup before the first thread, everything else from any thread.
  */

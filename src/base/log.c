@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/mask.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -18,9 +19,14 @@ enum {
     LOG_LINE_ROOM_BYTES = 128, /* kept free at the end of a line for its cut= and repeated= */
     LOG_FOLD_INTERVAL_MS = 10000,
     LOG_FOLD_ENTRIES = 64,
+    LOG_FLOOD_LINES = 100, /* warnings and errors with one message within the interval */
+    LOG_FLOOD_ENTRIES = 64,
 };
 
-/* A line that was written lately. `body` is the line without its time and without the fields named "request". */
+/* What differs from one occurrence of the same event to the next: a field with such a key makes no other line. */
+static const char *const log_varying[] = {"request", "wait_ms", "events"};
+
+/* A line that was written lately. `body` is the line without its time and without the fields that vary. */
 struct log_fold {
     char *body; /* NULL: this entry is free */
     uint64_t hash;
@@ -28,11 +34,20 @@ struct log_fold {
     uint64_t repeated;
 };
 
+/* How often a message was written lately, whatever its fields: a crowd of peers must not fill the disk. */
+struct log_flood {
+    char *head; /* level and message; NULL: this entry is free */
+    int64_t since_ms;
+    unsigned lines;
+    uint64_t suppressed;
+};
+
 static struct {
     atomic_int level;
     atomic_int format;
     pthread_mutex_t lock; /* of the table, and of the order of lines */
     struct log_fold folds[LOG_FOLD_ENTRIES];
+    struct log_flood floods[LOG_FLOOD_ENTRIES];
 } log_state = {.level = LOG_INFO, .format = LOG_TEXT, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 static const char *const log_level_names[] = {"debug", "info", "warn", "error"};
@@ -58,7 +73,8 @@ static size_t sequence_length(const char *s, size_t len)
     return 0;
 }
 
-/* Code points that a terminal or a viewer takes for a command or for the end of a line: C0, DEL, C1, U+2028, U+2029. */
+/* Code points that a terminal or a viewer takes for a command or for the end of a line, or that turn the order of what
+ * follows around: C0, DEL, C1, U+2028, U+2029, and the marks of bidirectional text. */
 static bool is_control(const char *s, size_t n, unsigned *ret_code)
 {
     const unsigned char *p = (const unsigned char *)s;
@@ -73,7 +89,8 @@ static bool is_control(const char *s, size_t n, unsigned *ret_code)
     else
         return false;
     *ret_code = code;
-    return code < 0x20 || (code >= 0x7F && code <= 0x9F) || code == 0x2028 || code == 0x2029;
+    return code < 0x20 || (code >= 0x7F && code <= 0x9F) || code == 0x061C || code == 0x200E || code == 0x200F ||
+           (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069) || code == 0xFEFF;
 }
 
 static void add_escaped(struct buf *b, const char *value, enum log_format format)
@@ -126,10 +143,8 @@ static bool is_plain(const char *value)
     return *value != '\0';
 }
 
-/* One field with its separator; built apart, because it goes into a line whole or not at all. */
-static void build_field(struct buf *field, const char *key, const char *value, enum log_format format)
+static void add_field_text(struct buf *field, const char *key, const char *value, enum log_format format)
 {
-    buf_reset(field);
     if (format == LOG_JSON) {
         buf_printf(field, ",\"%s\":", key);
         add_quoted(field, value, format);
@@ -140,6 +155,24 @@ static void build_field(struct buf *field, const char *key, const char *value, e
         buf_puts(field, value);
     else
         add_quoted(field, value, format);
+}
+
+/* One field with its separator; built apart, because it goes into a line whole or not at all. */
+static void build_field(struct buf *field, const char *key, const char *value, enum log_format format)
+{
+    struct buf masked;
+    size_t len;
+
+    buf_reset(field);
+    if (strpbrk(value, "@+") == NULL) {
+        add_field_text(field, key, value, format);
+        return;
+    }
+    len = strnlen(value, 2 * LOG_VALUE_MAX_BYTES); /* more than is shown, so that none is cut before it is found */
+    buf_init(&masked, SIZE_MAX / 4);
+    mask_people(value, len, &masked);
+    add_field_text(field, key, buf_text(&masked), format);
+    buf_free(&masked);
 }
 
 /* Returns false when the line is full, so that it can say so at its end. */
@@ -160,9 +193,9 @@ static void build_head(struct buf *b, enum log_level level, const char *message,
     add_quoted(b, message, format);
 }
 
-/* Puts the time before a body and the count behind it, and writes the line with one system call. Called with the lock.
- */
-static void write_line(const char *body, uint64_t repeated, enum log_format format)
+/* Puts the time before a body and the count (0: none) behind it, and writes the line with one system call. Called with
+ * the lock. */
+static void write_line(const char *body, const char *count_key, uint64_t count, enum log_format format)
 {
     struct time_text now = time_iso8601(clock_wall_us());
     struct buf line;
@@ -173,8 +206,8 @@ static void write_line(const char *body, uint64_t repeated, enum log_format form
         buf_printf(&line, "{\"time\":\"%s\",%s", now.s, body);
     else
         buf_printf(&line, "%s %s", now.s, body);
-    if (repeated > 0)
-        buf_printf(&line, format == LOG_JSON ? ",\"repeated\":%llu" : " repeated=%llu", (unsigned long long)repeated);
+    if (count > 0)
+        buf_printf(&line, format == LOG_JSON ? ",\"%s\":%llu" : " %s=%llu", count_key, (unsigned long long)count);
     buf_puts(&line, format == LOG_JSON ? "}\n" : "\n");
     while (done < line.len) { /* more than once only if a pipe took a part */
         ssize_t n = write(STDERR_FILENO, line.data + done, line.len - done);
@@ -196,7 +229,7 @@ static enum log_format current_format(void)
 static void fold_tell(struct log_fold *fold)
 {
     if (fold->repeated > 0)
-        write_line(fold->body, fold->repeated, current_format());
+        write_line(fold->body, "repeated", fold->repeated, current_format());
     fold->repeated = 0;
 }
 
@@ -209,11 +242,25 @@ static void fold_drop(struct log_fold *fold)
     *fold = (struct log_fold){0};
 }
 
-static void fold_drop_older_than(int64_t limit_ms)
+static void flood_drop(struct log_flood *flood)
+{
+    if (flood->head == NULL)
+        return;
+    if (flood->suppressed > 0)
+        write_line(flood->head, "suppressed", flood->suppressed, current_format());
+    mem_free(flood->head);
+    *flood = (struct log_flood){0};
+}
+
+static void drop_older_than(int64_t limit_ms)
 {
     for (size_t i = 0; i < LOG_FOLD_ENTRIES; i++) {
         if (log_state.folds[i].since_ms <= limit_ms)
             fold_drop(&log_state.folds[i]);
+    }
+    for (size_t i = 0; i < LOG_FLOOD_ENTRIES; i++) {
+        if (log_state.floods[i].since_ms <= limit_ms)
+            flood_drop(&log_state.floods[i]);
     }
 }
 
@@ -234,8 +281,36 @@ static struct log_fold *fold_find(const char *body, uint64_t hash, struct log_fo
     return NULL;
 }
 
-/* Whether a line with this body is to be written now; otherwise it was counted. Takes the body when it keeps it. */
-static bool fold_admit(struct buf *body)
+/* Whether one more line with this head may be written now; otherwise it was counted. */
+static bool flood_admit(const char *head, int64_t now_ms)
+{
+    struct log_flood *place = &log_state.floods[0];
+
+    for (size_t i = 0; i < LOG_FLOOD_ENTRIES; i++) {
+        struct log_flood *flood = &log_state.floods[i];
+
+        if (flood->head != NULL && strcmp(flood->head, head) == 0) {
+            place = flood;
+            break;
+        }
+        if (place->head != NULL && (flood->head == NULL || flood->since_ms < place->since_ms))
+            place = flood;
+    }
+    if (place->head == NULL || strcmp(place->head, head) != 0 || now_ms - place->since_ms >= LOG_FOLD_INTERVAL_MS) {
+        flood_drop(place);
+        place->head = mem_strdup(head);
+        place->since_ms = now_ms;
+    }
+    if (place->lines == LOG_FLOOD_LINES) {
+        place->suppressed++;
+        return false;
+    }
+    place->lines++;
+    return true;
+}
+
+/* Whether a line is to be written now; otherwise it was counted. head: of warnings and errors, which may be too many. */
+static bool admit(const char *head, const struct buf *body)
 {
     uint64_t hash = text_hash64(buf_text(body), body->len);
     int64_t now_ms = clock_mono_ms();
@@ -246,6 +321,8 @@ static bool fold_admit(struct buf *body)
         fold->repeated++;
         return false;
     }
+    if (head != NULL && !flood_admit(head, now_ms))
+        return false;
     if (fold != NULL) {
         fold_tell(fold);
         fold->since_ms = now_ms;
@@ -258,11 +335,20 @@ static bool fold_admit(struct buf *body)
     return true;
 }
 
+static bool is_varying(const char *key)
+{
+    for (size_t i = 0; i < ATS_COUNT(log_varying); i++) {
+        if (text_eq(key, log_varying[i]))
+            return true;
+    }
+    return false;
+}
+
 void log_setup(enum log_level level, enum log_format format)
 {
     (void)pthread_mutex_lock(&log_state.lock);
     if (format != current_format())
-        fold_drop_older_than(INT64_MAX); /* their bodies are in the old format */
+        drop_older_than(INT64_MAX); /* their bodies are in the old format */
     atomic_store_explicit(&log_state.level, (int)level, memory_order_relaxed);
     atomic_store_explicit(&log_state.format, (int)format, memory_order_relaxed);
     (void)pthread_mutex_unlock(&log_state.lock);
@@ -271,8 +357,9 @@ void log_setup(enum log_level level, enum log_format format)
 void log_write(enum log_level level, const char *message, ...)
 {
     struct buf line; /* all fields */
-    struct buf body; /* without the fields named "request": what makes two lines the same */
+    struct buf body; /* without those that vary: what makes two lines the same */
     struct buf field;
+    char *head;
     enum log_format format;
     bool cut = false;
     const char *key;
@@ -287,6 +374,7 @@ void log_write(enum log_level level, const char *message, ...)
     (void)pthread_mutex_lock(&log_state.lock); /* from here on, because the format may change at a reload */
     format = current_format();
     build_head(&line, level, message, format);
+    head = level >= LOG_WARN ? mem_strdup(buf_text(&line)) : NULL;
     buf_add(&body, line.data, line.len);
     va_start(ap, message);
     while ((key = va_arg(ap, const char *)) != NULL) {
@@ -297,16 +385,17 @@ void log_write(enum log_level level, const char *message, ...)
         build_field(&field, key, value, format);
         if (!add_field(&line, &field))
             cut = true;
-        else if (!text_eq(key, "request"))
+        else if (!is_varying(key))
             (void)add_field(&body, &field);
     }
     va_end(ap);
     if (cut)
         buf_puts(&line, format == LOG_JSON ? ",\"cut\":true" : " cut=true");
-    if (fold_admit(&body))
-        write_line(buf_text(&line), 0, format);
+    if (admit(head, &body))
+        write_line(buf_text(&line), NULL, 0, format);
     (void)pthread_mutex_unlock(&log_state.lock);
 
+    mem_free(head);
     buf_free(&line);
     buf_free(&body);
     buf_free(&field);
@@ -315,13 +404,13 @@ void log_write(enum log_level level, const char *message, ...)
 void log_flush_repeats(void)
 {
     (void)pthread_mutex_lock(&log_state.lock);
-    fold_drop_older_than(clock_mono_ms() - LOG_FOLD_INTERVAL_MS);
+    drop_older_than(clock_mono_ms() - LOG_FOLD_INTERVAL_MS);
     (void)pthread_mutex_unlock(&log_state.lock);
 }
 
 void log_finish(void)
 {
     (void)pthread_mutex_lock(&log_state.lock);
-    fold_drop_older_than(INT64_MAX);
+    drop_older_than(INT64_MAX);
     (void)pthread_mutex_unlock(&log_state.lock);
 }

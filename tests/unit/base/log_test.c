@@ -121,6 +121,7 @@ static const struct {
      "31m",
      "\"\\u009b31m\"", "\"\\u009b31m\""},
     {"a\xe2\x80\xa8z", "\"a\\u2028z\"", "\"a\\u2028z\""},
+    {"\xe2\x80\xaetxt.exe\xe2\x81\xa9", "\"\\u202etxt.exe\\u2069\"", "\"\\u202etxt.exe\\u2069\""},
     {"\xff\xc3(", "\"\\xff\\xc3(\"", "\"\\\\xff\\\\xc3(\""},
     {"\xed\xa0\x80", "\"\\xed\\xa0\\x80\"", "\"\\\\xed\\\\xa0\\\\x80\""},
     {"caf\xc3\xa9 \xf0\x9f\x98\x80", "\"caf\xc3\xa9 \xf0\x9f\x98\x80\"", "\"caf\xc3\xa9 \xf0\x9f\x98\x80\""},
@@ -248,6 +249,62 @@ static void test_flush_tells_what_is_over(void **state)
     assert_string_equal(next_text(), "level=info msg=\"young\"");
 }
 
+/* Fields that differ each time make no other line. */
+static void test_varying_fields_do_not_count(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        LOGGED(log_warn("slow down", "connector", "a", "wait_ms", num_text(i).s, "events", num_text(-i).s, "request",
+                        num_text(7 * i).s, NULL));
+    assert_string_equal(next_text(), "level=warn msg=\"slow down\" connector=a wait_ms=0 events=0 request=0");
+    assert_null(next_line());
+    LOGGED(log_finish());
+    assert_string_equal(next_text(), "level=warn msg=\"slow down\" connector=a repeated=2");
+    assert_null(next_line());
+}
+
+/* A thousand peers with a wrong signature each, twice: a hundred lines, their counts, and how many more there were. */
+static void test_a_flood_is_bounded(void **state)
+{
+    unsigned lines = 0, counts = 0;
+    const char *line;
+
+    (void)state;
+    for (int i = 0; i < 2000; i++)
+        LOGGED(log_warn("signature rejected", "peer", num_text(i / 2).s, NULL));
+    while ((line = next_text()) != NULL) {
+        lines += strstr(line, "repeated=") == NULL;
+        counts += strstr(line, "repeated=1") != NULL;
+    }
+    assert_int_equal(lines, 100);
+    assert_int_equal(counts, 100 - 64); /* the others are in the table still */
+    LOGGED((log_warn("another", "peer", "1", NULL), log_info("signature rejected", "peer", "0", NULL)));
+    while ((line = next_text()) != NULL)
+        lines += strstr(line, "repeated=") == NULL;
+    assert_int_equal(lines, 102); /* each message for itself, and what is no warning is not counted */
+    now_ms += 10000;
+    LOGGED(log_warn("signature rejected", "peer", "late", NULL));
+    assert_string_equal(next_text(), "level=warn msg=\"signature rejected\" suppressed=1800");
+    LOGGED(log_finish());
+    while ((line = next_text()) != NULL)
+        lines += strstr(line, "repeated=") == NULL;
+    assert_int_equal(lines, 103);
+}
+
+static void test_addresses_of_people_are_hidden(void **state)
+{
+    static char value[3000];
+
+    (void)state;
+    LOGGED(log_error("e", "error", "jane.doe@example.com has +44 7700 900000", NULL));
+    assert_string_equal(next_text(), "level=error msg=\"e\" error=\"***@*** has +***\"");
+    /* not even when the value is cut in its middle */
+    memset(value, 'v', sizeof value - 1);
+    memcpy(value + 2040, " jane.doe@example.com ", 22);
+    LOGGED(log_error("e", "error", value, NULL));
+    assert_null(strstr(next_text(), "jane"));
+}
+
 /* 64 places: the 65th line drives out the oldest, whose count is not lost. */
 static void test_table_is_bounded(void **state)
 {
@@ -300,6 +357,9 @@ int main(void)
         cmocka_unit_test_setup(test_long_values_and_lines_are_cut, setup),
         cmocka_unit_test_setup(test_repeats_are_folded, setup),
         cmocka_unit_test_setup(test_flush_tells_what_is_over, setup),
+        cmocka_unit_test_setup(test_varying_fields_do_not_count, setup),
+        cmocka_unit_test_setup(test_a_flood_is_bounded, setup),
+        cmocka_unit_test_setup(test_addresses_of_people_are_hidden, setup),
         cmocka_unit_test_setup(test_table_is_bounded, setup),
         cmocka_unit_test_setup(test_format_change_tells_in_the_old_format, setup),
         cmocka_unit_test_setup(test_closed_stderr_is_survived, setup),
