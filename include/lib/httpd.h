@@ -11,6 +11,10 @@
  * Refused before any handler sees them: what libmicrohttpd finds malformed (400, 413, 431, 501), a NUL byte in the
  * address (400), Transfer-Encoding together with Content-Length or a second, different Content-Length (400, RFC 9112
  * section 6.3), and a transfer coding other than chunked (501).
+ *
+ * Every request has an id by which people find it in several logs: what came in X-Request-Id if that is once 1 to 128
+ * letters, digits, "-", "." and "_", else one that is made. It stands in X-Request-Id of the answer (not of those that
+ * libmicrohttpd gives itself), and as the instance of a problem document.
  */
 #ifndef ATSYNC_LIB_HTTPD_H
 #define ATSYNC_LIB_HTTPD_H
@@ -108,7 +112,7 @@ const char *httpd_body(const struct httpd_request *req, size_t *ret_len); /* NUL
 const char *httpd_peer(const struct httpd_request *req);                  /* numeric address without port, for logs */
 /* The connection's socket, for a test server that breaks connections on purpose: may be shut down, not closed. */
 int httpd_socket(const struct httpd_request *req);
-uint64_t httpd_request_id(const struct httpd_request *req); /* unique in this process, for logs */
+const char *httpd_request_id(const struct httpd_request *req); /* see above; for logs */
 /* Freed with the request (in the server's thread), or when replaced. free_user may be NULL. */
 void httpd_set_user(struct httpd_request *req, void *user, void (*free_user)(void *));
 void *httpd_user(const struct httpd_request *req);
@@ -120,7 +124,7 @@ void httpd_add_header(struct httpd_request *req, const char *name, const char *v
  * handler that answers it, until that returns. Of a kept request the answer leaves with the next httpd_wake().
  */
 void httpd_respond(struct httpd_request *req, unsigned status, const char *content_type, const char *body, size_t len);
-/* application/problem+json (RFC 9457) with type about:blank, title, status and, unless it is NULL, detail. */
+/* application/problem+json (RFC 9457) with type about:blank, title, status, instance and, unless it is NULL, detail. */
 void httpd_problem(struct httpd_request *req, unsigned status, const char *title, const char *detail);
 void httpd_wake(struct httpd *h); /* any thread: sends the answers given since the last wake */
 

@@ -565,6 +565,19 @@ static bool has_password_keyword(const char *conninfo)
     return false;
 }
 
+/* Reserved characters in a user or password: the name of the host would begin too early or too late, and end up in
+ * messages with a part of the password in it. */
+static bool has_stray_at(const char *conninfo)
+{
+    const char *authority = strstr(conninfo, "://");
+    const char *at;
+
+    if (authority == NULL || (at = strchr(authority, '@')) == NULL)
+        return false;
+    authority += 3;
+    return strchr(at + 1, '@') != NULL || (size_t)(at - authority) > strcspn(authority, "/?#");
+}
+
 static void read_conninfo(struct config_reader *r, const struct key *key, const struct yaml *node,
                           const struct key_path *path, void *object)
 {
@@ -574,6 +587,13 @@ static void read_conninfo(struct config_reader *r, const struct key *key, const 
         return;
     if (has_userinfo_password(s) || has_password_keyword(s))
         reader_inline_secret(r, node->line);
+    if (has_stray_at(s)) {
+        reader_problem(
+            r, node->line, path,
+            "holds an @ that does not end user and password: in them @ is written %%40, : %%3A, / %%2F, ? %%3F, "
+            "# %%23 and %% %%25");
+        return;
+    }
     text_put(object, key->offset, mem_strdup(s));
 }
 
@@ -706,8 +726,8 @@ static bool secret_reference(struct config_reader *r, const struct yaml *node, c
     const struct key_path below = {.parent = path, .name = item->key};
     if (meant != NULL)
         reader_problem(r, item->key_line, &below, "unknown key, did you mean \"%s\"?", meant);
-    else
-        reader_problem(r, item->key_line, &below, "unknown key; a secret %s", secret_shape);
+    else /* not its name: it may be the secret */
+        reader_problem(r, item->key_line, path, "%s", secret_shape);
     return false;
 }
 

@@ -287,7 +287,14 @@ int db_connect(struct db *db, struct errmsg *err)
     PGconn *conn = connect_with_defaults(db, &parse_error);
 
     if (!conn) {
-        st = fail_text(err, ST_INVALID, "database.conninfo is not valid", parse_error ? parse_error : "");
+        /* libpq quotes what it does not understand, which may be a part of the password */
+        bool secret = strstr(db->conninfo, "password") || strchr(db->conninfo, '@');
+
+        st = fail_text(err, ST_INVALID, "database.conninfo is not valid",
+                       secret ? "see how a connection string is written in PostgreSQL's documentation, and mind blanks "
+                                "and quotes in the password"
+                       : parse_error ? parse_error
+                                     : "");
         PQfreemem(parse_error);
         return st;
     }
@@ -304,6 +311,7 @@ int db_connect(struct db *db, struct errmsg *err)
         return st;
     }
     PQsetNoticeReceiver(conn, ignore_notice, NULL);
+    (void)PQsetErrorVerbosity(conn, PQERRORS_SQLSTATE); /* what PQerrorMessage() says must not quote values */
     db->conn = conn;
     return look_for_pooler(db, err);
 }
@@ -561,17 +569,49 @@ static int lost(struct db *db, struct errmsg *err, const char *what, bool sent)
     return st;
 }
 
+/*
+ * The server's words, without the values that they may quote: DETAIL and CONTEXT are left away altogether, of a data
+ * exception only what stands before the first quotation, and of what a function in the database raises nothing.
+ */
+static void add_words(struct buf *out, const PGresult *result, const char *state)
+{
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT);
+    size_t len = 0;
+
+    if (!primary) {
+        buf_puts(out, "no message");
+        return;
+    }
+    if (strncmp(state, "P0", 2) == 0 || (context && strstr(context, "RAISE"))) {
+        buf_puts(out, "raised by a function in the database, with words that are in the server's log");
+        return;
+    }
+    if (strncmp(state, "22", 2) != 0) {
+        buf_puts(out, primary);
+        return;
+    }
+    while (primary[len] != '\0' && primary[len] != '"' && primary[len] != ':' && (unsigned char)primary[len] < 0x80) {
+        len++; /* quotation marks depend on the server's language */
+    }
+    buf_add(out, primary, len);
+    buf_puts(out, primary[len] != '\0' ? "\xe2\x80\xa6" : "");
+}
+
 static int failed_result(struct db *db, const char *name, const PGresult *result, struct errmsg *err)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    struct buf words;
     int st;
 
     if (!state) {
         return lost(db, err, name, true);
     }
     snprintf(db->sqlstate, sizeof db->sqlstate, "%s", state);
-    st = err_set(err, classify(state), "%s: %s (SQLSTATE %s)", name, primary ? primary : "no message", state);
+    buf_init(&words, SIZE_MAX / 4);
+    add_words(&words, result, state);
+    st = err_set(err, classify(state), "%s: %s (SQLSTATE %s)", name, buf_text(&words), state);
+    buf_free(&words);
     if (st == ST_UNAVAILABLE && strcmp(state, "57014") != 0) {
         db_disconnect(db);
     }

@@ -1,6 +1,7 @@
 #include "lib/httpd.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -22,6 +23,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "lib/crypto.h"
 #include "lib/json.h"
 
 #if MHD_VERSION < 0x00097002
@@ -34,7 +36,11 @@ enum {
     LINGER_READ_BYTES = 16 * 1024,
     DISCARD_MAX_BYTES = 64 * 1024 * 1024, /* of a chunked body that is too large */
     BACKLOG_TURNS_MAX = 1000,             /* turns of the loop spent on those who had connected before quiesce */
+    ID_MAX_BYTES = 128,
+    ID_RANDOM_BYTES = 8,
 };
+
+static const char id_header[] = "X-Request-Id";
 
 /* Forward secrecy only; what the system's policy forbids stays forbidden. */
 static const char tls_priorities[] = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:-DHE-RSA:%SERVER_PRECEDENCE";
@@ -98,6 +104,7 @@ struct httpd {
     int request_timeout_ms;
     bool tls;
     char thread_name[16];
+    char id_prefix[2 * ID_RANDOM_BYTES + 1]; /* of the ids that are made: of this server and no other */
     unsigned port;
     int wake_fd;
     pthread_t thread;
@@ -126,6 +133,7 @@ struct httpd {
     bool run_again; /* a connection has ended: at its limit libmicrohttpd accepts again only when it is run once more */
     struct leaving leaving[LINGER_MAX];
     unsigned leaving_count;
+    uint64_t last_id;
     struct pollfd *polled;
     size_t polled_cap;
 };
@@ -137,7 +145,7 @@ struct httpd_request {
     struct MHD_Connection *connection;
     const char *method;
     const char *path;
-    uint64_t id;
+    char id[ID_MAX_BYTES + 1];
     struct buf body;
     uint64_t discarded_bytes;
     bool too_large;
@@ -319,7 +327,6 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
 static struct httpd_request *request_new(struct httpd *h, struct conn *c, struct MHD_Connection *connection,
                                          const char *path, const char *method)
 {
-    static atomic_uint_fast64_t last_id;
     struct httpd_request *req = mem_zalloc(sizeof *req);
 
     req->h = h;
@@ -327,7 +334,6 @@ static struct httpd_request *request_new(struct httpd *h, struct conn *c, struct
     req->connection = connection;
     req->path = path;
     req->method = method;
-    req->id = atomic_fetch_add(&last_id, 1) + 1;
     buf_init(&req->body, h->body_max_bytes);
     return req;
 }
@@ -415,6 +421,29 @@ const char *httpd_header(const struct httpd_request *req, const char *name, unsi
     return search.first;
 }
 
+/* Fit for a log, a header, and the reference that the instance of a problem is. */
+static bool is_sane_id(const char *s, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (!isalnum((unsigned char)s[i]) && strchr("-._", s[i]) == NULL)
+            return false;
+    }
+    return len >= 1 && len <= ID_MAX_BYTES;
+}
+
+static void request_set_id(struct httpd_request *req)
+{
+    struct header_search received = find_header(req, id_header);
+    size_t len = received.first != NULL ? strlen(received.first) : 0;
+
+    while (len > 0 && (received.first[len - 1] == ' ' || received.first[len - 1] == '\t'))
+        len--; /* libmicrohttpd leaves them there */
+    if (received.count == 1 && is_sane_id(received.first, len))
+        (void)snprintf(req->id, sizeof req->id, "%.*s", (int)len, received.first);
+    else
+        (void)snprintf(req->id, sizeof req->id, "%s-%llx", req->h->id_prefix, (unsigned long long)++req->h->last_id);
+}
+
 const char *httpd_body(const struct httpd_request *req, size_t *ret_len)
 {
     if (ret_len != NULL)
@@ -432,7 +461,7 @@ int httpd_socket(const struct httpd_request *req)
     return req->conn->fd;
 }
 
-uint64_t httpd_request_id(const struct httpd_request *req)
+const char *httpd_request_id(const struct httpd_request *req)
 {
     return req->id;
 }
@@ -478,6 +507,7 @@ static struct MHD_Response *response_new(const struct httpd_request *req, const 
     }
     if (content_type != NULL)
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    (void)MHD_add_response_header(response, id_header, req->id);
     for (const struct header *header = req->headers; header != NULL; header = header->next)
         (void)MHD_add_response_header(response, header->name, header->value);
     return response;
@@ -508,6 +538,7 @@ void httpd_problem(struct httpd_request *req, unsigned status, const char *title
     json_set_int(problem, "status", status);
     if (detail != NULL)
         json_set_str(problem, "detail", detail);
+    json_set_str(problem, "instance", req->id);
     text = json_text(problem);
     httpd_respond(req, status, "application/problem+json", text, strlen(text));
     mem_free(text);
@@ -652,6 +683,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     (void)version;
     if (req == NULL) {
         req = request_new(s->h, conn_of(connection), connection, url, method);
+        request_set_id(req);
         *con_cls = req;
         return begin_request(req);
     }
@@ -1120,8 +1152,11 @@ int httpd_new(const struct httpd_config *config, const struct httpd_handlers *ha
               struct errmsg *err)
 {
     struct httpd *h = mem_zalloc(sizeof *h);
+    uint8_t random[ID_RANDOM_BYTES];
     int st;
 
+    crypto_random(random, sizeof random);
+    crypto_hex(random, sizeof random, h->id_prefix);
     (void)pthread_mutex_init(&h->mutex, NULL);
     (void)pthread_cond_init(&h->adopted, NULL);
     h->handlers = *handlers;

@@ -273,7 +273,8 @@ static void on_check(void *ctx, struct httpd_request *req)
     httpd_add_header(req, "Content-Security-Policy",
                      "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'");
     if (!(route && route->open) && !token_fits(a, count == 1 ? authorization : NULL)) {
-        log_warn("admin request without the token", "peer", httpd_peer(req), "path", route ? route->path : NULL, NULL);
+        log_warn("admin request without the token", "peer", httpd_peer(req), "request", httpd_request_id(req), "path",
+                 route ? route->path : NULL, NULL);
         httpd_add_header(req, "WWW-Authenticate", "Bearer");
         httpd_problem(req, 401, "Unauthorized", "admin.token is required as a bearer token.");
     } else if (!route) {

@@ -102,20 +102,10 @@ static struct rules *rules_take(struct receiver *r)
 
 /* ---- answers */
 
-struct request_text {
-    char s[24];
-};
-
-static struct request_text request_text(const struct httpd_request *req)
+static void respond_unavailable(struct httpd_request *req, const char *source, const char *detail)
 {
-    struct request_text t;
-
-    (void)snprintf(t.s, sizeof t.s, "%llu", (unsigned long long)httpd_request_id(req));
-    return t;
-}
-
-static void respond_unavailable(struct httpd_request *req, const char *detail)
-{
+    log_warn("event answered 503", "source", source, "peer", httpd_peer(req), "request", httpd_request_id(req),
+             "reason", detail, NULL);
     httpd_add_header(req, "Retry-After", retry_after_s);
     httpd_problem(req, 503, "Service Unavailable", detail);
 }
@@ -139,6 +129,20 @@ static void count(const struct receiver *r, const char *source, const char *type
 
 /* ---- requests (HTTP thread) */
 
+/* A sender that was set up wrongly learns it from the answer, and who runs this from the log. The path is not told: some
+ * put a secret into theirs. */
+static void tell_refused(const struct httpd_request *req, const char *source, const char *reason)
+{
+    log_warn("request refused", "source", source, "peer", httpd_peer(req), "request", httpd_request_id(req), "reason",
+             reason, NULL);
+}
+
+static void refuse_unknown(struct httpd_request *req)
+{
+    tell_refused(req, NULL, "its path is not /webhooks/NAME with a source of the configuration");
+    httpd_problem(req, 404, "Not Found", "Webhooks are taken at /webhooks/NAME, where NAME is a configured source.");
+}
+
 static void on_check(void *ctx, struct httpd_request *req)
 {
     struct receiver *r = ctx;
@@ -147,12 +151,13 @@ static void on_check(void *ctx, struct httpd_request *req)
     const char *content_type = httpd_header(req, "Content-Type", NULL);
 
     if (!name || !config_source(rules->config, name)) {
-        httpd_problem(req, 404, "Not Found",
-                      "Webhooks are taken at /webhooks/NAME, where NAME is a configured source.");
+        refuse_unknown(req);
     } else if (!text_eq(httpd_method(req), "POST")) {
+        tell_refused(req, name, "it was not sent with POST");
         httpd_add_header(req, "Allow", "POST");
         httpd_problem(req, 405, "Method Not Allowed", "Webhooks are sent with POST.");
     } else if (content_type && !incoming_is_json(content_type)) {
+        tell_refused(req, name, "its Content-Type is not JSON");
         httpd_problem(req, 415, "Unsupported Media Type", "The body of a webhook is JSON (application/json).");
     }
     rules_unref(rules);
@@ -167,7 +172,7 @@ static void on_too_large(void *ctx, struct httpd_request *req)
 
     if (source) {
         count(r, source->name, unparsed, "too_large");
-        log_warn("event too large", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s,
+        log_warn("event too large", "source", source->name, "peer", httpd_peer(req), "request", httpd_request_id(req),
                  "max_bytes", num_text(rules->config->receiver.max_body_bytes).s, "hint",
                  "receiver.max_body may be raised", NULL);
     }
@@ -190,6 +195,14 @@ static bool organization_allowed(const struct source_config *source, const char 
     return source->organization_count == 0;
 }
 
+/* Only for who looks for one event: thousands of them come in a second. */
+static void tell_stored(const struct pending *p, const char *result)
+{
+    log_debug("event answered 200", "source", p->item.event.source, "type", p->type_label, "event",
+              p->item.event.event_id, "result", result, "peer", httpd_peer(p->request), "request",
+              httpd_request_id(p->request), NULL);
+}
+
 static void pending_free(void *p)
 {
     struct pending *pending = p;
@@ -208,15 +221,17 @@ static void on_done(struct ingest_item *item, enum ingest_result result)
     switch (result) {
     case INGEST_STORED:
         count(p->receiver, item->event.source, p->type_label, "stored");
+        tell_stored(p, "stored");
         httpd_respond(p->request, 200, "application/json", stored, sizeof stored - 1);
         break;
     case INGEST_DUPLICATE:
         count(p->receiver, item->event.source, p->type_label, "duplicate");
+        tell_stored(p, "duplicate");
         httpd_respond(p->request, 200, "application/json", duplicate, sizeof duplicate - 1);
         break;
     case INGEST_UNAVAILABLE:
         count(p->receiver, item->event.source, p->type_label, "unavailable");
-        respond_unavailable(p->request, "The event could not be stored now. Send it again.");
+        respond_unavailable(p->request, item->event.source, "The event could not be stored now. Send it again.");
         break;
     }
 }
@@ -241,8 +256,9 @@ static void submit(struct receiver *r, struct httpd_request *req, const struct e
     st = ingest_submit(r->ingest, &p->item);
     if (st != ST_OK) {
         count(r, p->item.event.source, p->type_label, "unavailable");
-        respond_unavailable(req, st == ST_LIMIT ? "Too many events are waiting to be stored. Send the event again."
-                                                : "The event could not be stored now. Send it again.");
+        respond_unavailable(req, p->item.event.source,
+                            st == ST_LIMIT ? "Too many events are waiting to be stored. Send the event again."
+                                           : "The event could not be stored now. Send it again.");
     }
 }
 
@@ -269,8 +285,8 @@ static void handle_body(struct receiver *r, struct httpd_request *req, const str
         count(r, source->name, unparsed, "unauthorized");
         refusals_count(r->refusals, source->name, ahead_ms != 0 ? REFUSAL_TIME : REFUSAL_SIGNATURE, ahead_ms,
                        clock_mono_ms());
-        log_warn("signature rejected", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s,
-                 "reason", err.text, NULL);
+        log_warn("signature rejected", "source", source->name, "peer", httpd_peer(req), "request",
+                 httpd_request_id(req), "reason", err.text, NULL);
         httpd_problem(req, 401, "Unauthorized", NULL); /* a reason would only help who forges */
         return;
     }
@@ -279,13 +295,13 @@ static void handle_body(struct receiver *r, struct httpd_request *req, const str
     refusals_count(r->refusals, source->name, REFUSAL_NONE, parsed ? event_ahead_ms(&e, now_us) : 0, clock_mono_ms());
     if (!parsed) {
         count(r, source->name, unparsed, "invalid");
-        log_warn("event refused", "source", source->name, "peer", httpd_peer(req), "request", request_text(req).s,
+        log_warn("event refused", "source", source->name, "peer", httpd_peer(req), "request", httpd_request_id(req),
                  "reason", err.text, NULL);
         httpd_problem(req, 400, "Bad Request", err.text);
     } else if (!organization_allowed(source, e.organization_id)) {
         count(r, source->name, event_type_label(e.type_name), "forbidden");
         log_warn("event of another organization", "source", source->name, "peer", httpd_peer(req), "request",
-                 request_text(req).s, "organization", e.organization_id ? e.organization_id : "(none)", "hint",
+                 httpd_request_id(req), "organization", e.organization_id ? e.organization_id : "(none)", "hint",
                  "sources.NAME.organizations lists those accepted", NULL);
         httpd_problem(req, 403, "Forbidden", "Events of this organization are not accepted here.");
     } else {
@@ -305,8 +321,7 @@ static void on_request(void *ctx, struct httpd_request *req)
     if (source) {
         handle_body(r, req, rules, source);
     } else { /* a reload took it away while the body came in */
-        httpd_problem(req, 404, "Not Found",
-                      "Webhooks are taken at /webhooks/NAME, where NAME is a configured source.");
+        refuse_unknown(req);
     }
     rules_unref(rules);
 }

@@ -283,7 +283,9 @@ E2E_TEST(each_sqlstate_has_its_class)
 
     for (size_t i = 0; i < ATS_COUNT(cases); i++) {
         char *text = mem_printf("do $$ begin raise exception 'so it is' using errcode = '%s'; end $$", cases[i].state);
-        char *message = mem_printf("question: so it is (SQLSTATE %s)", cases[i].state);
+        char *message = mem_printf("question: raised by a function in the database, with words that are in the "
+                                   "server's log (SQLSTATE %s)",
+                                   cases[i].state);
         struct errmsg err;
 
         print_message("case: %s\n", cases[i].state);
@@ -295,6 +297,42 @@ E2E_TEST(each_sqlstate_has_its_class)
         assert_string_equal(db_sqlstate(db), "");
         mem_free(text);
         mem_free(message);
+    }
+    db_free(db);
+}
+
+/* Nothing of the values that the server's words, its DETAIL and its CONTEXT repeat. */
+E2E_TEST(errors_do_not_quote_values)
+{
+    static const struct {
+        const char *question, *words;
+    } cases[] = {
+        {"select 'mark of an answer'::int",
+         "question: invalid input syntax for type integer\xe2\x80\xa6 (SQLSTATE 22P02)"},
+        {"select 'mark of an answer'::timestamptz",
+         "question: invalid input syntax for type timestamp with time zone\xe2\x80\xa6 (SQLSTATE 22007)"},
+        {"select '{\"mark of an answer'::jsonb", "question: invalid input syntax for type json (SQLSTATE 22P02)"},
+        {"insert into t values ('mark of an answer')",
+         "question: duplicate key value violates unique constraint \"t_pkey\" (SQLSTATE 23505)"},
+        {"insert into t values (repeat('mark of an answer', 9))",
+         "question: new row for relation \"t\" violates check constraint \"t_a_check\" (SQLSTATE 23514)"},
+        {"insert into t values ('x')", "question: raised by a function in the database, with words that are in the "
+                                       "server's log (SQLSTATE 23514)"},
+    };
+    struct db *db = open_db(h);
+    struct errmsg err;
+
+    assert_done(db_script(db, "table",
+                          "create table t (a text primary key check (length(a) < 99));"
+                          "insert into t values ('mark of an answer');"
+                          "create function f() returns trigger language plpgsql as $$ begin if new.a = 'x' then raise "
+                          "check_violation using message = 'mark of an answer'; end if; return new; end $$;"
+                          "create trigger g before insert on t for each row execute function f()",
+                          &err),
+                &err);
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        assert_int_not_equal(ask(db, cases[i].question, NULL, DB_COMMAND, NULL, &err), ST_OK);
+        assert_string_equal(err.text, cases[i].words);
     }
     db_free(db);
 }
@@ -337,6 +375,11 @@ E2E_TEST(no_connection_is_said_in_words)
     assert_int_equal(db_connect(db, &err), ST_INVALID);
     assert_string_equal(err.text,
                         "database.conninfo is not valid: missing \"=\" after \"nonsense\" in connection info string");
+    db_free(db);
+    db = db_new("host=a password=first second", "x"); /* a password with a blank has to stand in quotes */
+    assert_int_equal(db_connect(db, &err), ST_INVALID);
+    assert_true(text_starts(err.text, "database.conninfo is not valid: "));
+    assert_false(text_has(err.text, "second"));
     db_free(db);
     db = db_new(refused, "x");
     assert_int_equal(db_connect(db, &err), ST_UNAVAILABLE);
@@ -529,6 +572,7 @@ int main(void)
         E2E_RUN(no_text_needs_quoting),
         E2E_RUN(another_shape_is_a_bug),
         E2E_RUN(each_sqlstate_has_its_class),
+        E2E_RUN(errors_do_not_quote_values),
         E2E_RUN(a_failed_transaction_is_undone),
         E2E_RUN(no_connection_is_said_in_words),
         E2E_RUN(an_ended_connection_is_made_anew),

@@ -436,6 +436,14 @@ static void test_problems(void **state)
          "t.conf:1: receiver.max_connections: must be a number (such as 100), not \"many\"\n"},
         {"receiver: {max_connections: \"5\"}\n",
          "t.conf:1: receiver.max_connections: must be a number (such as 100), not a text in quotes\n"},
+        {"database: {conninfo: \"postgresql://u:pa@ss@h/db\"}\n",
+         "t.conf:1: database.conninfo: holds an @ that does not end user and password: in them @ is written %40, : "
+         "%3A, / "
+         "%2F, ? %3F, # %23 and % %25\n"},
+        {"database: {conninfo: \"postgresql://u:pa/ss@h/db\"}\n",
+         "t.conf:1: database.conninfo: holds an @ that does not end user and password: in them @ is written %40, : "
+         "%3A, / "
+         "%2F, ? %3F, # %23 and % %25\n"},
         {"delivery: {enabled: yes}\n", "t.conf:1: delivery.enabled: must be true or false, not \"yes\"\n"},
         {"delivery: {enabled: \"true\"}\n",
          "t.conf:1: delivery.enabled: must be true or false, not a text in quotes\n"},
@@ -488,8 +496,8 @@ static void test_problems(void **state)
         {"sources: {popp: {signing_secrets: [{fiel: x}]}}\n",
          "t.conf:1: sources.popp.signing_secrets[0].fiel: unknown key, did you mean \"file\"?\n"},
         {"sources: {popp: {signing_secrets: [{vault: x}]}}\n",
-         "t.conf:1: sources.popp.signing_secrets[0].vault: unknown key; a secret must be a text, {file: PATH}, {env: "
-         "NAME} or {credential: NAME}\n"},
+         "t.conf:1: sources.popp.signing_secrets[0]: must be a text, {file: PATH}, {env: NAME} or {credential: "
+         "NAME}\n"},
         {"sources: {popp: {signing_secrets: [{file: x, env: y}]}}\n",
          "t.conf:1: sources.popp.signing_secrets[0]: must be a text, {file: PATH}, {env: NAME} or {credential: NAME}: "
          "exactly one of them\n"},

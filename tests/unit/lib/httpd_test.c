@@ -110,7 +110,7 @@ static void on_handle(void *ctx, struct httpd_request *req)
         httpd_add_header(req, "X-Forged", "a\r\nX-Injected: b");
         httpd_respond(req, 200, "application/octet-stream", body, len);
     } else if (text_eq(path, "/id")) {
-        answer(req, num_text((int64_t)httpd_request_id(req)).s);
+        answer(req, httpd_request_id(req));
     } else if (text_eq(path, "/problem")) {
         httpd_problem(req, 400, "Bad \"Request\"", "line\nbreak, \\ and \x01");
     } else if (text_eq(path, "/nothing")) {
@@ -402,18 +402,12 @@ static void test_keep_alive(void **state)
     const struct httpd_config config = plain_config();
     struct service *s = service_start(&config);
     struct client *c = client_new(httpd_port(s->httpd));
-    int64_t last = 0;
 
     (void)state;
     for (int i = 0; i < 20; i++) {
-        int64_t id = 0;
-
-        client_get(c, "/id");
+        client_get(c, "/x");
         client_read(c);
         assert_int_equal(c->status, 200);
-        assert_true(text_to_i64(c->body, 1, INT64_MAX, &id));
-        assert_true(id > last);
-        last = id;
     }
     /* two in one packet */
     client_sendf(c, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\noneGET /x HTTP/1.1\r\nHost: t\r\n\r\n");
@@ -480,6 +474,63 @@ static void test_binary_body(void **state)
     service_free(s);
 }
 
+/* The id that a sane X-Request-Id gives, or one that is made; the same in handler and answer. */
+static void test_request_id(void **state)
+{
+    static const struct {
+        const char *headers;
+        const char *id; /* NULL: one is made */
+    } cases[] = {
+        {"", NULL},
+        {"X-Request-Id: 0af7651916cd43dd8448eb211c80319c\r\n", "0af7651916cd43dd8448eb211c80319c"},
+        {"x-request-id:  A_b-C.9 \r\n", "A_b-C.9"},
+        {"X-Request-Id: \r\n", NULL},
+        {"X-Request-Id: jane@example.com\r\n", NULL},
+        {"X-Request-Id: a b\r\n", NULL},
+        {"X-Request-Id: a\x1b[31m\r\n", NULL},
+        {"X-Request-Id: caf\xc3\xa9\r\n", NULL},
+        {"X-Request-Id: one\r\nX-Request-Id: two\r\n", NULL},
+        {"X-Request-Id: "
+         "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+         "0123456789012345678901234567\r\n",
+         "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+         "0123456789012345678901234567"},
+        {"X-Request-Id: "
+         "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+         "01234567890123456789012345678\r\n",
+         NULL},
+    };
+    const struct httpd_config config = plain_config();
+    struct service *s = service_start(&config);
+    struct service *other = service_start(&config);
+    struct client *c = client_new(httpd_port(s->httpd));
+    struct client *elsewhere = client_new(httpd_port(other->httpd));
+    char first[200], value[200];
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        client_sendf(c, "GET /id HTTP/1.1\r\nHost: t\r\n%s\r\n", cases[i].headers);
+        client_read(c);
+        assert_int_equal(c->status, 200);
+        assert_string_equal(client_header(c, "X-Request-Id", value, sizeof value), c->body);
+        if (cases[i].id != NULL)
+            assert_string_equal(c->body, cases[i].id);
+        else
+            assert_int_equal(strspn(c->body, "0123456789abcdef-"), strlen(c->body));
+        if (i == 0)
+            (void)snprintf(first, sizeof first, "%s", c->body);
+        else
+            assert_string_not_equal(c->body, first);
+    }
+    client_get(elsewhere, "/id"); /* no other server makes the same */
+    client_read(elsewhere);
+    assert_string_not_equal(elsewhere->body, first);
+    client_free(elsewhere);
+    client_free(c);
+    service_free(other);
+    service_free(s);
+}
+
 static void test_problem(void **state)
 {
     const struct httpd_config config = plain_config();
@@ -488,10 +539,10 @@ static void test_problem(void **state)
     char value[64];
 
     (void)state;
-    client_get(c, "/problem");
+    client_sendf(c, "GET /problem HTTP/1.1\r\nHost: t\r\nX-Request-Id: r-1\r\n\r\n");
     assert_answer(c, 400,
                   "{\"type\":\"about:blank\",\"title\":\"Bad \\\"Request\\\"\",\"status\":400,"
-                  "\"detail\":\"line\\nbreak, \\\\ and \\u0001\"}");
+                  "\"detail\":\"line\\nbreak, \\\\ and \\u0001\",\"instance\":\"r-1\"}");
     assert_string_equal(client_header(c, "Content-Type", value, sizeof value), "application/problem+json");
     client_free(c);
     service_free(s);
@@ -651,7 +702,8 @@ static void test_closed_loop(void **state)
 static void test_declared_too_large(void **state)
 {
     static const char *const lengths[] = {"65537", "9223372036854775807", "9223372036854775808"};
-    static const char too_large[] = "{\"type\":\"about:blank\",\"title\":\"Content Too Large\",\"status\":413}";
+    static const char too_large[] =
+        "{\"type\":\"about:blank\",\"title\":\"Content Too Large\",\"status\":413,\"instance\":\"r\"}";
     const struct httpd_config config = plain_config();
     struct service *s = service_start(&config);
     struct client *c;
@@ -660,8 +712,10 @@ static void test_declared_too_large(void **state)
     (void)state;
     for (size_t i = 0; i < ATS_COUNT(lengths); i++) {
         c = client_new(httpd_port(s->httpd));
-        client_sendf(c, "POST /echo HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: %s\r\n\r\n",
-                     lengths[i]);
+        client_sendf(
+            c,
+            "POST /echo HTTP/1.1\r\nHost: t\r\nX-Request-Id: r\r\nExpect: 100-continue\r\nContent-Length: %s\r\n\r\n",
+            lengths[i]);
         assert_answer(c, 413, too_large); /* at once, and without a 100 before it */
         assert_closing(c, true);
         assert_closed(c);
@@ -752,23 +806,25 @@ static void test_endless_chunked(void **state)
 
 static void test_check_refuses(void **state)
 {
-    static const char refused[] =
-        "{\"type\":\"about:blank\",\"title\":\"Forbidden\",\"status\":403,\"detail\":\"You may not.\"}";
+    static const char refused[] = "{\"type\":\"about:blank\",\"title\":\"Forbidden\",\"status\":403,\"detail\":\"You "
+                                  "may not.\",\"instance\":\"r\"}";
     const struct httpd_config config = plain_config();
     struct service *s = service_start(&config);
     struct client *c = client_new(httpd_port(s->httpd));
 
     (void)state;
-    client_get(c, "/refuse"); /* no body: the connection stays */
+    /* no body: the connection stays */
+    client_sendf(c, "GET /refuse HTTP/1.1\r\nHost: t\r\nX-Request-Id: r\r\n\r\n");
     assert_answer(c, 403, refused);
     assert_closing(c, false);
-    client_sendf(c, "POST /refuse HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n");
+    client_sendf(
+        c, "POST /refuse HTTP/1.1\r\nHost: t\r\nX-Request-Id: r\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n");
     assert_answer(c, 403, refused); /* without having sent a byte of the body */
     assert_closing(c, true);
     assert_closed(c);
     client_free(c);
     c = client_new(httpd_port(s->httpd));
-    client_sendf(c, "POST /refuse HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client_sendf(c, "POST /refuse HTTP/1.1\r\nHost: t\r\nX-Request-Id: r\r\nTransfer-Encoding: chunked\r\n\r\n");
     assert_answer(c, 403, refused);
     assert_closed(c);
     client_free(c);
@@ -1284,6 +1340,7 @@ int main(void)
         cmocka_unit_test(test_keep_alive),
         cmocka_unit_test(test_what_a_handler_sees),
         cmocka_unit_test(test_binary_body),
+        cmocka_unit_test(test_request_id),
         cmocka_unit_test(test_problem),
         cmocka_unit_test(test_kept),
         cmocka_unit_test(test_answer_overtakes_handler),
