@@ -40,9 +40,10 @@ struct job { /* one candidate in work; made by the dispatcher, in `arena` */
     struct record_call *log;
     size_t log_count;
     size_t log_room;
-    int64_t throttle_ms;            /* > 0: the connector has to wait */
-    const char *pause_reason;       /* not NULL: the connector has to stop until its configuration changes */
-    const char *pause_hint;         /* what a person can do about it */
+    int64_t throttle_ms;      /* > 0: the connector has to wait */
+    const char *pause_reason; /* not NULL: the connector has to stop until its configuration changes */
+    const char *pause_hint;   /* what a person can do about it */
+    const char *pause_words;  /* the reason without what the ATS said, which may repeat personal data: for the log */
     const struct ledger_diff *diff; /* the dispatcher's, likewise the next two */
     struct plan *plan;
     int64_t claimed_now_us;  /* the database's clock when the job was claimed, */

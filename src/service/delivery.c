@@ -248,6 +248,8 @@ static void pause(struct job *job, const char *error_class, const char *message)
 
     job->pause_reason = r.reason;
     job->pause_hint = r.hint;
+    job->pause_words =
+        remedy_of(connector_module_meta(job->module), job->connector, error_class, "", job->arena).reason;
 }
 
 /* What the outcome of a call means for each of its writes. */

@@ -789,7 +789,7 @@ static int tell_connectors(struct dispatcher *d, const struct job *job, struct e
     }
     if (st == ST_OK && job->pause_reason) {
         log_error("connector paused until its configuration changes", "connector", job->connector->name, "reason",
-                  job->pause_reason, "hint", job->pause_hint, NULL);
+                  job->pause_words, "hint", job->pause_hint, "more", "atsyncctl issues", NULL);
         config_connector_fingerprint(job->connector, fingerprint);
         st =
             store_connector_pause(d->store, job->connector->name, job->pause_reason, job->pause_hint, fingerprint, err);

@@ -56,14 +56,17 @@ struct overseer {
     struct metric *candidates, *oldest, *issues, *severities, *breaker, *database;
 };
 
+/* The message may repeat what an ATS said, and that what a candidate said: it stays in the table. */
 static void tell(void *ctx, bool opened, const char *class, const char *connector, const char *message,
                  const char *hint)
 {
     (void)ctx;
+    (void)message;
     if (opened) {
-        log_warn("issue opened", "class", class, "connector", connector, "problem", message, "hint", hint, NULL);
+        log_warn("issue opened", "class", class, "connector", connector, "hint", hint, "more", "atsyncctl issues",
+                 NULL);
     } else {
-        log_info("issue closed", "class", class, "connector", connector, "problem", message, NULL);
+        log_info("issue closed", "class", class, "connector", connector, NULL);
     }
 }
 
