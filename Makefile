@@ -99,9 +99,9 @@ UNIT_TESTS := $(TABLE_TESTS) \
 CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 STUB_SRCS := tests/lib/stub_ats.c
-HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/ctlkit.c tests/lib/oauth_stub.c tests/lib/replica.c
+HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/ctlkit.c tests/lib/oauth_stub.c tests/lib/replica.c tests/lib/tls.c
 DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c operate_test.c issues_test.c plans_test.c tokens_test.c)
-E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c)
+E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c)
 
 CLOCK_SHIFT_SRCS := tests/lib/clock_shift.c
 BENCH_SRCS := $(addprefix tests/bench/,load.c curl_ceiling.c claim.c)
@@ -143,6 +143,8 @@ $(TABLE_TESTS:%.c=$(BUILD)/%): $(TABLE_SRCS:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/unit/base/log_test: private TEST_LDFLAGS := -Wl,--wrap=clock_mono_ms
 $(BUILD)/tests/unit/domain/outcome_doc_test.o: private ALL_CPPFLAGS += -DTEST_SOURCE_DIR='"$(CURDIR)"'
 # the library holds what both programs share; a test of something else names its objects
+$(BUILD)/tests/unit/lib/httpd_test: $(BUILD)/tests/lib/tls.o
+$(BUILD)/tests/unit/lib/httpd_test.o: private ALL_CPPFLAGS += -Itests
 $(BUILD)/tests/unit/service/incoming_test: $(BUILD)/src/service/incoming.o
 $(BUILD)/tests/unit/service/refusals_test: $(BUILD)/src/service/refusals.o
 $(BUILD)/tests/unit/service/sdnotify_test: $(BUILD)/src/service/sdnotify.o

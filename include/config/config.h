@@ -146,9 +146,14 @@ void config_mapping_fingerprint(const struct config *config, const struct connec
                                 char ret[CONFIG_FINGERPRINT_BYTES]);
 const char *config_value(const struct named_value *values, size_t count, const char *name); /* or NULL */
 
-/* Compares for a reload: appends one "path: old -> new" line a change (secrets as "changed") to out, and returns false,
- * naming them in fixed, if keys that cannot change without a restart differ (listen addresses, conninfo, instance). */
-bool config_diff(const struct config *before, const struct config *after, struct buf *out, struct buf *fixed);
+/* Appends one "path: old -> new" a line for each difference (secrets as "changed") to out. */
+void config_diff(const struct config *before, const struct config *after, struct buf *out);
+/*
+ * What only a restart can change (listen addresses, conninfo, instance, …) becomes what it is in `before`, and what
+ * cannot be without it: a listener that others can reach keeps its token. Appends these differences to kept, as
+ * config_diff does. `after` is fresh from config_load and not shared yet.
+ */
+void config_keep_fixed(struct config *after, const struct config *before, struct buf *kept);
 
 /* The table of keys: fn is called for each in order of the file. */
 struct config_key_info {

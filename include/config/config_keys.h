@@ -64,6 +64,7 @@ struct key_type {
     void (*show)(const struct key *key, const void *object, struct buf *out); /* for people and for comparing */
     bool (*same)(const struct key *key, const void *a, const void *b);        /* NULL: equal if they show equal */
     void (*release)(const struct key *key, void *object);                     /* NULL: nothing to free */
+    void (*copy)(const struct key *key, void *to, const void *from); /* of types that a fixed key may have; else NULL */
 };
 
 struct key_entries {     /* where the array is, and what an item has besides its keys */
@@ -136,6 +137,7 @@ void text_put(void *object, size_t offset, char *s);
 void config_read(struct config_reader *r, const struct yaml *root, struct config *c);
 
 /* ---- rules between keys (config_check.c) */
+bool address_is_loopback(const char *listen);
 extern key_check check_admin;
 extern key_check check_receiver_tls;
 extern key_check check_delivery;

@@ -44,8 +44,9 @@ enum db_shape {
 /* conninfo: anything libpq takes, several hosts included. Time limits for connecting and for dead peers are added
  * where it says nothing (connect_timeout=5, tcp_user_timeout=10000, keepalives, target_session_attrs=read-write). Does not connect yet. */
 struct db *db_new(const char *conninfo, const char *application_name);
-void db_free(struct db *db);                        /* NULL is harmless */
-void db_set_timeout(struct db *db, int timeout_ms); /* longest wait for one statement; default 30,000 */
+void db_free(struct db *db); /* NULL is harmless */
+/* The longest wait for one statement; default 30,000. Any thread: for statements that begin afterwards. */
+void db_set_timeout(struct db *db, int timeout_ms);
 
 /* ---- connection strings, without connecting */
 /* What conninfo itself says of a keyword ("user"); NULL if nothing, or if it is no connection string. Caller:

@@ -88,6 +88,8 @@ typedef void (*httpc_done)(void *ctx, const struct httpc_response *response);
 void httpc_global_init(void);
 /* connections_max: transfers on the network at once; further ones wait for their turn, in the order of their start. */
 struct httpc *httpc_new(unsigned connections_max, const char *user_agent);
+/* Fewer: transfers that are on the network already end as they would. Not from inside a callback. */
+void httpc_set_connections_max(struct httpc *c, unsigned connections_max);
 /* Transfers under way are dropped without a callback; NULL is harmless. Not from inside a callback. */
 void httpc_free(struct httpc *c);
 

@@ -92,11 +92,12 @@ void httpd_free(struct httpd *h); /* stops and joins if that was not done; NULL 
 unsigned httpd_port(const struct httpd *h);
 unsigned httpd_connections(const struct httpd *h); /* open now; any thread */
 /*
- * New certificate for connections from now on; the listening socket and the open connections stay. Any thread but the
- * server's own. On failure the old certificate stays: ST_INVALID with the reason; ST_UNAVAILABLE while stopping.
+ * Other limits, certificate, TLS or not, for connections from now on; listening socket and thread stay (listen and
+ * thread_name are not looked at). Open connections go on with the certificate that they have, and are not counted among
+ * the new ones; body_max_bytes and request_timeout_ms hold for their next requests as well. Any thread but the server's
+ * own. On failure all stays as it was: ST_INVALID with the reason; ST_UNAVAILABLE while stopping.
  */
-int httpd_reload_tls(struct httpd *h, const char *certificate_pem, const char *key_pem,
-                     struct errmsg *err) ATS_MUSTCHECK;
+int httpd_reload(struct httpd *h, const struct httpd_config *config, struct errmsg *err) ATS_MUSTCHECK;
 
 /*
  * ---- inside a handler, and in whatever thread owns a kept request, until it is answered.

@@ -60,7 +60,8 @@ int64_t job_now_us(const struct job *job);
 /* done: called in delivery's thread when a job has ended; the job is the dispatcher's again. */
 struct delivery *delivery_new(struct config *c, struct connector_set *connectors,
                               void (*done)(void *ctx, struct job *job), void *ctx, unsigned connections_max);
-/* Any thread, before the first job with this configuration: for what has to be kept up with no job at hand (tokens). */
+/* Any thread, before the first job with this configuration: for what has to be kept up with no job at hand (tokens,
+ * delivery.slots). */
 void delivery_reload(struct delivery *d, struct config *c, struct connector_set *connectors);
 int delivery_start(struct delivery *d, struct errmsg *err) ATS_MUSTCHECK;
 void delivery_submit(struct delivery *d,

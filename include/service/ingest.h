@@ -44,6 +44,7 @@ int ingest_start(struct ingest *in, struct errmsg *err) ATS_MUSTCHECK;
 /* Queues an event. ST_LIMIT: the queue is full; ST_UNAVAILABLE: the database is away (known from the last commit, until
  * a reconnect succeeds) or ingest is stopping. Then done is not called. */
 int ingest_submit(struct ingest *in, struct ingest_item *item) ATS_MUSTCHECK;
+void ingest_reload(struct ingest *in, const struct config *c); /* queue_max_events and statement_timeout; any thread */
 /* How it stands with the database. */
 enum ingest_state {
     INGEST_CONNECTING, /* not known yet; events are taken */

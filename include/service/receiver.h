@@ -19,8 +19,8 @@ struct receiver;
 int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx, struct receiver **ret,
                  struct errmsg *err) ATS_MUSTCHECK;
 int receiver_start(struct receiver *r, struct errmsg *err) ATS_MUSTCHECK;
-/* New secrets, organizations, mapping (for routing), certificate; listen address and limits of the server stay. On
- * failure nothing has changed. */
+/* New secrets, organizations, mapping (for routing), certificate, limits; the listen address stays. On failure nothing
+ * has changed. */
 int receiver_reload(struct receiver *r, struct config *c, struct errmsg *err) ATS_MUSTCHECK;
 unsigned receiver_port(const struct receiver *r);
 enum ingest_state receiver_database(struct receiver *r, struct errmsg *ret_reason); /* as ingest_state */

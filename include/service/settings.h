@@ -15,5 +15,8 @@
  * line. */
 int settings_load(const char *path, struct config **ret_config, struct connector_set **ret_connectors,
                   struct buf *problems) ATS_MUSTCHECK;
+/* The same for a reload: keys that only a restart can change are as in `before`, and told in kept (config_keep_fixed). */
+int settings_load_again(const char *path, const struct config *before, struct config **ret_config,
+                        struct connector_set **ret_connectors, struct buf *problems, struct buf *kept) ATS_MUSTCHECK;
 
 #endif

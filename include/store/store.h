@@ -28,6 +28,8 @@ struct store *store_new(const struct config *c,
                         const char *role); /* role: for application_name, "receiver"; does not connect */
 void store_free(struct store *s);          /* NULL is harmless */
 void store_disconnect(struct store *s);
+/* Takes from the configuration what may change while connected (database.statement_timeout). Any thread. */
+void store_reload(struct store *s, const struct config *c);
 int store_connect(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- schema */

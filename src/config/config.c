@@ -248,16 +248,10 @@ const char *config_value(const struct named_value *values, size_t count, const c
 }
 
 /* ---- comparing for a reload */
-struct comparison {
-    struct buf *out;
-    struct buf *fixed;
-    bool reloadable;
-};
-
-static void diff_keys(struct comparison *cmp, const struct key *keys, const struct key_path *path, const void *before,
+static void diff_keys(struct buf *out, const struct key *keys, const struct key_path *path, const void *before,
                       const void *after);
 
-static void add_line(struct comparison *cmp, const struct key_path *path, const char *text)
+static void add_line(struct buf *out, const struct key_path *path, const char *text)
 {
     struct buf line;
 
@@ -265,7 +259,7 @@ static void add_line(struct comparison *cmp, const struct key_path *path, const 
     key_path_add(&line, path);
     buf_printf(&line, ": %s", text);
     char *whole = printable(buf_take(&line));
-    buf_printf(cmp->out, "%s\n", whole);
+    buf_printf(out, "%s\n", whole);
     mem_free(whole);
 }
 
@@ -278,13 +272,6 @@ static void add_shown(struct buf *out, const struct key *key, const void *object
     size_t cut = text_utf8_cut(buf_text(&value), value.len, SHOWN_MAX_BYTES);
     buf_printf(out, "%.*s%s", (int)cut, buf_text(&value), cut < value.len ? "..." : "");
     buf_free(&value);
-}
-
-/* From or to "no file": the listening socket would have to change its nature. */
-static bool is_switch_of_tls(const struct key *key, const void *before, const void *after)
-{
-    return (key->type == &type_pem || key->type == &type_pem_key) &&
-           (text_get(before, key->offset) == NULL) != (text_get(after, key->offset) == NULL);
 }
 
 static bool same_value(const struct key *key, const void *before, const void *after)
@@ -303,13 +290,13 @@ static bool same_value(const struct key *key, const void *before, const void *af
     return same;
 }
 
-static void diff_value(struct comparison *cmp, const struct key *key, const struct key_path *path, const void *before,
+static void diff_value(struct buf *out, const struct key *key, const struct key_path *path, const void *before,
                        const void *after)
 {
     if (same_value(key, before, after))
         return;
     if (key->type->secret) {
-        add_line(cmp, path, "changed");
+        add_line(out, path, "changed");
     } else {
         struct buf from, to;
 
@@ -321,15 +308,9 @@ static void diff_value(struct comparison *cmp, const struct key *key, const stru
             buf_puts(&from, ": contents changed");
         else
             buf_printf(&from, " -> %s", buf_text(&to));
-        add_line(cmp, path, buf_text(&from));
+        add_line(out, path, buf_text(&from));
         buf_free(&from);
         buf_free(&to);
-    }
-    if (key->fixed || is_switch_of_tls(key, before, after)) {
-        if (cmp->fixed->len > 0)
-            buf_puts(cmp->fixed, ", ");
-        key_path_add(cmp->fixed, path);
-        cmp->reloadable = false;
     }
 }
 
@@ -360,10 +341,10 @@ static const char *find_entry(const struct key *key, struct entry_list list, con
     return NULL;
 }
 
-static void diff_key(struct comparison *cmp, const struct key *key, const struct key_path *path, const void *before,
+static void diff_key(struct buf *out, const struct key *key, const struct key_path *path, const void *before,
                      const void *after);
 
-static void diff_entries(struct comparison *cmp, const struct key *key, const struct key_path *path, const void *before,
+static void diff_entries(struct buf *out, const struct key *key, const struct key_path *path, const void *before,
                          const void *after)
 {
     const struct key_entries *e = &key->entries;
@@ -374,44 +355,91 @@ static void diff_entries(struct comparison *cmp, const struct key *key, const st
         const struct key_path below = {.parent = path, .name = text_get(item, e->name)};
         const char *other = find_entry(key, new, below.name, i);
         if (other == NULL)
-            add_line(cmp, &below, "removed");
+            add_line(out, &below, "removed");
         else
-            diff_key(cmp, key->entry, &below, item, other);
+            diff_key(out, key->entry, &below, item, other);
     }
     for (size_t i = 0; i < new.count; i++) {
         const char *item = new.items + i * e->item_size;
         const struct key_path below = {.parent = path, .name = text_get(item, e->name)};
         if (find_entry(key, old, below.name, i) == NULL)
-            add_line(cmp, &below, "added");
+            add_line(out, &below, "added");
     }
 }
 
-static void diff_key(struct comparison *cmp, const struct key *key, const struct key_path *path, const void *before,
+static void diff_key(struct buf *out, const struct key *key, const struct key_path *path, const void *before,
                      const void *after)
 {
     if (key->entry != NULL)
-        diff_entries(cmp, key, path, before, after);
+        diff_entries(out, key, path, before, after);
     else if (key->children != NULL)
-        diff_keys(cmp, key->children, path, before, after);
+        diff_keys(out, key->children, path, before, after);
     else
-        diff_value(cmp, key, path, before, after);
+        diff_value(out, key, path, before, after);
 }
 
-static void diff_keys(struct comparison *cmp, const struct key *keys, const struct key_path *path, const void *before,
+static void diff_keys(struct buf *out, const struct key *keys, const struct key_path *path, const void *before,
                       const void *after)
 {
     for (; keys->name != NULL; keys++) {
         const struct key_path below = {.parent = path, .name = keys->name};
-        diff_key(cmp, keys, &below, before, after);
+        diff_key(out, keys, &below, before, after);
     }
 }
 
-bool config_diff(const struct config *before, const struct config *after, struct buf *out, struct buf *fixed)
+void config_diff(const struct config *before, const struct config *after, struct buf *out)
 {
-    struct comparison cmp = {.out = out, .fixed = fixed, .reloadable = true};
+    diff_keys(out, config_keys, NULL, before, after);
+}
 
-    diff_keys(&cmp, config_keys, NULL, before, after);
-    return cmp.reloadable;
+static void keep_value(const struct key *key, const struct key_path *path, void *after, const void *before,
+                       struct buf *kept)
+{
+    diff_value(kept, key, path, before, after);
+    key->type->copy(key, after, before);
+}
+
+static void keep_keys(const struct key *keys, const struct key_path *path, void *after, const void *before,
+                      struct buf *kept)
+{
+    for (; keys->name != NULL; keys++) {
+        const struct key_path below = {.parent = path, .name = keys->name};
+
+        if (keys->children != NULL)
+            keep_keys(keys->children, &below, after, before, kept);
+        else if (keys->fixed)
+            keep_value(keys, &below, after, before, kept);
+    }
+}
+
+/* Of a section at the top of the file. */
+static void keep_one(const char *section, const char *name, struct config *after, const struct config *before,
+                     struct buf *kept)
+{
+    const struct key_path path = {.name = section};
+    const struct key_path below = {.parent = &path, .name = name};
+    const struct key *key = config_keys;
+
+    while (!text_eq(key->name, section))
+        key++;
+    for (key = key->children; !text_eq(key->name, name);)
+        key++;
+    keep_value(key, &below, after, before, kept);
+}
+
+void config_keep_fixed(struct config *after, const struct config *before, struct buf *kept)
+{
+    char *first_key = before->database.encryption_key == NULL ? after->database.encryption_key : NULL;
+
+    if (first_key != NULL)
+        after->database.encryption_key = NULL; /* nothing was sealed with another: it can be taken */
+    keep_keys(config_keys, NULL, after, before, kept);
+    if (first_key != NULL)
+        after->database.encryption_key = first_key;
+    if (after->admin.listen != NULL && !address_is_loopback(after->admin.listen) && after->admin.token == NULL)
+        keep_one("admin", "token", after, before, kept);
+    if (after->delivery.poll_ms >= after->delivery.lease_ms)
+        keep_one("delivery", "poll", after, before, kept);
 }
 
 /* ---- fingerprint */

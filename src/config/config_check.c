@@ -54,7 +54,7 @@ void check_receiver_tls(struct config_reader *r, const struct yaml *node, unsign
     needs_both(r, node, path, "certificate", "key");
 }
 
-static bool is_loopback(const char *listen)
+bool address_is_loopback(const char *listen)
 {
     return text_starts(listen, "127.") || text_starts(listen, "localhost:") || text_starts(listen, "[::1]:");
 }
@@ -66,7 +66,7 @@ void check_admin(struct config_reader *r, const struct yaml *node, unsigned key_
     const struct key_path token = {.parent = path, .name = "token"};
 
     (void)key_line;
-    if (c->admin.listen != NULL && !is_loopback(c->admin.listen) && yaml_tree_get(node, "token") == NULL)
+    if (c->admin.listen != NULL && !address_is_loopback(c->admin.listen) && yaml_tree_get(node, "token") == NULL)
         reader_problem(r, line_of(node, "listen"), &token,
                        "is missing: it is required because %s can be reached from other machines", c->admin.listen);
 }

@@ -64,6 +64,11 @@ static void release_text(const struct key *key, void *object)
     text_put(object, key->offset, NULL);
 }
 
+static void copy_text(const struct key *key, void *to, const void *from)
+{
+    text_put(to, key->offset, mem_strdup(text_get(from, key->offset)));
+}
+
 static bool text_fits(struct config_reader *r, const struct key *key, const char *s, unsigned line,
                       const struct key_path *path)
 {
@@ -208,6 +213,14 @@ const struct key_type type_texts = {
 };
 
 /* ---- booleans */
+static void copy_bool(const struct key *key, void *to, const void *from)
+{
+    bool yes;
+
+    value_get(from, key->offset, &yes, sizeof yes);
+    value_put(to, key->offset, &yes, sizeof yes);
+}
+
 static void read_bool(struct config_reader *r, const struct key *key, const struct yaml *node,
                       const struct key_path *path, void *object)
 {
@@ -240,6 +253,7 @@ const struct key_type type_bool = {
     .example = "true or false",
     .read = read_bool,
     .show = show_bool,
+    .copy = copy_bool,
 };
 
 /* ---- numbers, durations, sizes: int64_t with bounds */
@@ -319,6 +333,13 @@ static void show_count(const struct key *key, const void *object, struct buf *ou
 
 const struct key_type type_count = {.name = "number", .example = "100", .read = read_count, .show = show_count};
 
+static void copy_number(const struct key *key, void *to, const void *from)
+{
+    int64_t n = number_get(from, key->offset);
+
+    value_put(to, key->offset, &n, sizeof n);
+}
+
 static void read_duration(struct config_reader *r, const struct key *key, const struct yaml *node,
                           const struct key_path *path, void *object)
 {
@@ -335,6 +356,7 @@ const struct key_type type_duration = {
     .example = "500ms, 5s, 15m, 12h or 3d",
     .read = read_duration,
     .show = show_duration,
+    .copy = copy_number,
 };
 
 static void read_size(struct config_reader *r, const struct key *key, const struct yaml *node,
@@ -485,6 +507,7 @@ const struct key_type type_address = {
     .show = show_text,
     .same = same_text,
     .release = release_text,
+    .copy = copy_text,
 };
 
 static void read_address_or_none(struct config_reader *r, const struct key *key, const struct yaml *node,
@@ -503,6 +526,7 @@ const struct key_type type_address_or_none = {
     .show = show_text,
     .same = same_text,
     .release = release_text,
+    .copy = copy_text,
 };
 
 /* ---- the name of this daemon */
@@ -539,6 +563,7 @@ const struct key_type type_instance = {
     .show = show_text,
     .same = same_text,
     .release = release_text,
+    .copy = copy_text,
 };
 
 /* ---- texts that may hold a password */
@@ -604,6 +629,7 @@ const struct key_type type_conninfo = {
     .show = show_text,
     .same = same_text,
     .release = release_text,
+    .copy = copy_text,
 };
 
 static bool scheme_is_one_of(const char *url, const char *const *schemes, size_t count)
@@ -780,6 +806,7 @@ const struct key_type type_secret = {
     .show = show_text,
     .same = same_text,
     .release = release_text,
+    .copy = copy_text,
 };
 
 static void read_secrets(struct config_reader *r, const struct key *key, const struct yaml *node,

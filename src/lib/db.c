@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <libpq-fe.h>
 
 #include "base/buf.h"
@@ -36,7 +37,7 @@ struct db {
     char *conninfo;
     char *application_name;
     PGconn *conn; /* NULL when not connected */
-    int timeout_ms;
+    atomic_int timeout_ms;
     char sqlstate[6];
     bool pooled;                                   /* a pooler stands between */
     bool unprepared;                               /* something in between does not keep prepared statements */
@@ -56,7 +57,7 @@ struct db *db_new(const char *conninfo, const char *application_name)
 
     db->conninfo = mem_strdup(conninfo);
     db->application_name = mem_strdup(application_name);
-    db->timeout_ms = 30000;
+    atomic_init(&db->timeout_ms, 30000);
     return db;
 }
 
@@ -73,7 +74,7 @@ void db_free(struct db *db)
 
 void db_set_timeout(struct db *db, int timeout_ms)
 {
-    db->timeout_ms = timeout_ms;
+    atomic_store(&db->timeout_ms, timeout_ms);
 }
 
 void db_disconnect(struct db *db)

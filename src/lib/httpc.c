@@ -934,15 +934,22 @@ void httpc_global_init(void)
     }
 }
 
+void httpc_set_connections_max(struct httpc *c, unsigned connections_max)
+{
+    c->connections_max = connections_max > 0 ? connections_max : 1;
+    while (c->idle_count > c->connections_max)
+        curl_easy_cleanup(c->idle[--c->idle_count]);
+    c->idle = mem_grow(c->idle, c->connections_max, sizeof(CURL *));
+    curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)c->connections_max + SPARE_CONNECTIONS);
+}
+
 struct httpc *httpc_new(unsigned connections_max, const char *user_agent)
 {
     struct httpc *c = mem_zalloc(sizeof *c);
 
     c->multi = must(curl_multi_init());
-    c->connections_max = connections_max > 0 ? connections_max : 1;
-    c->idle = mem_array(c->connections_max, sizeof(CURL *));
     c->user_agent = mem_strdup(user_agent);
-    curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)c->connections_max + SPARE_CONNECTIONS);
+    httpc_set_connections_max(c, connections_max);
     curl_multi_setopt(c->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     return c;
 }

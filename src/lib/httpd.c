@@ -72,13 +72,22 @@ struct conn_list {
     struct conn *tail;
 };
 
-/* One libmicrohttpd daemon. After a change of certificate the former one lives on until its connections are gone. */
+/* What httpd_reload changes. */
+struct limits {
+    size_t body_max_bytes;
+    unsigned connections_max;
+    unsigned connections_per_address_max;
+    int request_timeout_ms;
+};
+
+/* One libmicrohttpd daemon. After a reload the former one lives on until its connections are gone. */
 struct server {
     struct server *next;
     struct httpd *h;
     struct MHD_Daemon *daemon;
     char *certificate_pem;
     char *key_pem;
+    struct limits limits;
     char *start_error; /* collects what libmicrohttpd says while it starts; NULL otherwise */
     int listen_fd;     /* a duplicate of the httpd's; -1 after quiesce */
     int epoll_fd;
@@ -98,11 +107,6 @@ struct header {
 
 struct httpd {
     struct httpd_handlers handlers;
-    size_t body_max_bytes;
-    unsigned connections_max;
-    unsigned connections_per_address_max;
-    int request_timeout_ms;
-    bool tls;
     char thread_name[16];
     char id_prefix[2 * ID_RANDOM_BYTES + 1]; /* of the ids that are made: of this server and no other */
     unsigned port;
@@ -126,6 +130,7 @@ struct httpd {
 
     /* the loop's own */
     struct server *servers; /* the first one accepts */
+    struct limits limits;   /* of the first one */
     int64_t now_ms;
     struct conn_list busy; /* fresh, receiving, sending: request_timeout_ms */
     struct conn_list idle; /* twice that */
@@ -334,7 +339,7 @@ static struct httpd_request *request_new(struct httpd *h, struct conn *c, struct
     req->connection = connection;
     req->path = path;
     req->method = method;
-    buf_init(&req->body, h->body_max_bytes);
+    buf_init(&req->body, h->limits.body_max_bytes);
     return req;
 }
 
@@ -613,8 +618,8 @@ static enum MHD_Result begin_request(struct httpd_request *req)
     const char *length = httpd_header(req, MHD_HTTP_HEADER_CONTENT_LENGTH, NULL);
     bool chunked = httpd_header(req, MHD_HTTP_HEADER_TRANSFER_ENCODING, NULL) != NULL;
     int64_t declared = 0;
-    bool fits =
-        length == NULL || (text_to_i64(length, 0, INT64_MAX, &declared) && (uint64_t)declared <= h->body_max_bytes);
+    bool fits = length == NULL ||
+                (text_to_i64(length, 0, INT64_MAX, &declared) && (uint64_t)declared <= h->limits.body_max_bytes);
 
     if (atomic_load(&h->stop_asked)) {
         refuse_stopping(req);
@@ -775,8 +780,8 @@ static void server_free(struct server *s)
 }
 
 /* listen_fd is taken over, also on failure. */
-static int server_new(struct httpd *h, int listen_fd, const char *certificate_pem, const char *key_pem,
-                      struct server **ret, struct errmsg *err)
+static int server_new(struct httpd *h, int listen_fd, const struct httpd_config *config, struct server **ret,
+                      struct errmsg *err)
 {
     struct server *s = mem_zalloc(sizeof *s);
     char priorities[sizeof tls_priorities];
@@ -787,9 +792,9 @@ static int server_new(struct httpd *h, int listen_fd, const char *certificate_pe
         {MHD_OPTION_END, 0, NULL},
     };
     static const struct MHD_OptionItem no_options[] = {{MHD_OPTION_END, 0, NULL}};
-    unsigned flags =
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (h->tls ? (unsigned)MHD_USE_TLS : 0U);
-    unsigned idle_seconds = ((unsigned)h->request_timeout_ms + 999U) / 1000U;
+    bool tls = config->tls_certificate_pem != NULL;
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (tls ? (unsigned)MHD_USE_TLS : 0U);
+    unsigned idle_seconds = ((unsigned)config->request_timeout_ms + 999U) / 1000U;
     const union MHD_DaemonInfo *info;
     struct stat before;
     struct stat after;
@@ -797,30 +802,40 @@ static int server_new(struct httpd *h, int listen_fd, const char *certificate_pe
 
     memcpy(priorities, tls_priorities, sizeof priorities);
     s->h = h;
-    s->certificate_pem = mem_strdup(certificate_pem);
-    s->key_pem = mem_strdup(key_pem);
+    s->limits = (struct limits){.body_max_bytes = config->body_max_bytes,
+                                .connections_max = config->connections_max,
+                                .connections_per_address_max = config->connections_per_address_max,
+                                .request_timeout_ms = config->request_timeout_ms};
+    s->certificate_pem = mem_strdup(config->tls_certificate_pem);
+    s->key_pem = mem_strdup(config->tls_key_pem);
     tls_options[0].ptr_value = s->certificate_pem;
     tls_options[1].ptr_value = s->key_pem;
     s->start_error = mem_strdup("");
     s->listen_fd = listen_fd;
+    if (tls && MHD_is_feature_supported(MHD_FEATURE_TLS) == MHD_NO) {
+        st = err_set(err, ST_INVALID,
+                     "cannot serve TLS: this libmicrohttpd was built without it; install one with GnuTLS, or put a "
+                     "proxy in front");
+        goto out;
+    }
     if (listen_fd < 0 || fstat(listen_fd, &before) != 0) {
         st = err_set(err, ST_IO, "cannot duplicate the listening socket: %s", strerror(errno));
         goto out;
     }
-    s->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_message, (void *)s,
-                                 MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-                                 h->connections_max, MHD_OPTION_PER_IP_CONNECTION_LIMIT, h->connections_per_address_max,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, (void *)s, MHD_OPTION_NOTIFY_COMPLETED,
-                                 on_completed, (void *)s, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, (void *)s,
-                                 MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, (void *)s, MHD_OPTION_ARRAY,
-                                 h->tls ? tls_options : no_options, MHD_OPTION_END);
+    s->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_message, (void *)s,
+        MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_LIMIT, s->limits.connections_max,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->limits.connections_per_address_max, MHD_OPTION_CONNECTION_TIMEOUT,
+        idle_seconds, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION, on_connection, (void *)s,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, (void *)s, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, (void *)s,
+        MHD_OPTION_UNESCAPE_CALLBACK, on_unescape, (void *)s, MHD_OPTION_ARRAY, tls ? tls_options : no_options,
+        MHD_OPTION_END);
     if (s->daemon == NULL) {
         /* It closes the socket in some failures and not in others, and another thread may have the number by now. */
         if (fstat(listen_fd, &after) == 0 && after.st_dev == before.st_dev && after.st_ino == before.st_ino)
             (void)close(listen_fd);
-        st = h->tls ? err_set(err, ST_INVALID, "the TLS certificate and key cannot be used: %s", s->start_error)
-                    : err_set(err, ST_IO, "libmicrohttpd did not start: %s", s->start_error);
+        st = tls ? err_set(err, ST_INVALID, "the TLS certificate and key cannot be used: %s", s->start_error)
+                 : err_set(err, ST_IO, "libmicrohttpd did not start: %s", s->start_error);
         goto out;
     }
     mem_free(s->start_error);
@@ -887,6 +902,7 @@ static void adopt_server(struct httpd *h)
     server_stop_accepting(h->servers);
     s->next = h->servers;
     h->servers = s;
+    h->limits = s->limits;
 }
 
 /* Those who are connected as far as they know must not be thrown out by the close: they are taken in first. */
@@ -895,7 +911,7 @@ static void stop_listening(struct httpd *h)
     struct server *s = h->servers;
     struct pollfd waiting = {.fd = h->listen_fd, .events = POLLIN};
 
-    for (int turns = 0; turns < BACKLOG_TURNS_MAX && s->connections < h->connections_max; turns++) {
+    for (int turns = 0; turns < BACKLOG_TURNS_MAX && s->connections < s->limits.connections_max; turns++) {
         if (poll(&waiting, 1, 0) <= 0)
             break;
         server_run(s);
@@ -946,9 +962,9 @@ static int loop_timeout_ms(struct httpd *h)
             at_ms = earliest(at_ms, now_ms + (int64_t)(wait_ms < INT_MAX ? wait_ms : INT_MAX));
     }
     if (h->busy.head != NULL)
-        at_ms = earliest(at_ms, h->busy.head->since_ms + h->request_timeout_ms);
+        at_ms = earliest(at_ms, h->busy.head->since_ms + h->limits.request_timeout_ms);
     if (h->idle.head != NULL)
-        at_ms = earliest(at_ms, h->idle.head->since_ms + 2 * (int64_t)h->request_timeout_ms);
+        at_ms = earliest(at_ms, h->idle.head->since_ms + 2 * (int64_t)h->limits.request_timeout_ms);
     for (unsigned i = 0; i < h->leaving_count; i++)
         at_ms = earliest(at_ms, h->leaving[i].until_ms);
     if (at_ms == INT64_MAX)
@@ -1027,8 +1043,8 @@ static void *loop_main(void *arg)
         if (h->listen_fd >= 0 && atomic_load(&h->quiesce_asked))
             stop_listening(h);
         run_servers(h);
-        cut_overdue(h, &h->busy, h->request_timeout_ms);
-        cut_overdue(h, &h->idle, 2 * (int64_t)h->request_timeout_ms);
+        cut_overdue(h, &h->busy, h->limits.request_timeout_ms);
+        cut_overdue(h, &h->idle, 2 * (int64_t)h->limits.request_timeout_ms);
         if (!atomic_load(&h->stop_asked))
             continue;
         /* A kept request holds up the end, because its answer is a promise; a peer that never ceases to send cannot. */
@@ -1038,7 +1054,7 @@ static void *loop_main(void *arg)
         }
         if (stopping_since_ms < 0)
             stopping_since_ms = h->now_ms;
-        if (is_finished(h) || h->now_ms - stopping_since_ms > h->request_timeout_ms)
+        if (is_finished(h) || h->now_ms - stopping_since_ms > h->limits.request_timeout_ms)
             break;
     }
     (void)pthread_mutex_lock(&h->mutex);
@@ -1160,11 +1176,6 @@ int httpd_new(const struct httpd_config *config, const struct httpd_handlers *ha
     (void)pthread_mutex_init(&h->mutex, NULL);
     (void)pthread_cond_init(&h->adopted, NULL);
     h->handlers = *handlers;
-    h->body_max_bytes = config->body_max_bytes;
-    h->connections_max = config->connections_max;
-    h->connections_per_address_max = config->connections_per_address_max;
-    h->request_timeout_ms = config->request_timeout_ms;
-    h->tls = config->tls_certificate_pem != NULL;
     (void)snprintf(h->thread_name, sizeof h->thread_name, "%s", config->thread_name);
     h->listen_fd = -1;
     h->now_ms = clock_mono_ms();
@@ -1173,19 +1184,13 @@ int httpd_new(const struct httpd_config *config, const struct httpd_handlers *ha
         st = err_set(err, ST_IO, "cannot create an eventfd: %s", strerror(errno));
         goto out;
     }
-    if (h->tls && MHD_is_feature_supported(MHD_FEATURE_TLS) == MHD_NO) {
-        st = err_set(err, ST_INVALID,
-                     "cannot serve TLS: this libmicrohttpd was built without it; install one with GnuTLS, or put a "
-                     "proxy in front");
-        goto out;
-    }
     st = open_listener(h, config->listen, err);
     if (st != ST_OK)
         goto out;
-    st = server_new(h, fcntl(h->listen_fd, F_DUPFD_CLOEXEC, 0), config->tls_certificate_pem, config->tls_key_pem,
-                    &h->servers, err);
+    st = server_new(h, fcntl(h->listen_fd, F_DUPFD_CLOEXEC, 0), config, &h->servers, err);
     if (st != ST_OK)
         goto out;
+    h->limits = h->servers->limits;
     *ret = h;
     h = NULL;
 out:
@@ -1277,7 +1282,7 @@ unsigned httpd_connections(const struct httpd *h)
     return atomic_load(&h->connections);
 }
 
-int httpd_reload_tls(struct httpd *h, const char *certificate_pem, const char *key_pem, struct errmsg *err)
+int httpd_reload(struct httpd *h, const struct httpd_config *config, struct errmsg *err)
 {
     struct server *s = NULL;
     struct server *superseded;
@@ -1285,16 +1290,14 @@ int httpd_reload_tls(struct httpd *h, const char *certificate_pem, const char *k
     int fd = -1;
     int st;
 
-    if (!h->tls)
-        return err_set(err, ST_INVALID, "cannot change from plain HTTP to TLS while running; restart the daemon");
     (void)pthread_mutex_lock(&h->mutex);
     stopping = h->listen_fd < 0 || atomic_load(&h->quiesce_asked);
     if (!stopping)
         fd = fcntl(h->listen_fd, F_DUPFD_CLOEXEC, 0);
     (void)pthread_mutex_unlock(&h->mutex);
     if (stopping)
-        return err_set(err, ST_UNAVAILABLE, "the certificate was not changed: the server is being stopped");
-    st = server_new(h, fd, certificate_pem, key_pem, &s, err);
+        return err_set(err, ST_UNAVAILABLE, "nothing was changed: the server is being stopped");
+    st = server_new(h, fd, config, &s, err);
     if (st != ST_OK)
         return st;
     (void)pthread_mutex_lock(&h->mutex);

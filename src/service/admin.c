@@ -420,6 +420,7 @@ void admin_reload(struct admin *a, struct config *c)
     a->config = config_ref(c);
     (void)pthread_mutex_unlock(&a->mutex);
     config_unref(old);
+    store_reload(a->store, c);
 }
 
 unsigned admin_port(const struct admin *a)

@@ -38,6 +38,7 @@ struct app {
     struct metric *ready;
     bool told_up;
     bool database_seen;
+    int64_t reloads; /* its number makes the lines of each one its own: they are not folded */
 };
 
 /* ---- hooks, called in other threads */
@@ -206,54 +207,81 @@ static int look_at_database(struct app *app, struct errmsg *err)
 
 /* ---- reload */
 
-static void log_lines(const struct buf *lines, void (*tell)(const char *line))
+/* Tells each line; returns their number. */
+static size_t tell_lines(const struct app *app, const struct buf *lines, void (*tell)(const char *line, const char *n))
 {
     const char *at = buf_text(lines);
+    size_t count = 0;
 
     while (*at != '\0') {
         size_t len = strcspn(at, "\n");
         char *line = mem_strndup(at, len);
 
         if (len > 0) {
-            tell(line);
+            tell(line, num_text(app->reloads).s);
+            count++;
         }
         mem_free(line);
         at += len + (at[len] == '\n');
     }
+    return count;
 }
 
-static void tell_problem(const char *line)
+static void tell_problem(const char *line, const char *n)
 {
-    log_error("configuration problem", "problem", line, NULL);
+    log_error("configuration problem", "problem", line, "reload", n, NULL);
 }
 
-static void tell_fixed(const char *line)
+static void tell_kept(const char *line, const char *n)
 {
-    log_error("setting needs a restart", "key", line, NULL);
+    log_warn("setting needs a restart", "setting", line, "hint", "the value in use stays until the daemon is restarted",
+             "reload", n, NULL);
 }
 
-static void tell_change(const char *line)
+static void tell_change(const char *line, const char *n)
 {
-    log_info("setting changed", "change", line, NULL);
+    log_info("setting changed", "change", line, "reload", n, NULL);
 }
 
-/* Takes the new settings as a whole or not at all. */
+/* For whoever has to notice that a reload was refused, or that a restart is due. */
+static void set_gauges(bool adopted, size_t kept)
+{
+    metric_set(metric_gauge("atsyncd_config_reload_successful",
+                            "Whether the configuration could be taken when it was "
+                            "last read.",
+                            ""),
+               adopted ? 1 : 0, NULL, NULL, NULL, NULL);
+    if (adopted) {
+        metric_set(metric_gauge("atsyncd_config_restart_needed_settings",
+                                "Settings of the configuration that wait for a restart.", ""),
+                   (double)kept, NULL, NULL, NULL, NULL);
+    }
+}
+
+/* Only for waking: what is missed meanwhile is found by polling. */
+static void restart_notify(struct app *app, const struct config *config)
+{
+    struct errmsg err;
+
+    if (!app->notify || text_eq(app->config->database.listen_conninfo, config->database.listen_conninfo)) {
+        return;
+    }
+    notify_free(app->notify);
+    app->notify = notify_new(config, wake_dispatcher, app);
+    if (notify_start(app->notify, &err) != ST_OK) {
+        log_error("not listening for other daemons", "error", err.text, NULL);
+    }
+}
+
+/* The receiver first, as it alone may refuse: then nothing has changed. */
 static bool adopt(struct app *app, struct config *config, struct connector_set *connectors)
 {
     struct dispatcher *d = atomic_load(&app->dispatcher);
     struct errmsg err = {{0}};
-    struct buf changes, fixed;
-    bool adopted = false;
 
-    buf_init(&changes, PROBLEMS_MAX_BYTES);
-    buf_init(&fixed, PROBLEMS_MAX_BYTES);
-    if (!config_diff(app->config, config, &changes, &fixed)) {
-        log_lines(&fixed, tell_fixed);
-        goto out;
-    }
     if (receiver_reload(app->receiver, config, &err) != ST_OK) {
-        tell_problem(err.text);
-        goto out;
+        tell_problem(err.text, num_text(app->reloads).s);
+        return false;
     }
     if (d) {
         dispatcher_reload(d, config, connectors);
@@ -262,44 +290,59 @@ static bool adopt(struct app *app, struct config *config, struct connector_set *
         overseer_reload(app->overseer, config);
     }
     admin_reload(app->admin, config);
+    restart_notify(app, config);
+    return true;
+}
+
+static void tell_adopted(const struct app *app, const struct config *config, const struct buf *kept)
+{
+    struct buf changes;
+    size_t changed, waiting;
+
+    buf_init(&changes, PROBLEMS_MAX_BYTES);
+    config_diff(app->config, config, &changes);
+    if (config->log_level < app->config->log_level) { /* at the more talkative of both levels */
+        log_setup(config->log_level, config->log_format);
+    }
+    changed = tell_lines(app, &changes, tell_change);
+    waiting = tell_lines(app, kept, tell_kept);
+    log_info("configuration reloaded", "changes", num_text((int64_t)changed).s, "restart_needed",
+             num_text((int64_t)waiting).s, "reload", num_text(app->reloads).s, NULL);
     log_setup(config->log_level, config->log_format);
-    log_lines(&changes, tell_change);
-    adopted = true;
-out:
+    set_gauges(true, waiting);
     buf_free(&changes);
-    buf_free(&fixed);
-    return adopted;
 }
 
 static void reload(struct app *app)
 {
     struct config *config = NULL;
     struct connector_set *connectors = NULL;
-    struct buf problems;
-    bool adopted = false;
+    struct buf problems, kept;
 
     (void)sdnotify_reloading();
+    app->reloads++;
     buf_init(&problems, PROBLEMS_MAX_BYTES);
-    if (settings_load(app->config_path, &config, &connectors, &problems) == ST_OK) {
-        adopted = adopt(app, config, connectors);
-    } else {
-        log_lines(&problems, tell_problem);
-    }
-    if (adopted) {
+    buf_init(&kept, PROBLEMS_MAX_BYTES);
+    if (settings_load_again(app->config_path, app->config, &config, &connectors, &problems, &kept) == ST_OK &&
+        adopt(app, config, connectors)) {
         struct config *old_config = app->config;
         struct connector_set *old_connectors = app->connectors;
 
+        tell_adopted(app, config, &kept);
         app->config = config;
         app->connectors = connectors;
         config = old_config;
         connectors = old_connectors;
-        log_info("configuration reloaded", NULL);
     } else {
-        log_error("configuration not reloaded", "hint", "the settings in use stay as they were", NULL);
+        (void)tell_lines(app, &problems, tell_problem);
+        log_error("configuration not reloaded", "hint", "the settings in use stay as they were", "reload",
+                  num_text(app->reloads).s, NULL);
+        set_gauges(false, 0);
     }
     connector_set_unref(connectors);
     config_unref(config);
     buf_free(&problems);
+    buf_free(&kept);
     (void)sdnotify("READY=1");
 }
 
@@ -398,6 +441,7 @@ int app_run(const char *config_path)
     }
     buf_free(&problems);
     log_setup(app.config->log_level, app.config->log_format);
+    set_gauges(true, 0);
     httpc_global_init();
     st = start(&app, &err);
     if (st == ST_OK) {

@@ -40,6 +40,19 @@ struct task {
     struct task *next; /* of the lane's waiting list */
 };
 
+/* How fast requests go to a connector: shared by its lanes, so that a change of configuration lets no more through. */
+struct pace {
+    char *name;                      /* of the connector */
+    int64_t rate_count, rate_per_ms; /* of all daemons together; 0: no limit */
+    unsigned concurrency_all;
+    unsigned daemons; /* among whom that is divided */
+    unsigned concurrency;
+    unsigned on_wire;                         /* requests under way: at most concurrency */
+    double tokens, tokens_max, tokens_per_ms; /* tokens_per_ms 0: no limit */
+    int64_t tokens_at_ms;
+    struct pace *next;
+};
+
 struct lane {
     char *name;            /* of the connector */
     struct config *config; /* what vm, auth and rate belong to; another one makes the lane anew */
@@ -50,19 +63,13 @@ struct lane {
     bool gets_tokens;         /* it changes with time: see has_grant */
     struct lookup_cache *lookups;
     char *broken; /* why nothing can be sent: the message; NULL: all is well */
+    struct pace *pace;
     int64_t timeout_ms;
     bool http1_only;
-    const char *redirect_hosts;      /* NULL: none */
-    const char *remaining_header;    /* NULL: none */
-    int64_t rate_count, rate_per_ms; /* of all daemons together; 0: no limit */
-    unsigned concurrency_all;
-    unsigned daemons; /* among whom that is divided */
-    unsigned concurrency;
-    unsigned in_flight;                       /* tasks begun and not ended */
-    unsigned on_wire;                         /* requests under way: at most concurrency */
-    double tokens, tokens_max, tokens_per_ms; /* tokens_per_ms 0: no limit */
-    int64_t tokens_at_ms;
-    struct task *waiting; /* for a place on the wire or a token, oldest first */
+    const char *redirect_hosts;   /* NULL: none */
+    const char *remaining_header; /* NULL: none */
+    unsigned in_flight;           /* tasks begun and not ended */
+    struct task *waiting;         /* for a place on the wire or a token, oldest first */
     struct task *waiting_last;
     struct task *parked; /* until there are tokens, oldest first */
     struct task *parked_last;
@@ -77,6 +84,7 @@ struct delivery {
     struct httpc *http;
     struct tokens *tokens;
     struct lane *lanes;
+    struct pace *paces;
     unsigned tasks;
     unsigned daemons; /* that share the connectors' rates */
     unsigned connections_max;
@@ -87,6 +95,7 @@ struct delivery {
     bool stopping;
     bool tokens_changed; /* who is parked may ask again */
     unsigned daemons_now;
+    unsigned connections_max_now;
     int64_t renewed_since_ms; /* jobs claimed after this were renewed without a gap */
     int64_t renewed_until_ms;
     struct metric *requests;
@@ -113,23 +122,58 @@ static void lane_clear(struct lane *l)
     l->broken = NULL;
 }
 
+static void refill(struct pace *p, int64_t now_ms)
+{
+    p->tokens += (double)(now_ms - p->tokens_at_ms) * p->tokens_per_ms;
+    p->tokens = p->tokens > p->tokens_max ? p->tokens_max : p->tokens;
+    p->tokens_at_ms = now_ms;
+}
+
 /*
  * A bucket that never lets more than the rate through in any of its periods, bursts included: the burst is a fifth of it, and is taken off what
  * flows in. Divided among the daemons that deliver.
  */
-static void set_pace(struct lane *l, unsigned daemons)
+static void share_pace(struct pace *p, unsigned daemons)
 {
-    double count = (double)l->rate_count / daemons;
+    double count = (double)p->rate_count / daemons;
     double burst = count / 5 > 1 ? count / 5 : 1;
 
-    l->concurrency = l->concurrency_all / daemons > 0 ? l->concurrency_all / daemons : 1;
-    l->tokens_max = burst;
-    l->tokens = l->tokens < burst ? l->tokens : burst;
-    l->tokens_per_ms = (count > burst ? count - burst : count) / (double)l->rate_per_ms;
-    if (l->rate_count == 0) {
-        l->tokens_per_ms = 0;
+    p->concurrency = p->concurrency_all / daemons > 0 ? p->concurrency_all / daemons : 1;
+    p->tokens_max = burst;
+    p->tokens = p->tokens < burst ? p->tokens : burst;
+    p->tokens_per_ms = (count > burst ? count - burst : count) / (double)p->rate_per_ms;
+    if (p->rate_count == 0) {
+        p->tokens_per_ms = 0;
     }
-    l->daemons = daemons;
+    p->daemons = daemons;
+}
+
+/* The connector's pace, by the newest limits. What it has used up stays used up. */
+static struct pace *set_pace(struct delivery *d, const char *name, const struct connector_limits *limits)
+{
+    struct pace *p = d->paces;
+
+    while (p && strcmp(p->name, name) != 0) {
+        p = p->next;
+    }
+    if (!p) {
+        p = mem_zalloc(sizeof *p);
+        p->name = mem_strdup(name);
+        p->tokens = (double)limits->rate_count;
+        p->tokens_at_ms = clock_mono_ms();
+        p->next = d->paces;
+        d->paces = p;
+    } else if (p->rate_count == 0) { /* there was no limit, and nothing was counted */
+        p->tokens = (double)limits->rate_count;
+        p->tokens_at_ms = clock_mono_ms();
+    } else {
+        refill(p, clock_mono_ms());
+    }
+    p->concurrency_all = (unsigned)limits->concurrency;
+    p->rate_count = limits->rate_count;
+    p->rate_per_ms = limits->rate_per_ms > 0 ? limits->rate_per_ms : 1000;
+    share_pace(p, d->daemons);
+    return p;
 }
 
 /* The same for all requests, as long as the configuration stays. */
@@ -145,7 +189,7 @@ static int make_fixed_grant(struct lane *l, struct errmsg *err)
     return st;
 }
 
-static void lane_fill(struct lane *l, const struct job *job, unsigned daemons)
+static void lane_fill(struct delivery *d, struct lane *l, const struct job *job)
 {
     struct connector_limits limits = connector_limits_of(job->module, job->connector);
     struct errmsg err;
@@ -158,12 +202,7 @@ static void lane_fill(struct lane *l, const struct job *job, unsigned daemons)
     l->http1_only = limits.http1_only;
     l->redirect_hosts = limits.redirect_hosts;
     l->remaining_header = limits.remaining_header;
-    l->concurrency_all = (unsigned)limits.concurrency;
-    l->rate_count = limits.rate_count;
-    l->rate_per_ms = limits.rate_per_ms > 0 ? limits.rate_per_ms : 1000;
-    l->tokens = (double)limits.rate_count;
-    l->tokens_at_ms = clock_mono_ms();
-    set_pace(l, daemons);
+    l->pace = set_pace(d, l->name, &limits);
     l->gets_tokens = auth_gets_tokens(connector_module_meta(l->module));
     if (connector_vm_new(l->module, &l->vm, &err) != ST_OK || (!l->gets_tokens && make_fixed_grant(l, &err) != ST_OK)) {
         l->broken = mem_strdup(err.text);
@@ -186,16 +225,9 @@ static struct lane *lane_of(struct delivery *d, const struct job *job)
     }
     if (l->config != job->config) {
         lane_clear(l);
-        lane_fill(l, job, d->daemons);
+        lane_fill(d, l, job);
     }
     return l;
-}
-
-static void refill(struct lane *l, int64_t now_ms)
-{
-    l->tokens += (double)(now_ms - l->tokens_at_ms) * l->tokens_per_ms;
-    l->tokens = l->tokens > l->tokens_max ? l->tokens_max : l->tokens;
-    l->tokens_at_ms = now_ms;
 }
 
 /* ---- results ------------------------------------------------------------------------------------------------------ */
@@ -576,8 +608,9 @@ static void obey_remaining(struct lane *l, const struct httpc_response *response
     const char *text = l->remaining_header ? httpc_header_value(response, l->remaining_header) : NULL;
     int64_t left;
 
-    if (text && l->tokens_per_ms > 0 && text_to_i64(text, 0, INT32_MAX, &left) && l->tokens > (double)left) {
-        l->tokens = (double)left;
+    if (text && l->pace->tokens_per_ms > 0 && text_to_i64(text, 0, INT32_MAX, &left) &&
+        l->pace->tokens > (double)left) {
+        l->pace->tokens = (double)left;
     }
 }
 
@@ -587,7 +620,7 @@ static void answered(void *ctx, const struct httpc_response *response)
     const struct prepared_request *q = call_request(t->call);
     struct prepared_request copy = *q;
 
-    t->lane->on_wire--;
+    t->lane->pace->on_wire--;
     obey_remaining(t->lane, response);
     FAULT_POINT("answered");
     copy.method = arena_strdup(t->job->arena, q->method);
@@ -649,7 +682,7 @@ static void send_request(struct task *t)
     }
     request.timeout_ms = (int)(l->timeout_ms < lease_ms ? l->timeout_ms : lease_ms);
     request.send_before_ms = clock_mono_ms() + lease_ms;
-    l->on_wire++;
+    l->pace->on_wire++;
     httpc_start(t->delivery->http, &request, answered, t);
     FAULT_POINT("request-started");
 }
@@ -668,17 +701,17 @@ static void wait_for_turn(struct task *t)
 }
 
 /* A place on the wire and a token, or nothing. */
-static bool may_send(struct lane *l)
+static bool may_send(struct pace *p)
 {
-    if (l->on_wire >= l->concurrency) {
+    if (p->on_wire >= p->concurrency) {
         return false;
     }
-    if (l->tokens_per_ms > 0) {
-        refill(l, clock_mono_ms());
-        if (l->tokens < 1) {
+    if (p->tokens_per_ms > 0) {
+        refill(p, clock_mono_ms());
+        if (p->tokens < 1) {
             return false;
         }
-        l->tokens -= 1;
+        p->tokens -= 1;
     }
     return true;
 }
@@ -813,7 +846,7 @@ static void advance(struct task *t)
                 }
                 continue;
             }
-            if (t->lane->waiting || !may_send(t->lane)) {
+            if (t->lane->waiting || !may_send(t->lane->pace)) {
                 wait_for_turn(t);
             } else {
                 send_request(t);
@@ -872,7 +905,7 @@ static int serve_waiting(struct delivery *d, bool stopping)
     int wait_ms = WAIT_MS;
 
     for (struct lane *l = d->lanes; l; l = l->next) {
-        while (l->waiting && (stopping || may_send(l))) {
+        while (l->waiting && (stopping || may_send(l->pace))) {
             struct task *t = l->waiting;
 
             l->waiting = t->next;
@@ -885,8 +918,8 @@ static int serve_waiting(struct delivery *d, bool stopping)
                 send_request(t);
             }
         }
-        if (l->waiting && l->on_wire < l->concurrency) {
-            int ms = (int)((1 - l->tokens) / l->tokens_per_ms) + 1;
+        if (l->waiting && l->pace->on_wire < l->pace->concurrency) {
+            int ms = (int)((1 - l->pace->tokens) / l->pace->tokens_per_ms) + 1;
 
             wait_ms = ms < wait_ms ? ms : wait_ms;
         }
@@ -896,13 +929,19 @@ static int serve_waiting(struct delivery *d, bool stopping)
 
 static void adopt_share(struct delivery *d)
 {
+    unsigned connections_max = d->connections_max;
+
     pthread_mutex_lock(&d->lock);
     d->daemons = d->daemons_now;
+    d->connections_max = d->connections_max_now;
     pthread_mutex_unlock(&d->lock);
-    for (struct lane *l = d->lanes; l; l = l->next) {
-        if (l->daemons != d->daemons) {
-            refill(l, clock_mono_ms());
-            set_pace(l, d->daemons);
+    if (d->connections_max != connections_max) {
+        httpc_set_connections_max(d->http, d->connections_max);
+    }
+    for (struct pace *p = d->paces; p; p = p->next) {
+        if (p->daemons != d->daemons) {
+            refill(p, clock_mono_ms());
+            share_pace(p, d->daemons);
         }
     }
 }
@@ -944,6 +983,7 @@ struct delivery *delivery_new(struct config *c, struct connector_set *connectors
     d->done = done;
     d->ctx = ctx;
     d->connections_max = connections_max;
+    d->connections_max_now = connections_max;
     d->daemons = 1;
     d->daemons_now = 1;
     pthread_mutex_init(&d->lock, NULL);
@@ -960,6 +1000,9 @@ struct delivery *delivery_new(struct config *c, struct connector_set *connectors
 
 void delivery_reload(struct delivery *d, struct config *c, struct connector_set *connectors)
 {
+    pthread_mutex_lock(&d->lock);
+    d->connections_max_now = (unsigned)c->delivery.slots;
+    pthread_mutex_unlock(&d->lock);
     tokens_reload(d->tokens, c, connectors);
     tokens_have_changed(d);
 }
@@ -1046,6 +1089,13 @@ void delivery_free(struct delivery *d)
         mem_free(d->lanes->name);
         mem_free(d->lanes);
         d->lanes = next;
+    }
+    while (d->paces) {
+        struct pace *next = d->paces->next;
+
+        mem_free(d->paces->name);
+        mem_free(d->paces);
+        d->paces = next;
     }
     pthread_mutex_destroy(&d->lock);
     mem_free(d);

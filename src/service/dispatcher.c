@@ -1287,6 +1287,7 @@ void dispatcher_wake(void *dispatcher)
 void dispatcher_reload(struct dispatcher *d, struct config *c, struct connector_set *connectors)
 {
     delivery_reload(d->delivery, c, connectors);
+    store_reload(d->store, c);
     pthread_mutex_lock(&d->lock);
     config_unref(d->next_config);
     connector_set_unref(d->next_connectors);

@@ -26,7 +26,6 @@ enum told { TOLD_NOTHING, TOLD_AWAY, TOLD_SCHEMA };
 
 struct ingest {
     struct ingest_hooks hooks;
-    size_t queue_max;
     pthread_t thread;
     bool started;
     struct metric *seconds;
@@ -34,6 +33,7 @@ struct ingest {
 
     pthread_mutex_t mutex; /* guards the block */
     pthread_cond_t changed;
+    size_t queue_max;
     struct ingest_item *first, *last;
     size_t queued;
     bool stopping;
@@ -96,6 +96,14 @@ int ingest_submit(struct ingest *in, struct ingest_item *item)
     }
     (void)pthread_mutex_unlock(&in->mutex);
     return st;
+}
+
+void ingest_reload(struct ingest *in, const struct config *c)
+{
+    (void)pthread_mutex_lock(&in->mutex);
+    in->queue_max = (size_t)c->receiver.queue_max_events;
+    (void)pthread_mutex_unlock(&in->mutex);
+    store_reload(in->store, c);
 }
 
 enum ingest_state ingest_state(struct ingest *in, struct errmsg *ret_reason)

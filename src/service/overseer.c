@@ -412,6 +412,7 @@ void overseer_reload(struct overseer *o, struct config *c)
     (void)pthread_cond_signal(&o->changed);
     (void)pthread_mutex_unlock(&o->mutex);
     config_unref(old);
+    store_reload(o->store, c);
 }
 
 void overseer_stop(struct overseer *o)

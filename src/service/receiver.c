@@ -35,7 +35,6 @@ struct receiver {
     void *wake_ctx;
     pthread_mutex_t mutex; /* guards rules, the pointer */
     struct rules *rules;
-    bool tls;
     struct refusals *refusals;
     struct metric *received;
     struct metric *connections;
@@ -338,14 +337,9 @@ static void on_batch_done(void *ctx, bool any_stored)
 
 /* ---- life */
 
-int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx, struct receiver **ret,
-                 struct errmsg *err)
+static struct httpd_config http_of(const struct config *c)
 {
-    struct receiver *r = mem_zalloc(sizeof *r);
-    const struct httpd_handlers handlers = {
-        .check = on_check, .too_large = on_too_large, .handle = on_request, .ctx = r};
-    const struct ingest_hooks hooks = {.batch_done = on_batch_done, .ctx = r};
-    const struct httpd_config http = {
+    return (struct httpd_config){
         .listen = c->receiver.listen,
         .body_max_bytes = (size_t)c->receiver.max_body_bytes,
         .connections_max = (unsigned)c->receiver.max_connections,
@@ -355,13 +349,32 @@ int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx
         .tls_key_pem = c->receiver.tls_key_pem,
         .thread_name = "receiver",
     };
+}
+
+static bool same_http(const struct config *a, const struct config *b)
+{
+    return a->receiver.max_body_bytes == b->receiver.max_body_bytes &&
+           a->receiver.max_connections == b->receiver.max_connections &&
+           a->receiver.max_connections_per_address == b->receiver.max_connections_per_address &&
+           a->receiver.request_timeout_ms == b->receiver.request_timeout_ms &&
+           text_eq(a->receiver.tls_certificate_pem, b->receiver.tls_certificate_pem) &&
+           text_eq(a->receiver.tls_key_pem, b->receiver.tls_key_pem);
+}
+
+int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx, struct receiver **ret,
+                 struct errmsg *err)
+{
+    struct receiver *r = mem_zalloc(sizeof *r);
+    const struct httpd_handlers handlers = {
+        .check = on_check, .too_large = on_too_large, .handle = on_request, .ctx = r};
+    const struct ingest_hooks hooks = {.batch_done = on_batch_done, .ctx = r};
+    const struct httpd_config http = http_of(c);
     int st;
 
     (void)pthread_mutex_init(&r->mutex, NULL);
     r->refusals = refusals_new();
     r->wake_dispatcher = wake_dispatcher;
     r->wake_ctx = ctx;
-    r->tls = c->receiver.tls_certificate_pem != NULL;
     r->received =
         metric_counter("atsyncd_events_received_total", "Events by what became of them.", "source,type,result");
     r->connections = metric_gauge("atsyncd_receiver_connections", "Open connections of senders.", "");
@@ -393,6 +406,7 @@ int receiver_start(struct receiver *r, struct errmsg *err)
 
 int receiver_reload(struct receiver *r, struct config *c, struct errmsg *err)
 {
+    const struct httpd_config http = http_of(c);
     struct rules *rules = NULL;
     struct rules *old;
     int st = rules_new(c, &rules, err);
@@ -400,14 +414,12 @@ int receiver_reload(struct receiver *r, struct config *c, struct errmsg *err)
     if (st != ST_OK) {
         return st;
     }
-    if (r->tls != (c->receiver.tls_certificate_pem != NULL)) {
-        st = err_set(err, ST_INVALID, "receiver.tls cannot be switched on or off while running; restart the daemon");
-    } else if (r->tls) {
-        st = httpd_reload_tls(r->httpd, c->receiver.tls_certificate_pem, c->receiver.tls_key_pem, err);
-    }
+    old = rules_take(r);
+    st = same_http(old->config, c) ? ST_OK : httpd_reload(r->httpd, &http, err);
+    rules_unref(old);
     if (st != ST_OK) {
         rules_unref(rules);
-        return st;
+        return err_prefix(err, st, "receiver");
     }
     (void)pthread_mutex_lock(&r->mutex);
     old = r->rules;
@@ -415,6 +427,7 @@ int receiver_reload(struct receiver *r, struct config *c, struct errmsg *err)
     (void)pthread_mutex_unlock(&r->mutex);
     rules_unref(old);
     expect_events(r, c);
+    ingest_reload(r->ingest, c);
     return ST_OK;
 }
 

@@ -1,12 +1,15 @@
 #include "service/settings.h"
 
-int settings_load(const char *path, struct config **ret_config, struct connector_set **ret_connectors,
-                  struct buf *problems)
+static int load(const char *path, const struct config *before, struct config **ret_config,
+                struct connector_set **ret_connectors, struct buf *problems, struct buf *kept)
 {
     struct config_problems found = {0};
     struct config *config = NULL;
     int st = config_load(path, &config, &found);
 
+    if (st == ST_OK && before) {
+        config_keep_fixed(config, before, kept);
+    }
     if (st == ST_OK) {
         st = connector_set_load(config, ret_connectors, &found);
     }
@@ -20,4 +23,16 @@ int settings_load(const char *path, struct config **ret_config, struct connector
     config_unref(config);
     config_problems_clear(&found);
     return st;
+}
+
+int settings_load(const char *path, struct config **ret_config, struct connector_set **ret_connectors,
+                  struct buf *problems)
+{
+    return load(path, NULL, ret_config, ret_connectors, problems, NULL);
+}
+
+int settings_load_again(const char *path, const struct config *before, struct config **ret_config,
+                        struct connector_set **ret_connectors, struct buf *problems, struct buf *kept)
+{
+    return load(path, before, ret_config, ret_connectors, problems, kept);
 }

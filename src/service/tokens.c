@@ -602,9 +602,23 @@ static void configure(struct tokens *t, struct config *c, const struct connector
     e->failed = e->failed && auth != NULL && e->auth != NULL && strcmp(auth_digest(auth), auth_digest(e->auth)) == 0;
 }
 
+static void derive_key(struct tokens *t, const struct config *c)
+{
+    static const char purpose[] = "connector_token v1";
+    const char *secret = c->database.encryption_key != NULL ? c->database.encryption_key : "";
+    struct crypto_part part = {purpose, sizeof purpose - 1};
+    struct crypto_hmac *h = crypto_hmac_new(secret, strlen(secret));
+
+    crypto_hmac_sign(h, &part, 1, t->key);
+    crypto_hmac_free(h);
+}
+
 void tokens_reload(struct tokens *t, struct config *c, struct connector_set *connectors)
 {
+    store_reload(t->store, c);
     lock(t);
+    if (t->entries == NULL) /* nothing was sealed or opened yet: the first key may come now */
+        derive_key(t, c);
     for (struct entry *e = t->entries; e != NULL; e = e->next) {
         if (config_connector(c, e->name) == NULL) {
             mem_free(e->problem);
@@ -621,17 +635,6 @@ void tokens_reload(struct tokens *t, struct config *c, struct connector_set *con
     httpc_wake(t->http);
 }
 
-static void derive_key(struct tokens *t, const struct config *c)
-{
-    static const char purpose[] = "connector_token v1";
-    const char *secret = c->database.encryption_key != NULL ? c->database.encryption_key : "";
-    struct crypto_part part = {purpose, sizeof purpose - 1};
-    struct crypto_hmac *h = crypto_hmac_new(secret, strlen(secret));
-
-    crypto_hmac_sign(h, &part, 1, t->key);
-    crypto_hmac_free(h);
-}
-
 struct tokens *tokens_new(struct config *c, struct connector_set *connectors, void (*changed)(void *ctx), void *ctx)
 {
     struct tokens *t = mem_zalloc(sizeof *t);
@@ -644,7 +647,6 @@ struct tokens *tokens_new(struct config *c, struct connector_set *connectors, vo
     (void)pthread_mutex_init(&t->mutex, NULL);
     t->renewals =
         metric_counter("atsyncd_token_renewals_total", "Sign-ins at ATSs, by what became of them.", "connector,result");
-    derive_key(t, c);
     tokens_reload(t, c, connectors);
     return t;
 }

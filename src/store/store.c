@@ -16,7 +16,7 @@ struct store *store_new(const struct config *c, const char *role)
     char *name = mem_printf("atsyncd %s %s", c->instance, role);
 
     s->db = db_new(c->database.conninfo, name);
-    db_set_timeout(s->db, (int)c->database.statement_timeout_ms);
+    store_reload(s, c);
     mem_free(name);
     return s;
 }
@@ -27,6 +27,11 @@ void store_free(struct store *s)
         db_free(s->db);
         mem_free(s);
     }
+}
+
+void store_reload(struct store *s, const struct config *c)
+{
+    db_set_timeout(s->db, (int)c->database.statement_timeout_ms);
 }
 
 void store_disconnect(struct store *s)

@@ -799,18 +799,15 @@ static void test_references(void **state)
     config_unref(c);
 }
 
-static void assert_diff(const char *before, const char *after, bool reloadable, const char *lines, const char *fixed)
+static void assert_diff(const char *before, const char *after, const char *lines)
 {
     struct config *a = parse(before), *b = parse(after);
-    struct buf out, names;
+    struct buf out;
 
     buf_init(&out, 65536);
-    buf_init(&names, 65536);
-    assert_int_equal(config_diff(a, b, &out, &names), reloadable);
+    config_diff(a, b, &out);
     assert_string_equal(buf_text(&out), lines);
-    assert_string_equal(buf_text(&names), fixed);
     buf_free(&out);
-    buf_free(&names);
     config_unref(a);
     config_unref(b);
 }
@@ -818,11 +815,10 @@ static void assert_diff(const char *before, const char *after, bool reloadable, 
 static void test_diff(void **state)
 {
     (void)state;
-    assert_diff("", "", true, "", "");
-    assert_diff("log: {level: info}\n", "log: {level: debug}\n", true, "log.level: info -> debug\n", "");
-    assert_diff("delivery: {slots: 8}\n", "", false, "delivery.slots: 8 -> 256\n", "delivery.slots");
-    assert_diff("receiver: {max_body: 1536KiB}\n", "retention: {calls: 90m}\n", false,
-                "receiver.max_body: 1536KiB -> 4MiB\nretention.calls: 30d -> 90m\n", "receiver.max_body");
+    assert_diff("", "", "");
+    assert_diff("log: {level: info}\n", "log: {level: debug}\n", "log.level: info -> debug\n");
+    assert_diff("receiver: {max_body: 1536KiB}\n", "retention: {calls: 90m}\n",
+                "receiver.max_body: 1536KiB -> 4MiB\nretention.calls: 30d -> 90m\n");
 }
 
 static void test_diff_of_everything(void **state)
@@ -854,7 +850,7 @@ static void test_diff_of_everything(void **state)
         "    fields: {r: {field: g, map: {Y: 2}}, q.score: f}\n";
 
     (void)state;
-    assert_diff(before, after, false,
+    assert_diff(before, after,
                 "instance: a -> b\n"
                 "receiver.listen: 127.0.0.1:8480 -> 127.0.0.1:1\n"
                 "admin.listen: 127.0.0.1:8481 -> (none)\n"
@@ -875,9 +871,69 @@ static void test_diff_of_everything(void **state)
                 "workflows.w.fields.q: removed\n"
                 "workflows.w.fields.r.map.Y: \"1\" -> 2\n"
                 "workflows.w.fields.q.score: added\n"
-                "workflows.w.live: false -> true\n",
-                "instance, receiver.listen, admin.listen, database.conninfo");
-    assert_diff(after, after, true, "", "");
+                "workflows.w.live: false -> true\n");
+    assert_diff(after, after, "");
+}
+
+/* What is in use after a reload, and what of the file waits for a restart. */
+static void assert_kept(const char *before, const char *after, const char *in_use, const char *kept)
+{
+    struct config *a = parse(before), *b = parse(after), *wanted = parse(in_use);
+    struct buf names, rest;
+
+    buf_init(&names, 65536);
+    buf_init(&rest, 65536);
+    config_keep_fixed(b, a, &names);
+    assert_string_equal(buf_text(&names), kept);
+    config_diff(wanted, b, &rest);
+    assert_string_equal(buf_text(&rest), "");
+    buf_free(&names);
+    buf_free(&rest);
+    config_unref(a);
+    config_unref(b);
+    config_unref(wanted);
+}
+
+static void test_keep_fixed(void **state)
+{
+    (void)state;
+    assert_kept("", "", "", "");
+    assert_kept("log: {level: info}\n", "log: {level: debug}\n", "log: {level: debug}\n", "");
+    assert_kept(
+        "instance: a\ndatabase: {encryption_key: one-key-is-enough, conninfo: dbname=x}\n",
+        "instance: b\nreceiver: {listen: 127.0.0.1:1, max_body: 1MiB}\nadmin: {listen: none, token: token-two}\n"
+        "database: {conninfo: host=x password=secret, encryption_key: another-key-it-is}\n"
+        "delivery: {enabled: false, lease: 2s, poll: 500ms, slots: 3}\n",
+        "instance: a\nreceiver: {max_body: 1MiB}\nadmin: {token: token-two}\n"
+        "database: {encryption_key: one-key-is-enough, conninfo: dbname=x}\ndelivery: {poll: 500ms, slots: 3}\n",
+        "instance: a -> b\n"
+        "receiver.listen: 127.0.0.1:8480 -> 127.0.0.1:1\n"
+        "admin.listen: 127.0.0.1:8481 -> (none)\n"
+        "database.conninfo: changed\n"
+        "database.encryption_key: changed\n"
+        "delivery.enabled: true -> false\n"
+        "delivery.lease: 1m -> 2s\n");
+    /* the first key is taken, another one is not, nor is none */
+    assert_kept("", "database: {encryption_key: one-key-is-enough}\n",
+                "database: {encryption_key: one-key-is-enough}\n", "");
+    assert_kept("database: {encryption_key: one-key-is-enough}\n", "",
+                "database: {encryption_key: one-key-is-enough}\n", "database.encryption_key: changed\n");
+}
+
+/* What goes with a key that stays must stay too. */
+static void test_keep_fixed_together(void **state)
+{
+    (void)state;
+    assert_kept("admin: {listen: 0.0.0.0:8481, token: token-one}\n", "admin: {listen: 127.0.0.1:8481}\n",
+                "admin: {listen: 0.0.0.0:8481, token: token-one}\n",
+                "admin.listen: 0.0.0.0:8481 -> 127.0.0.1:8481\nadmin.token: changed\n");
+    assert_kept("admin: {listen: 0.0.0.0:8481, token: token-one}\n",
+                "admin: {listen: 127.0.0.1:8481, token: token-two}\n",
+                "admin: {listen: 0.0.0.0:8481, token: token-two}\n", "admin.listen: 0.0.0.0:8481 -> 127.0.0.1:8481\n");
+    assert_kept("admin: {listen: none, token: token-one}\n", "admin: {listen: 127.0.0.1:8481}\n",
+                "admin: {listen: none}\n", "admin.listen: (none) -> 127.0.0.1:8481\n");
+    assert_kept("delivery: {lease: 2s, poll: 100ms}\n", "delivery: {lease: 10m, poll: 5s}\n",
+                "delivery: {lease: 2s, poll: 100ms}\n", "delivery.lease: 2s -> 10m\ndelivery.poll: 100ms -> 5s\n");
 }
 
 static void test_diff_of_certificates(void **state)
@@ -886,28 +942,18 @@ static void test_diff_of_certificates(void **state)
     char *key = write_file("key.pem", pem, 0600);
     char *text = mem_printf("receiver: {tls: {certificate: %s, key: %s}}\n", certificate, key);
     struct config *before = parse(text), *after = NULL;
-    struct buf out, fixed;
+    struct buf out;
 
     (void)state;
     mem_free(write_file("certificate.pem", "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n", 0644));
     after = parse(text);
     buf_init(&out, 65536);
-    buf_init(&fixed, 65536);
-    assert_true(config_diff(before, after, &out, &fixed));
+    config_diff(before, after, &out);
     char *wanted = mem_printf("receiver.tls.certificate: %s: contents changed\n", certificate);
     assert_string_equal(buf_text(&out), wanted);
-    assert_string_equal(buf_text(&fixed), "");
-    config_unref(before);
-
-    /* plain HTTP to TLS is another kind of socket */
-    before = parse("");
-    buf_reset(&out);
-    assert_false(config_diff(before, after, &out, &fixed));
-    assert_string_equal(buf_text(&fixed), "receiver.tls.certificate, receiver.tls.key");
     config_unref(before);
     config_unref(after);
     buf_free(&out);
-    buf_free(&fixed);
     mem_free(wanted);
     mem_free(text);
     mem_free(key);
@@ -1073,6 +1119,8 @@ int main(void)
         cmocka_unit_test(test_references),
         cmocka_unit_test(test_diff),
         cmocka_unit_test(test_diff_of_everything),
+        cmocka_unit_test(test_keep_fixed),
+        cmocka_unit_test(test_keep_fixed_together),
         cmocka_unit_test(test_diff_of_certificates),
         cmocka_unit_test(test_the_man_page_names_every_key),
         cmocka_unit_test(test_the_sample_names_every_key_and_is_right),

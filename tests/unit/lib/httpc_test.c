@@ -587,6 +587,27 @@ static void test_no_more_than_the_maximum_at_once(void **state)
     httpc_free(c);
 }
 
+static void test_the_maximum_changes(void **state)
+{
+    struct fixture *f = *state;
+    struct httpc_request hold = request_of("GET", url_of(f, "/hold"));
+    struct httpc_request ok;
+    struct httpc *c = httpc_new(1, "t");
+    unsigned answered = 0;
+
+    httpc_start(c, &hold, on_count, &answered);
+    ok = request_of("GET", url_of(f, "/ok"));
+    httpc_start(c, &ok, on_count, &answered);
+    assert_int_equal(httpc_poll(c, 50), 2); /* one is held, and the other waits for its place */
+    httpc_set_connections_max(c, 3);
+    wait_for(c, &answered, 1);
+    for (unsigned i = 0; i < 40; i++)
+        httpc_start(c, &ok, on_count, &answered);
+    httpc_set_connections_max(c, 2); /* those on the network end, those that wait get their turn */
+    wait_for(c, &answered, 41);
+    httpc_free(c);
+}
+
 static void test_waiting_does_not_use_up_the_time(void **state)
 {
     struct fixture *f = *state;
@@ -1386,6 +1407,7 @@ int main(void)
         TEST(test_connections_are_kept),
         TEST(test_hundreds_at_once),
         TEST(test_no_more_than_the_maximum_at_once),
+        TEST(test_the_maximum_changes),
         TEST(test_waiting_does_not_use_up_the_time),
         TEST(test_nothing_waits_for_the_poll),
         TEST(test_refused_port),

@@ -10,8 +10,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <poll.h>
@@ -27,6 +25,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "lib/httpd.h"
+#include "lib/tls.h"
 
 enum {
     DEADLINE_MS = 20000,
@@ -1184,36 +1183,6 @@ static void test_stop_waits_for_a_long_answer(void **state)
 
 /* ---- TLS */
 
-static void make_certificate(const char *name, char **ret_certificate, char **ret_key)
-{
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *cert = X509_new();
-    X509_NAME *subject = X509_get_subject_name(cert);
-    BIO *out = BIO_new(BIO_s_mem());
-    char *text;
-    long len;
-
-    assert_int_equal(X509_set_version(cert, 2), 1);
-    assert_int_equal(ASN1_INTEGER_set(X509_get_serialNumber(cert), 1), 1);
-    assert_non_null(X509_gmtime_adj(X509_getm_notBefore(cert), -60));
-    assert_non_null(X509_gmtime_adj(X509_getm_notAfter(cert), 3600));
-    assert_int_equal(X509_set_pubkey(cert, key), 1);
-    assert_int_equal(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0),
-                     1);
-    assert_int_equal(X509_set_issuer_name(cert, subject), 1);
-    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
-    assert_int_equal(PEM_write_bio_X509(out, cert), 1);
-    len = BIO_get_mem_data(out, &text);
-    *ret_certificate = mem_strndup(text, (size_t)len);
-    assert_int_equal(BIO_reset(out), 1);
-    assert_int_equal(PEM_write_bio_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL), 1);
-    len = BIO_get_mem_data(out, &text);
-    *ret_key = mem_strndup(text, (size_t)len);
-    BIO_free(out);
-    X509_free(cert);
-    EVP_PKEY_free(key);
-}
-
 static bool client_try_tls(struct client *c, int max_version)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
@@ -1263,8 +1232,8 @@ static void test_tls(void **state)
     unsigned port;
 
     (void)state;
-    make_certificate("first", &cert[0], &key[0]);
-    make_certificate("second", &cert[1], &key[1]);
+    tls_make_certificate("first", &cert[0], &key[0]);
+    tls_make_certificate("second", &cert[1], &key[1]);
     config.tls_certificate_pem = "not a certificate";
     config.tls_key_pem = key[0];
     assert_int_equal(httpd_new(&config, &handlers, &h, &err), ST_INVALID);
@@ -1294,12 +1263,14 @@ static void test_tls(void **state)
     service_take_kept(s, 1, req);
 
     /* certificate and key that do not belong together: refused, the old ones stay */
-    assert_int_equal(httpd_reload_tls(s->httpd, cert[1], key[0], &err), ST_INVALID);
+    config.tls_certificate_pem = cert[1];
+    assert_int_equal(httpd_reload(s->httpd, &config, &err), ST_INVALID);
     assert_true(text_starts(err.text, wrong));
     client_free(client_new_tls(port, "first"));
 
+    config.tls_key_pem = key[1];
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(httpd_reload_tls(s->httpd, cert[1], key[1], &err), ST_OK);
+        assert_int_equal(httpd_reload(s->httpd, &config, &err), ST_OK);
         c = client_new_tls(port, "second");
         client_get(c, "/id");
         client_read(c);
@@ -1312,8 +1283,8 @@ static void test_tls(void **state)
     assert_int_equal(old->status, 200);
     assert_closing(old, false);
     httpd_stop(s->httpd);
-    assert_int_equal(httpd_reload_tls(s->httpd, cert[0], key[0], &err), ST_UNAVAILABLE);
-    assert_string_equal(err.text, "the certificate was not changed: the server is being stopped");
+    assert_int_equal(httpd_reload(s->httpd, &config, &err), ST_UNAVAILABLE);
+    assert_string_equal(err.text, "nothing was changed: the server is being stopped");
     answer(req[0], "committed");
     httpd_wake(s->httpd);
     httpd_join(s->httpd);
@@ -1322,15 +1293,77 @@ static void test_tls(void **state)
     client_free(old);
     service_free(s);
 
+    /* from plain HTTP to TLS and back */
     config = plain_config();
     s = service_start(&config);
-    assert_int_equal(httpd_reload_tls(s->httpd, cert[0], key[0], &err), ST_INVALID);
-    assert_string_equal(err.text, "cannot change from plain HTTP to TLS while running; restart the daemon");
+    port = httpd_port(s->httpd);
+    old = client_new(port);
+    client_get(old, "/id");
+    client_read(old);
+    config.tls_certificate_pem = cert[0];
+    config.tls_key_pem = key[0];
+    assert_int_equal(httpd_reload(s->httpd, &config, &err), ST_OK);
+    client_get(old, "/id");
+    client_read(old);
+    assert_int_equal(old->status, 200);
+    kept = client_new_tls(port, "first");
+    config = plain_config();
+    assert_int_equal(httpd_reload(s->httpd, &config, &err), ST_OK);
+    c = client_new(port);
+    client_get(c, "/id");
+    client_read(c);
+    assert_int_equal(c->status, 200);
+    client_get(kept, "/id");
+    client_read(kept);
+    assert_int_equal(kept->status, 200);
+    client_free(c);
+    client_free(kept);
+    client_free(old);
     service_free(s);
     for (unsigned i = 0; i < 2; i++) {
         mem_free(cert[i]);
         mem_free(key[i]);
     }
+}
+
+/* Limits that change while connections are open. */
+static void test_reload_of_limits(void **state)
+{
+    struct httpd_config config = plain_config();
+    struct service *s = service_start(&config);
+    struct client *old = client_new(httpd_port(s->httpd));
+    struct client *two[2];
+    struct errmsg err;
+
+    (void)state;
+    client_sendf(old, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello");
+    assert_answer(old, 200, "hello");
+    config.body_max_bytes = 4;
+    config.connections_max = 1;
+    assert_int_equal(httpd_reload(s->httpd, &config, &err), ST_OK);
+    two[0] = client_new(httpd_port(s->httpd));
+    two[1] = client_new(httpd_port(s->httpd));
+    client_get(two[0], "/id");
+    client_read(two[0]);
+    assert_int_equal(two[0]->status, 200);
+    client_get(two[1], "/id"); /* waits until the one place is free */
+    client_sendf(old, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n");
+    client_read(old);
+    assert_int_equal(old->status, 413);
+    client_free(two[0]);
+    client_read(two[1]);
+    assert_int_equal(two[1]->status, 200);
+
+    config.body_max_bytes = 6;
+    config.request_timeout_ms =
+        100; /* an idle connection is cut after twice that, and it was opened under another rule */
+    assert_int_equal(httpd_reload(s->httpd, &config, &err), ST_OK);
+    client_sendf(two[1], "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello");
+    assert_answer(two[1], 200, "hello");
+    assert_closed(two[1]);
+    client_free(two[1]);
+    client_free(old);
+    service_free(s);
 }
 
 int main(void)
@@ -1359,6 +1392,7 @@ int main(void)
         cmocka_unit_test(test_stop_loses_nothing),
         cmocka_unit_test(test_stop_waits_for_a_long_answer),
         cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_reload_of_limits),
     };
 
     (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
