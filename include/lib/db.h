@@ -56,6 +56,9 @@ char *db_conninfo_value(const char *conninfo, const char *keyword);
  * conninfo is no connection string. Caller: mem_free_secret. */
 char *db_conninfo_with(const char *conninfo, ...) ATS_SENTINEL;
 
+/* Statements for the beginning of each connection (a constant), that only make others faster: behind a pooler they are left out. */
+void db_set_session(struct db *db, const char *statements);
+
 int db_connect(struct db *db, struct errmsg *err) ATS_MUSTCHECK; /* does nothing when connected */
 void db_disconnect(struct db *db);
 bool db_is_connected(const struct db *db);
@@ -94,6 +97,21 @@ void db_add_array(struct db_params *p, struct db_array *a); /* the array stays t
 /* params may be NULL. ret may be NULL for DB_COMMAND; otherwise *ret is freed by db_result_free. */
 int db_exec(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
             struct db_result **ret, struct errmsg *err) ATS_MUSTCHECK;
+/*
+ * Several statements in one round trip (libpq's pipeline mode; one after the other where libpq is older than 14). db_queue only notes: parameters may
+ * be changed once it returns, *ret is set by db_flush. db_flush sends, waits and returns the first failure; what was queued behind a failed statement
+ * was not carried out, and all results are NULL then. A transaction that was begun in the queue and not committed in it is still open afterwards,
+ * also after a failure: db_rollback. Nothing else may be called between the first db_queue and db_flush.
+ */
+enum db_durability {
+    DB_DURABLE,
+    DB_MAY_BE_LOST, /* a crash of the server may undo the last moments (synchronous_commit = off); never what was seen to be before others */
+};
+void db_queue(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
+              struct db_result **ret);
+void db_queue_begin(struct db *db, enum db_durability durability); /* as db_begin */
+void db_queue_commit(struct db *db);
+int db_flush(struct db *db, struct errmsg *err) ATS_MUSTCHECK;
 /* A script of several statements without parameters or results (migrations only). */
 int db_script(struct db *db, const char *name, const char *text, struct errmsg *err) ATS_MUSTCHECK;
 int db_begin(struct db *db, struct errmsg *err) ATS_MUSTCHECK;

@@ -31,18 +31,30 @@ enum {
 /* PostgreSQL counts microseconds from 2000-01-01. */
 static const int64_t PG_EPOCH_US = INT64_C(946684800000000);
 
-enum { PREPARED_MAX = 64, CONNINFO_MAX_BYTES = 64 * 1024 };
+enum { PREPARED_MAX = 64, QUEUED_MAX = 48, CONNINFO_MAX_BYTES = 64 * 1024 };
+
+struct queued {
+    const struct sql_stmt *stmt;
+    bool prepares; /* its preparation, not its execution */
+    enum db_shape shape;
+    struct db_result **ret;
+};
 
 struct db {
     char *conninfo;
     char *application_name;
     PGconn *conn; /* NULL when not connected */
     atomic_int timeout_ms;
+    const char *session; /* settings of each connection; NULL: none */
     char sqlstate[6];
     bool pooled;                                   /* a pooler stands between */
     bool unprepared;                               /* something in between does not keep prepared statements */
     const struct sql_stmt *prepared[PREPARED_MAX]; /* on this connection */
     unsigned prepared_count;
+    struct queued queued[QUEUED_MAX]; /* sent, and their answers not read yet */
+    unsigned queued_count;
+    struct errmsg queue_error;
+    int queue_status; /* of the first that could not be sent */
 };
 
 struct db_result {
@@ -75,6 +87,11 @@ void db_free(struct db *db)
 void db_set_timeout(struct db *db, int timeout_ms)
 {
     atomic_store(&db->timeout_ms, timeout_ms);
+}
+
+void db_set_session(struct db *db, const char *statements)
+{
+    db->session = statements;
 }
 
 void db_disconnect(struct db *db)
@@ -276,6 +293,23 @@ static int look_for_pooler(struct db *db, struct errmsg *err)
     return ST_OK;
 }
 
+/* Behind a pooler they would stay in a session that others get; there each statement is planned by itself, and does without. */
+static int set_session(struct db *db, struct errmsg *err)
+{
+    PGresult *pg = NULL;
+    int st = ST_OK;
+
+    if (db->session && !db->pooled) {
+        st = run(db, "connect", PQsendQuery(db->conn, db->session) == 1, &pg, err);
+        PQclear(pg);
+        if (st != ST_OK) {
+            db_disconnect(db);
+            st = ST_UNAVAILABLE;
+        }
+    }
+    return st;
+}
+
 int db_connect(struct db *db, struct errmsg *err)
 {
     char *parse_error = NULL;
@@ -314,7 +348,8 @@ int db_connect(struct db *db, struct errmsg *err)
     PQsetNoticeReceiver(conn, ignore_notice, NULL);
     (void)PQsetErrorVerbosity(conn, PQERRORS_SQLSTATE); /* what PQerrorMessage() says must not quote values */
     db->conn = conn;
-    return look_for_pooler(db, err);
+    st = look_for_pooler(db, err);
+    return st == ST_OK ? set_session(db, err) : st;
 }
 
 /* ---- parameters --------------------------------------------------------------------------------------------------- */
@@ -821,6 +856,253 @@ int db_exec(struct db *db, const struct sql_stmt *stmt, const struct db_params *
     }
     PQclear(pg);
     return st;
+}
+
+/* ---- several statements in one round trip ------------------------------------------------------------------------------- */
+
+static const struct sql_stmt begin_stmt = {.name = "begin", .text = "begin", .planned_anew = true};
+static const struct sql_stmt commit_stmt = {.name = "commit", .text = "commit", .planned_anew = true};
+static const struct sql_stmt pause_stmt = {
+    .name = "begin", .text = "set local idle_in_transaction_session_timeout = 5000", .planned_anew = true};
+static const struct sql_stmt lazy_stmt = {
+    .name = "begin", .text = "set local synchronous_commit = off", .planned_anew = true};
+
+static int not_queued(struct db *db, int st)
+{
+    if (db->queue_status == ST_OK) {
+        db->queue_status = st;
+    }
+    return st;
+}
+
+#ifdef LIBPQ_HAS_PIPELINING
+
+static void remember_queued(struct db *db, const struct sql_stmt *stmt, bool prepares, enum db_shape shape,
+                            struct db_result **ret)
+{
+    db->queued[db->queued_count++] = (struct queued){.stmt = stmt, .prepares = prepares, .shape = shape, .ret = ret};
+}
+
+static bool is_prepared_or_will_be(const struct db *db, const struct sql_stmt *stmt)
+{
+    for (unsigned i = 0; i < db->queued_count; i++) {
+        if (db->queued[i].prepares && db->queued[i].stmt == stmt) {
+            return true;
+        }
+    }
+    return is_prepared(db, stmt);
+}
+
+/* Into libpq's buffer, which db_flush sends. */
+static bool send_queued(struct db *db, const struct sql_stmt *stmt, const struct db_params *params)
+{
+    static const int formats[DB_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                               1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    int count = params ? (int)params->count : 0;
+    const uint32_t *types = params ? params->types : NULL;
+    const char *const *values = params ? params->values : NULL;
+    const int *lengths = params ? params->lengths : NULL;
+
+    if (db->unprepared || stmt->planned_anew) {
+        return PQsendQueryParams(db->conn, stmt->text, count, types, values, lengths, formats, 1) == 1;
+    }
+    if (!is_prepared_or_will_be(db, stmt)) {
+        if (PQsendPrepare(db->conn, stmt->name, stmt->text, count, types) != 1) {
+            return false;
+        }
+        remember_queued(db, stmt, true, DB_COMMAND, NULL);
+    }
+    return PQsendQueryPrepared(db->conn, stmt->name, count, values, lengths, formats, 1) == 1;
+}
+
+void db_queue(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
+              struct db_result **ret)
+{
+    if (ret) {
+        *ret = NULL;
+    }
+    if (db->queue_status != ST_OK) {
+        return;
+    }
+    if (db->queued_count == 0) {
+        int st = db_connect(db, &db->queue_error);
+
+        if (st != ST_OK) {
+            (void)not_queued(db, st);
+            return;
+        }
+        db->sqlstate[0] = '\0';
+    }
+    if (!db->conn || db->queued_count + 2 > QUEUED_MAX ||
+        (PQpipelineStatus(db->conn) == PQ_PIPELINE_OFF &&
+         (PQsetnonblocking(db->conn, 1) != 0 || PQenterPipelineMode(db->conn) != 1)) ||
+        !send_queued(db, stmt, params)) {
+        (void)not_queued(db, db->conn ? lost(db, &db->queue_error, stmt->name, false)
+                                      : err_set(&db->queue_error, ST_UNAVAILABLE, "%s: not connected", stmt->name));
+        return;
+    }
+    remember_queued(db, stmt, false, shape, ret);
+}
+
+/* The answer to the next of the queued statements. NULL: the connection is of no use any more, and *st says why. */
+static PGresult *next_answer(struct db *db, const char *name, int64_t deadline_ms, int *st, struct errmsg *err)
+{
+    PGresult *r = NULL;
+
+    do { /* each answer is followed by an end of its own */
+        if (!wait_answer(db, deadline_ms)) {
+            if (clock_mono_ms() >= deadline_ms) {
+                cancel_statement(db);
+                db_disconnect(db);
+                *st = err_set(err, ST_UNCERTAIN, "%s: the database did not answer within %d ms", name, db->timeout_ms);
+            } else {
+                *st = lost(db, err, name, true);
+            }
+            return NULL;
+        }
+        r = PQgetResult(db->conn);
+    } while (!r && PQstatus(db->conn) == CONNECTION_OK);
+    if (!r) {
+        *st = lost(db, err, name, true);
+    }
+    return r;
+}
+
+static int take_answer(struct db *db, const struct queued *q, PGresult *pg, struct errmsg *err)
+{
+    ExecStatusType status = PQresultStatus(pg);
+    int st = ST_OK;
+
+    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
+        if (q->prepares) {
+            db->prepared[db->prepared_count++] = q->stmt;
+        } else if ((st = check_shape(q->stmt->name, pg, q->shape, err)) == ST_OK && q->ret) {
+            *q->ret = mem_zalloc(sizeof **q->ret);
+            (*q->ret)->pg = pg;
+            return ST_OK;
+        }
+    } else if (status != PGRES_PIPELINE_ABORTED) { /* those behind one that failed are not told of one by one */
+        st = failed_result(db, q->stmt->name, pg, err);
+    }
+    PQclear(pg);
+    return st;
+}
+
+static int read_answers(struct db *db, struct errmsg *err)
+{
+    int64_t deadline_ms = clock_mono_ms() + db->timeout_ms;
+    struct errmsg later;
+    int st = ST_OK;
+
+    if (PQpipelineSync(db->conn) != 1) {
+        return lost(db, err, "pipeline", true);
+    }
+    if (!flush_request(db, deadline_ms)) {
+        return lost(db, err, "pipeline", true);
+    }
+    for (unsigned i = 0; i < db->queued_count && db->conn; i++) {
+        const struct queued *q = &db->queued[i];
+        int one = ST_OK;
+        PGresult *pg = next_answer(db, q->stmt->name, deadline_ms, &one, st == ST_OK ? err : &later);
+
+        if (pg) {
+            one = take_answer(db, q, pg, st == ST_OK ? err : &later);
+        }
+        st = st == ST_OK ? one : st;
+    }
+    if (db->conn) { /* the answer to the end of the whole */
+        int one = ST_OK;
+        PGresult *pg = next_answer(db, "pipeline", deadline_ms, &one, st == ST_OK ? err : &later);
+
+        PQclear(pg);
+        if (db->conn && PQexitPipelineMode(db->conn) != 1) {
+            one = lost(db, st == ST_OK ? err : &later, "pipeline", true);
+        }
+        st = st == ST_OK ? one : st;
+    }
+    return st;
+}
+
+static void forget_queued(struct db *db, int st)
+{
+    for (unsigned i = 0; i < db->queued_count && st != ST_OK; i++) {
+        if (db->queued[i].ret) {
+            db_result_free(*db->queued[i].ret);
+            *db->queued[i].ret = NULL;
+        }
+    }
+    db->queued_count = 0;
+    db->queue_status = ST_OK;
+}
+
+int db_flush(struct db *db, struct errmsg *err)
+{
+    int st = db->queue_status;
+
+    if (st != ST_OK) {
+        if (err) {
+            *err = db->queue_error;
+        }
+        if (db->queued_count > 0) { /* half of what was meant must not be done */
+            db_disconnect(db);
+        }
+    } else if (db->queued_count > 0) {
+        st = read_answers(db, err);
+        if (st != ST_OK && pooler_in_between(db)) {
+            db->unprepared = true;
+            st = err_set(err, ST_CONFLICT, "a pooler does not keep prepared statements; to be repeated without");
+        }
+    }
+    forget_queued(db, st);
+    return st;
+}
+
+#else /* libpq before 14: one after the other */
+
+void db_queue(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
+              struct db_result **ret)
+{
+    if (ret) {
+        *ret = NULL;
+    }
+    if (db->queue_status == ST_OK) {
+        (void)not_queued(db, db_exec(db, stmt, params, shape, ret, &db->queue_error));
+        if (ret && *ret) {
+            db->queued[db->queued_count++].ret = ret;
+        }
+    }
+}
+
+int db_flush(struct db *db, struct errmsg *err)
+{
+    int st = db->queue_status;
+
+    for (unsigned i = 0; i < db->queued_count && st != ST_OK; i++) {
+        db_result_free(*db->queued[i].ret);
+        *db->queued[i].ret = NULL;
+    }
+    if (st != ST_OK && err) {
+        *err = db->queue_error;
+    }
+    db->queued_count = 0;
+    db->queue_status = ST_OK;
+    return st;
+}
+
+#endif
+
+void db_queue_begin(struct db *db, enum db_durability durability)
+{
+    db_queue(db, &begin_stmt, NULL, DB_COMMAND, NULL);
+    db_queue(db, &pause_stmt, NULL, DB_COMMAND, NULL);
+    if (durability == DB_MAY_BE_LOST) {
+        db_queue(db, &lazy_stmt, NULL, DB_COMMAND, NULL);
+    }
+}
+
+void db_queue_commit(struct db *db)
+{
+    db_queue(db, &commit_stmt, NULL, DB_COMMAND, NULL);
 }
 
 int db_script(struct db *db, const char *name, const char *text, struct errmsg *err)

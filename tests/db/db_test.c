@@ -564,6 +564,108 @@ E2E_TEST(connection_strings_are_read_and_changed)
     }
 }
 
+/* ---- several at once */
+
+static const struct sql_stmt insert_stmt = {.name = "insert_one", .text = "insert into kept values ($1)"};
+static const struct sql_stmt count_stmt = {.name = "count_kept", .text = "select count(*) from kept"};
+static const struct sql_stmt bad_stmt = {.name = "bad", .text = "select 1 / $1"};
+
+static void queue_number(struct db *db, const struct sql_stmt *stmt, int64_t n, enum db_shape shape,
+                         struct db_result **ret)
+{
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_i64(&p, n);
+    db_queue(db, stmt, &p, shape, ret);
+}
+
+E2E_TEST(statements_go_together)
+{
+    struct db *db = open_db(h);
+    struct db_result *first = NULL;
+    struct db_result *second = NULL;
+    struct errmsg err;
+
+    sql_script(h, "create table kept (n bigint)");
+    for (int round = 1; round <= 3; round++) { /* the first prepares */
+        db_queue_begin(db, round == 2 ? DB_MAY_BE_LOST : DB_DURABLE);
+        queue_number(db, &insert_stmt, 1, DB_COMMAND, NULL);
+        db_queue(db, &count_stmt, NULL, DB_ROW, &first);
+        queue_number(db, &insert_stmt, 2, DB_COMMAND, NULL);
+        db_queue(db, &count_stmt, NULL, DB_ROW, &second);
+        db_queue_commit(db);
+        assert_done(db_flush(db, &err), &err);
+        assert_int_equal(db_i64(first, 0, 0), 2 * round - 1);
+        assert_int_equal(db_i64(second, 0, 0), 2 * round);
+        db_result_free(first);
+        db_result_free(second);
+    }
+    assert_sql(h, "select count(*) from kept", "6");
+    assert_done(db_flush(db, &err), &err); /* nothing is nothing */
+    assert_int_equal(number_of(db, "select 7"), 7);
+    db_free(db);
+}
+
+E2E_TEST(what_follows_a_failure_is_not_done)
+{
+    struct db *db = open_db(h);
+    struct db_result *count = NULL;
+    struct db_result *never = NULL;
+    struct errmsg err;
+
+    sql_script(h, "create table kept (n bigint)");
+    db_queue_begin(db, DB_DURABLE);
+    queue_number(db, &insert_stmt, 1, DB_COMMAND, NULL);
+    db_queue(db, &count_stmt, NULL, DB_ROW, &count);
+    queue_number(db, &bad_stmt, 0, DB_ROW, &never);
+    queue_number(db, &insert_stmt, 2, DB_COMMAND, NULL);
+    db_queue_commit(db);
+    assert_int_equal(db_flush(db, &err), ST_INVALID);
+    assert_string_equal(db_sqlstate(db), "22012");
+    assert_string_equal(err.text, "bad: division by zero (SQLSTATE 22012)");
+    assert_null(count);
+    assert_null(never);
+    db_rollback(db);
+    assert_sql(h, "select count(*) from kept", "0");
+
+    /* An open transaction goes on over several round trips. */
+    db_queue_begin(db, DB_DURABLE);
+    queue_number(db, &insert_stmt, 1, DB_COMMAND, NULL);
+    assert_done(db_flush(db, &err), &err);
+    assert_sql(h, "select count(*) from kept", "0");
+    db_queue_commit(db);
+    assert_done(db_flush(db, &err), &err);
+    assert_sql(h, "select count(*) from kept", "1");
+
+    db_queue(db, &count_stmt, NULL, DB_COMMAND, NULL); /* another shape is a bug here, too */
+    assert_int_equal(db_flush(db, &err), ST_INTERNAL);
+    assert_int_equal(number_of(db, "select 7"), 7);
+    db_free(db);
+}
+
+E2E_TEST(a_lost_connection_shows_at_the_end_of_the_queue)
+{
+    struct db *db = open_db(h);
+    struct errmsg err;
+
+    sql_script(h, "create table kept (n bigint)");
+    assert_int_equal(number_of(db, "select 7"), 7);
+    assert_sql(h,
+               "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'db_test' and "
+               "datname = current_database()",
+               "true");
+    db_queue_begin(db, DB_DURABLE);
+    queue_number(db, &insert_stmt, 1, DB_COMMAND, NULL);
+    db_queue_commit(db);
+    assert_true(db_flush(db, &err) != ST_OK);
+    assert_false(db_is_connected(db));
+    queue_number(db, &insert_stmt, 1, DB_COMMAND, NULL); /* a new connection is made by itself */
+    assert_done(db_flush(db, &err), &err);
+    assert_sql(h, "select count(*) from kept", "1");
+    db_free(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -581,6 +683,9 @@ int main(void)
         E2E_RUN(a_statement_has_a_time_limit),
         E2E_RUN(notifications_arrive),
         E2E_RUN(connection_strings_are_read_and_changed),
+        E2E_RUN(statements_go_together),
+        E2E_RUN(what_follows_a_failure_is_not_done),
+        E2E_RUN(a_lost_connection_shows_at_the_end_of_the_queue),
     };
 
     return e2e_main(tests);
