@@ -48,15 +48,14 @@ struct event {
     const char *external_id; /* candidateProfileExternalId, or a contact event's externalId */
     const char *run_id;      /* recordId where it is a run, else NULL */
     const struct json *data;
-    struct json *tree; /* owner of all the above, with arena */
+    const struct json *tree;
 };
 
 /*
  * Reads a body. ST_INVALID with the reason in words, which never quotes the body ("member event is missing or not a
- * text"). Strings live in the tree and in the arena; event_clear frees the tree.
+ * text"). The event, its tree and its strings live in the arena.
  */
 int event_parse(const char *body, size_t len, struct arena *arena, struct event *ret, struct errmsg *err) ATS_MUSTCHECK;
-void event_clear(struct event *e);
 
 /* For metrics: the type's name if it is one of the catalogue of known events, else "other". */
 const char *event_type_label(const char *type_name);

@@ -94,7 +94,7 @@ void runs_fold(const struct event *events, size_t count, struct arena *arena, st
 /* The entry with this slug that was answered last, in this node or (node_id NULL) in any; NULL if none. */
 const struct run_answer *run_find_answer(const struct run *r, const char *node_id, const char *slug);
 
-/* The run's nodes as one JSON array, for the run table and its views. */
-struct json *run_nodes_json(const struct run *r);
+/* The run's nodes as one JSON array, for the run table and its views. out: without a limit. */
+void run_print_nodes(const struct run *r, struct buf *out);
 
 #endif

@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/compiler.h"
 #include "base/status.h"
+#include "lib/json.h"
 
 struct jqvm;
 
@@ -38,5 +39,13 @@ void jqvm_free(struct jqvm *q); /* NULL is harmless */
  * The program can be run again after any of these. Nothing of the input is kept.
  */
 int jqvm_run(struct jqvm *q, const char *input, size_t len, struct buf *out, struct errmsg *err) ATS_MUSTCHECK;
+
+/*
+ * The same without the way over text, for what runs often: the input is {"fn": function, "ctx": context}, the output a tree (json_free). Numbers that a
+ * double cannot hold and strings that are not Unicode travel wrapped (json_wrap), so that what the program only copies arrives unharmed.
+ * ST_LIMIT: the output takes more than out_max bytes (json_bytes).
+ */
+int jqvm_call(struct jqvm *q, const char *function, const struct json *context, size_t out_max, struct json **ret,
+              struct errmsg *err) ATS_MUSTCHECK;
 
 #endif

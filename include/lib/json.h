@@ -19,6 +19,7 @@
 
 #include "base/buf.h"
 #include "base/compiler.h"
+#include "base/mem.h"
 #include "base/status.h"
 
 struct json;
@@ -27,6 +28,9 @@ enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSO
 
 /* Whole text or nothing: ST_INVALID with a reason that never quotes the text ("not valid JSON near byte 17"). */
 int json_parse(const char *text, size_t len, struct json **ret, struct errmsg *err) ATS_MUSTCHECK;
+/* A tree that is only read: it lives in the arena with its texts, and is never freed by itself. */
+int json_parse_in(struct arena *arena, const char *text, size_t len, const struct json **ret,
+                  struct errmsg *err) ATS_MUSTCHECK;
 void json_free(struct json *j); /* NULL is harmless */
 struct json *json_copy(const struct json *j);
 
@@ -36,6 +40,7 @@ const struct json *json_get(const struct json *obj, const char *key); /* member,
 const struct json *json_first(const struct json *container);          /* first element or member */
 const struct json *json_next(const struct json *element);
 size_t json_count(const struct json *container);
+size_t json_bytes(const struct json *j); /* about as many as its text has: for limits */
 const char *json_key(const struct json *member);
 const char *json_str(const struct json *j); /* text of a string, else NULL */
 const char *json_get_str(const struct json *obj,
@@ -60,6 +65,7 @@ void json_set_str(struct json *obj, const char *key, const char *s);  /* s NULL 
 void json_set_int(struct json *obj, const char *key, int64_t n);
 void json_set_bool(struct json *obj, const char *key, bool b);
 void json_push(struct json *arr, struct json *value);
+void json_add(struct json *obj, const char *key, struct json *value); /* a key that is known not to be there yet */
 
 /* ---- printing (compact, no spaces). A full buf shows in out->failed. */
 void json_print(const struct json *j, struct buf *out); /* as received, \u0000 and lone surrogates escaped again */
@@ -75,6 +81,13 @@ char *json_text(const struct json *j); /* json_print as a new string (caller: me
  * copies arrives unharmed; what it computes with is its own affair.
  */
 void json_print_wrapped(const struct json *j, struct buf *out);
+/* The same piece by piece, for who builds the processor's own values. */
+bool json_needs_wrap(const char *s);
+void json_wrap(const char *s, struct buf *out);
+const char *json_exact_digits(const struct json *j); /* of a number that a double cannot hold; else NULL */
+char *json_wrap_digits(const char *digits);          /* mem_free */
+struct json *json_unwrapped(const char *s);          /* a string, or the number that was wrapped in it */
+char *json_unwrap_key(const char *s);                /* mem_free; NULL: it is as it should be */
 int json_parse_unwrap(const char *text, size_t len, struct json **ret, struct errmsg *err) ATS_MUSTCHECK;
 
 /* Copies s as clean UTF-8: U+0000 and lone surrogates become U+FFFD. Appends to out; NULL appends nothing. */

@@ -51,7 +51,9 @@ static bool buf_reserve(struct buf *b, size_t more)
 
 void buf_add(struct buf *b, const void *bytes, size_t len)
 {
-    if (!buf_reserve(b, len))
+    bool fits = !b->failed && len < b->cap - b->len && len <= b->max - b->len;
+
+    if (!fits && !buf_reserve(b, len))
         return;
     if (len > 0)
         memcpy(b->data + b->len, bytes, len);
@@ -67,7 +69,12 @@ void buf_puts(struct buf *b, const char *s)
 
 void buf_putc(struct buf *b, char c)
 {
-    buf_add(b, &c, 1);
+    if (b->failed || b->len + 2 > b->cap || b->len >= b->max) {
+        buf_add(b, &c, 1);
+        return;
+    }
+    b->data[b->len++] = c;
+    b->data[b->len] = '\0';
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

@@ -181,6 +181,16 @@ bool time_parse_http_date(const char *text, int64_t *ret_us)
     return civil_to_us(&c, ret_us);
 }
 
+/* So many digits, and the mark behind them. */
+static void put_digits(char *at, unsigned count, unsigned n, char mark)
+{
+    at[count] = mark;
+    while (count-- > 0) {
+        at[count] = (char)('0' + n % 10);
+        n /= 10;
+    }
+}
+
 struct time_text time_iso8601(int64_t us)
 {
     struct time_text text = {{0}};
@@ -193,8 +203,19 @@ struct time_text time_iso8601(int64_t us)
         s--;
     }
     (void)gmtime_r(&s, &tm); /* 64 bits of microseconds stay far inside what a tm can hold */
-    (void)snprintf(text.s, sizeof text.s, "%04" PRId64 "-%02u-%02uT%02u:%02u:%02u.%03uZ", (int64_t)tm.tm_year + 1900,
-                   (unsigned)(tm.tm_mon + 1) % 100, (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100,
-                   (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100, (unsigned)(rest_us / 1000) % 1000);
+    if (tm.tm_year + 1900 < 0 || tm.tm_year + 1900 > 9999) {
+        (void)snprintf(text.s, sizeof text.s, "%04" PRId64 "-%02u-%02uT%02u:%02u:%02u.%03uZ",
+                       (int64_t)tm.tm_year + 1900, (unsigned)(tm.tm_mon + 1) % 100, (unsigned)tm.tm_mday % 100,
+                       (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100,
+                       (unsigned)(rest_us / 1000) % 1000);
+        return text;
+    }
+    put_digits(text.s, 4, (unsigned)(tm.tm_year + 1900), '-');
+    put_digits(text.s + 5, 2, (unsigned)(tm.tm_mon + 1), '-');
+    put_digits(text.s + 8, 2, (unsigned)tm.tm_mday, 'T');
+    put_digits(text.s + 11, 2, (unsigned)tm.tm_hour, ':');
+    put_digits(text.s + 14, 2, (unsigned)tm.tm_min, ':');
+    put_digits(text.s + 17, 2, (unsigned)tm.tm_sec, '.');
+    put_digits(text.s + 20, 3, (unsigned)(rest_us / 1000), 'Z');
     return text;
 }

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 enum {
-    ARENA_BLOCK_BYTES = 16 * 1024,
+    ARENA_BLOCK_BYTES = 2048, /* most arenas are of one call or one candidate, and hundreds of them live at once */
     ARENA_BLOCK_MAX_BYTES = 1024 * 1024, /* doubling stops here: what one job wastes stays small */
 };
 

@@ -9,8 +9,20 @@ enum { DISTANCE_MAX_BYTES = 64 };
 struct num_text num_text(int64_t n)
 {
     struct num_text text;
+    char digits[sizeof text.s]; /* from the last one on */
+    uint64_t rest = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+    size_t count = 0;
+    size_t at = 0;
 
-    (void)snprintf(text.s, sizeof text.s, "%" PRId64, n);
+    do {
+        digits[count++] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (n < 0)
+        text.s[at++] = '-';
+    while (count > 0)
+        text.s[at++] = digits[--count];
+    text.s[at] = '\0';
     return text;
 }
 
@@ -208,7 +220,18 @@ bool text_is_utf8(const char *s, size_t len)
     const unsigned char *p = (const unsigned char *)s;
 
     while (len > 0) {
-        size_t n = utf8_length(p, len);
+        size_t n;
+        uint64_t eight;
+
+        if (len >= sizeof eight) { /* most text is ASCII: eight bytes at once */
+            memcpy(&eight, p, sizeof eight);
+            if ((eight & UINT64_C(0x8080808080808080)) == 0) {
+                p += sizeof eight;
+                len -= sizeof eight;
+                continue;
+            }
+        }
+        n = utf8_length(p, len);
 
         if (n == 0)
             return false;

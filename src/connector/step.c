@@ -31,6 +31,8 @@ enum {
 struct connector_vm {
     struct connector_module *module;
     struct jqvm *q;
+    const struct connector_config *auth_of; /* whose sign-in this is; NULL: not made yet */
+    struct auth_headers auth;               /* to know their values when an ATS repeats them */
 };
 
 int connector_vm_new(struct connector_module *m, struct connector_vm **ret, struct errmsg *err)
@@ -51,6 +53,7 @@ void connector_vm_free(struct connector_vm *vm)
     if (vm == NULL)
         return;
     jqvm_free(vm->q);
+    auth_headers_clear(&vm->auth);
     connector_module_unref(vm->module);
     mem_free(vm);
 }
@@ -58,35 +61,23 @@ void connector_vm_free(struct connector_vm *vm)
 int connector_vm_run(struct connector_vm *vm, const char *function, const struct json *input, struct json **ret,
                      struct errmsg *err)
 {
-    struct buf in, out, words;
+    struct buf words;
     struct errmsg said = {""};
     int st;
 
     if (!connector_module_has(vm->module, function))
         return err_set(err, ST_NOT_FOUND, "there is no such function: meta does not promise it");
-    buf_init(&in, INPUT_MAX_BYTES);
-    buf_init(&out, OUTPUT_MAX_BYTES);
-    buf_init(&words, WORDS_MAX_BYTES);
-    buf_printf(&in, "{\"fn\":\"%s\",\"ctx\":", function);
-    json_print_wrapped(input, &in);
-    buf_putc(&in, '}');
-    if (in.failed) {
-        st = err_set(err, ST_LIMIT, "the answers so far are larger than %d bytes", INPUT_MAX_BYTES);
-        goto out;
-    }
-    st = jqvm_run(vm->q, buf_text(&in), in.len, &out, &said);
-    if (st == ST_OK) {
-        st = json_parse_unwrap(buf_text(&out), out.len, ret, err);
-    } else if (st == ST_NOT_FOUND) {
+    if (json_bytes(input) > INPUT_MAX_BYTES)
+        return err_set(err, ST_LIMIT, "the answers so far are larger than %d bytes", INPUT_MAX_BYTES);
+    st = jqvm_call(vm->q, function, input, OUTPUT_MAX_BYTES, ret, &said);
+    if (st == ST_NOT_FOUND) {
         st = err_set(err, ST_INVALID, "it gave no answer");
-    } else {
+    } else if (st != ST_OK) {
+        buf_init(&words, WORDS_MAX_BYTES);
         message_of_jq(said.text, connector_module_source(vm->module), &words);
         st = err_set(err, st, "%s", buf_text(&words));
+        buf_free(&words);
     }
-out:
-    buf_free(&in);
-    buf_free(&out);
-    buf_free(&words);
     return st;
 }
 
@@ -102,8 +93,7 @@ struct call {
     struct target *target;
     struct arena *arena;
     struct redaction redaction;
-    struct auth_headers auth;   /* to know their values when an ATS repeats them */
-    struct auth_grant **grants; /* likewise, all that were given */
+    struct auth_grant **grants; /* all that were given: to know their values when an ATS repeats them */
     size_t grant_count;
     const char *verb;
     struct json *context;
@@ -236,21 +226,33 @@ static void add_settings(struct call *c)
     json_set(c->context, "settings", settings);
 }
 
+/* The headers that a connector always signs in with, made once; none if it has to ask for tokens. */
+static const struct auth_headers *fixed_headers(struct connector_vm *vm, const struct connector_config *connector)
+{
+    if (vm->auth_of != connector) {
+        auth_headers_clear(&vm->auth);
+        vm->auth = (struct auth_headers){0};
+        if (auth_headers_make(vm->module, connector, &vm->auth, NULL) != ST_OK)
+            vm->auth = (struct auth_headers){0};
+        vm->auth_of = connector;
+    }
+    return &vm->auth;
+}
+
 /* What must never be shown: the credentials, however they travel, and the candidate's answers. What the operator wrote
  * into the mapping (stage, reason, tags) may be. */
 static void hide(struct call *c)
 {
     static const char *const personal[] = {"fields", "body", "summary", "score"};
     const struct connector_config *connector = c->connector;
+    const struct auth_headers *headers = fixed_headers(c->vm, connector);
 
     for (size_t i = 0; i < connector->credential_count; i++)
         redaction_add_secret(&c->redaction, connector->credentials[i].value);
-    if (auth_headers_make(c->vm->module, connector, &c->auth, NULL) == ST_OK) {
-        for (size_t i = 0; i < c->auth.count; i++) {
-            const char *space = strchr(c->auth.values[i], ' ');
+    for (size_t i = 0; i < headers->count; i++) {
+        const char *space = strchr(headers->values[i], ' ');
 
-            redaction_add_secret(&c->redaction, space != NULL ? space + 1 : c->auth.values[i]);
-        }
+        redaction_add_secret(&c->redaction, space != NULL ? space + 1 : headers->values[i]);
     }
     for (size_t i = 0; i < ATS_COUNT(personal); i++)
         redaction_add_answers(&c->redaction, json_get(write_of(c), personal[i]));
@@ -315,7 +317,6 @@ void call_free(struct call *c)
         return;
     forget_wish(c);
     redaction_clear(&c->redaction);
-    auth_headers_clear(&c->auth);
     for (size_t i = 0; i < c->grant_count; i++)
         auth_grant_unref(c->grants[i]);
     mem_free(c->grants);

@@ -557,7 +557,6 @@ static int plan_page(struct planning *p, const struct claim_batch *page, struct 
         plan_clear(&v.plan);
         plan_clear(&v.old_plan);
     }
-    loaded_clear(loaded, b.count);
     return st;
 }
 

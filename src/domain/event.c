@@ -120,7 +120,7 @@ static int64_t time_of(const struct event *e)
 int event_parse(const char *body, size_t len, struct arena *arena, struct event *ret, struct errmsg *err)
 {
     struct event e = {0};
-    int st = json_parse(body, len, &e.tree, err);
+    int st = json_parse_in(arena, body, len, &e.tree, err);
 
     if (st != ST_OK) {
         return st;
@@ -128,22 +128,22 @@ int event_parse(const char *body, size_t len, struct arena *arena, struct event 
     st = ST_INVALID;
     if (json_type(e.tree) != JSON_OBJECT) {
         err_set(err, st, "the body is not a JSON object");
-        goto out;
+        return st;
     }
     e.type_name = json_get_str(e.tree, "event");
     if (!e.type_name) {
         err_set(err, st, "member event is missing or not a text");
-        goto out;
+        return st;
     }
     e.data = json_get(e.tree, "data");
     if (json_type(e.data) != JSON_OBJECT) {
         err_set(err, st, "member data is missing or not an object");
-        goto out;
+        return st;
     }
     e.record_id = text_member(e.data, "recordId", arena);
     if (!e.record_id) {
         err_set(err, st, "member data.recordId is missing or not a text");
-        goto out;
+        return st;
     }
     e.type = type_of(e.type_name);
     e.id = text_member(e.tree, "eventId", arena);
@@ -181,15 +181,6 @@ int event_parse(const char *body, size_t len, struct arena *arena, struct event 
     }
     *ret = e;
     return ST_OK;
-out:
-    json_free(e.tree);
-    return st;
-}
-
-void event_clear(struct event *e)
-{
-    json_free(e->tree);
-    e->tree = NULL;
 }
 
 /* Text that PostgreSQL would refuse, or that json_plain would make equal to another. */

@@ -1,10 +1,13 @@
 #include "lib/jqvm.h"
 
+#include <float.h>
 #include <jq.h>
 #include <limits.h>
+#include <math.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -573,6 +576,216 @@ static int take_output(jv result, struct buf *out, struct errmsg *err)
     return st;
 }
 
+/* ---- trees in and out ---------------------------------------------------------------------------------------------- */
+
+enum { DEPTH_MAX = 255 }; /* what jq 1.6 reads and prints */
+
+static jv jv_of_text(const char *s)
+{
+    struct buf wrapped;
+    jv value;
+
+    if (!json_needs_wrap(s))
+        return jv_string(s);
+    buf_init(&wrapped, SIZE_MAX / 4);
+    json_wrap(s, &wrapped);
+    value = jv_string_sized(buf_text(&wrapped), (int)wrapped.len);
+    buf_free(&wrapped);
+    return value;
+}
+
+static jv jv_of_number(const struct json *j)
+{
+    const char *digits = json_exact_digits(j);
+    double number = 0;
+    char *wrapped;
+    jv value;
+
+    if (digits == NULL) {
+        (void)json_num(j, &number);
+        return jv_number(number);
+    }
+    wrapped = json_wrap_digits(digits);
+    value = jv_string(wrapped);
+    mem_free(wrapped);
+    return value;
+}
+
+/* Sets *too_deep instead of going on for ever. */
+static jv jv_of(const struct json *j, int depth, bool *too_deep)
+{
+    jv value;
+
+    switch (json_type(j)) {
+    case JSON_NULL:
+        return jv_null();
+    case JSON_FALSE:
+        return jv_false();
+    case JSON_TRUE:
+        return jv_true();
+    case JSON_NUMBER:
+        return jv_of_number(j);
+    case JSON_STRING:
+        return jv_of_text(json_str(j));
+    case JSON_ARRAY:
+    case JSON_OBJECT:
+        break;
+    }
+    if (depth >= DEPTH_MAX) {
+        *too_deep = true;
+        return jv_null();
+    }
+    if (json_type(j) == JSON_ARRAY) {
+        value = jv_array();
+        for (const struct json *e = json_first(j); e != NULL; e = json_next(e))
+            value = jv_array_append(value, jv_of(e, depth + 1, too_deep));
+    } else {
+        value = jv_object();
+        for (const struct json *m = json_first(j); m != NULL; m = json_next(m))
+            value = jv_object_set(value, jv_of_text(json_key(m)), jv_of(m, depth + 1, too_deep));
+    }
+    return value;
+}
+
+/* A string of jq may hold U+0000, which is two bytes in ours. Caller: mem_free. */
+static char *text_of_jv(jv value)
+{
+    const char *bytes = jv_string_value(value);
+    size_t len = (size_t)jv_string_length_bytes(jv_copy(value));
+    struct buf text;
+
+    if (memchr(bytes, '\0', len) == NULL)
+        return mem_strndup(bytes, len);
+    buf_init(&text, SIZE_MAX / 4);
+    for (size_t i = 0; i < len; i++) {
+        if (bytes[i] == '\0')
+            buf_add(&text, "\xc0\x80", 2);
+        else
+            buf_putc(&text, bytes[i]);
+    }
+    return buf_take(&text);
+}
+
+static struct json *json_of(jv value, int depth, bool *too_deep);
+
+static struct json *json_of_container(jv value, int depth, bool *too_deep)
+{
+    struct json *j;
+
+    if (jv_get_kind(value) == JV_KIND_ARRAY) {
+        j = json_array();
+        for (int i = 0; i < jv_array_length(jv_copy(value)); i++)
+            json_push(j, json_of(jv_array_get(jv_copy(value), i), depth + 1, too_deep));
+        return j;
+    }
+    j = json_object();
+    for (int i = jv_object_iter(value); jv_object_iter_valid(value, i); i = jv_object_iter_next(value, i)) {
+        jv key = jv_object_iter_key(value, i);
+        char *text = text_of_jv(key);
+        char *plain = json_unwrap_key(text);
+
+        json_add(j, plain != NULL ? plain : text, json_of(jv_object_iter_value(value, i), depth + 1, too_deep));
+        mem_free(plain);
+        mem_free(text);
+        jv_free(key);
+    }
+    return j;
+}
+
+/* Takes the jv. */
+static struct json *json_of(jv value, int depth, bool *too_deep)
+{
+    struct json *j = NULL;
+    char *text;
+    double n;
+
+    switch (jv_get_kind(value)) {
+    case JV_KIND_INVALID:
+    case JV_KIND_NULL:
+        j = json_null();
+        break;
+    case JV_KIND_FALSE:
+        j = json_bool(false);
+        break;
+    case JV_KIND_TRUE:
+        j = json_bool(true);
+        break;
+    case JV_KIND_NUMBER: /* as jq prints it: not a number is null, and infinite the largest there is */
+        n = jv_number_value(value);
+        j = isinf(n) ? json_number(n > 0 ? DBL_MAX : -DBL_MAX) : json_number(n);
+        break;
+    case JV_KIND_STRING:
+        text = text_of_jv(value);
+        j = json_unwrapped(text);
+        mem_free(text);
+        break;
+    case JV_KIND_ARRAY:
+    case JV_KIND_OBJECT:
+        if (depth >= DEPTH_MAX) {
+            *too_deep = true;
+            j = json_null();
+        } else {
+            j = json_of_container(value, depth, too_deep);
+        }
+        break;
+    }
+    jv_free(value);
+    return j;
+}
+
+/* The first output, or why there is none. What jq still holds is the caller's to let go of. */
+static int first_output(struct jqvm *q, jv input, jv *ret, struct errmsg *err)
+{
+    jv result;
+    jv reason;
+    int st;
+
+    jq_start(q->jq, input, 0);
+    result = jq_next(q->jq);
+    if (jv_is_valid(result)) {
+        *ret = result;
+        return ST_OK;
+    }
+    if (!has_message(result)) {
+        jv_free(result);
+        return err_set(err, ST_NOT_FOUND, "the program gave no output");
+    }
+    reason = jv_to_text(jv_invalid_get_msg(result));
+    st = err_set(err, ST_INVALID, "%s", jv_string_value(reason));
+    jv_free(reason);
+    return st;
+}
+
+int jqvm_call(struct jqvm *q, const char *function, const struct json *context, size_t out_max, struct json **ret,
+              struct errmsg *err)
+{
+    bool too_deep = false;
+    jv input = jv_object_set(jv_object(), jv_string("fn"), jv_string(function));
+    jv result;
+    int st;
+
+    input = jv_object_set(input, jv_string("ctx"), jv_of(context, 1, &too_deep));
+    if (too_deep) {
+        jv_free(input);
+        return err_set(err, ST_INVALID, "the input is nested too deeply for jq");
+    }
+    st = first_output(q, input, &result, err);
+    if (st == ST_OK) {
+        struct json *j = json_of(result, 0, &too_deep);
+
+        if (too_deep)
+            st = err_set(err, ST_INVALID, "the output is nested too deeply");
+        else if (json_bytes(j) > out_max)
+            st = err_set(err, ST_LIMIT, "the output of %zu bytes is larger than allowed", json_bytes(j));
+        else
+            *ret = j;
+        if (st != ST_OK)
+            json_free(j);
+    }
+    jq_start(q->jq, jv_null(), 0); /* lets go of the input and of what is half computed */
+    return st;
+}
+
 int jqvm_run(struct jqvm *q, const char *input, size_t len, struct buf *out, struct errmsg *err)
 {
     jv value;
@@ -582,19 +795,9 @@ int jqvm_run(struct jqvm *q, const char *input, size_t len, struct buf *out, str
     st = parse_input(input, len, &value, err);
     if (st != ST_OK)
         return st;
-    jq_start(q->jq, value, 0);
-    result = jq_next(q->jq);
-    if (jv_is_valid(result)) {
+    st = first_output(q, value, &result, err);
+    if (st == ST_OK)
         st = take_output(result, out, err);
-    } else if (has_message(result)) {
-        jv reason = jv_to_text(jv_invalid_get_msg(result));
-
-        st = err_set(err, ST_INVALID, "%s", jv_string_value(reason));
-        jv_free(reason);
-    } else {
-        jv_free(result);
-        st = err_set(err, ST_NOT_FOUND, "the program gave no output");
-    }
     jq_start(q->jq, jv_null(), 0); /* lets go of the input and of what is half computed */
     return st;
 }

@@ -77,23 +77,45 @@ static bool hex4(const char *p, const char *end, unsigned *ret)
     return true;
 }
 
+static void three_bytes(unsigned code, char ret[3])
+{
+    ret[0] = (char)(0xe0 | (code >> 12));
+    ret[1] = (char)(0x80 | ((code >> 6) & 0x3f));
+    ret[2] = (char)(0x80 | (code & 0x3f));
+}
+
 static void add_three_bytes(struct buf *b, unsigned code)
 {
-    char bytes[3] = {(char)(0xe0 | (code >> 12)), (char)(0x80 | ((code >> 6) & 0x3f)), (char)(0x80 | (code & 0x3f))};
+    char bytes[3];
 
+    three_bytes(code, bytes);
     buf_add(b, bytes, sizeof bytes);
 }
 
-/* p stands behind the opening quote. Returns the place behind the closing one, NULL if the string is not well-formed. */
-static const char *scan_string(const char *p, const char *end, struct buf *out, bool *rewritten)
-{
-    const char *from = p;
+/* The text as it goes to cJSON: as it came, until something in it has to be rewritten. */
+struct rewriting {
+    struct buf out;
+    const char *copied; /* up to here it is in out */
+    bool any;
+};
 
+static void rewrite(struct rewriting *w, const char *from, const char *to, const char *instead, size_t len)
+{
+    buf_add(&w->out, w->copied, (size_t)(from - w->copied));
+    buf_add(&w->out, instead, len);
+    w->copied = to;
+    w->any = true;
+}
+
+/* p stands behind the opening quote. Returns the place behind the closing one, NULL if the string is not well-formed. */
+static const char *scan_string(const char *p, const char *end, struct rewriting *w)
+{
     while (p < end) {
         unsigned char c = (unsigned char)*p;
+        unsigned code;
+        unsigned low;
 
         if (c == '"') {
-            buf_add(out, from, (size_t)(p + 1 - from));
             return p + 1;
         }
         if (c < 0x20) {
@@ -113,9 +135,6 @@ static const char *scan_string(const char *p, const char *end, struct buf *out, 
             p += 2;
             continue;
         }
-        unsigned code;
-        unsigned low;
-
         if (!hex4(p + 2, end, &code)) {
             return NULL;
         }
@@ -124,15 +143,13 @@ static const char *scan_string(const char *p, const char *end, struct buf *out, 
             p += 12;
             continue;
         }
-        if (code == 0 || (code >= 0xd800 && code < 0xe000)) {
-            buf_add(out, from, (size_t)(p - from));
-            if (code == 0) {
-                buf_add(out, "\xc0\x80", 2);
-            } else {
-                add_three_bytes(out, code);
-            }
-            *rewritten = true;
-            from = p + 6;
+        if (code == 0) {
+            rewrite(w, p, p + 6, "\xc0\x80", 2);
+        } else if (code >= 0xd800 && code < 0xe000) {
+            char bytes[3];
+
+            three_bytes(code, bytes);
+            rewrite(w, p, p + 6, bytes, sizeof bytes);
         }
         p += 6;
     }
@@ -187,24 +204,19 @@ static const char *scan_number(const char *p, const char *end, bool *ret_exact_n
     return p;
 }
 
-/* Copies text to out, rewritten where needed; NULL if all is well, else the place of the first bad token. */
-static const char *scan_text(const char *text, size_t len, struct buf *out, bool *rewritten)
+/* Looks at each token and rewrites where needed; NULL if all is well, else the place of the first bad token. */
+static const char *scan_text(const char *text, size_t len, struct rewriting *w)
 {
     const char *p = text;
     const char *end = text + len;
 
     while (p < end) {
-        const char *next;
+        const char *next = p + 1;
         bool exact = false;
 
         switch (*p) {
         case '"':
-            buf_putc(out, '"');
-            next = scan_string(p + 1, end, out, rewritten);
-            if (!next) {
-                return p;
-            }
-            p = next;
+            next = scan_string(p + 1, end, w);
             break;
         case '-':
         case '0':
@@ -218,18 +230,10 @@ static const char *scan_text(const char *text, size_t len, struct buf *out, bool
         case '8':
         case '9':
             next = scan_number(p, end, &exact);
-            if (!next) {
-                return p;
+            if (next && exact) {
+                rewrite(w, p, p, "\"\xff", 2);
+                rewrite(w, next, next, "\"", 1);
             }
-            if (exact) {
-                buf_add(out, "\"\xff", 2);
-                buf_add(out, p, (size_t)(next - p));
-                buf_putc(out, '"');
-                *rewritten = true;
-            } else {
-                buf_add(out, p, (size_t)(next - p));
-            }
-            p = next;
             break;
         case ' ':
         case '\t':
@@ -250,48 +254,129 @@ static const char *scan_text(const char *text, size_t len, struct buf *out, bool
         case 'l':
         case 's':
         case 'n':
-            buf_putc(out, *p);
-            p++;
             break;
         default:
             return p;
         }
+        if (!next) {
+            return p;
+        }
+        p = next;
     }
     return NULL;
 }
 
-int json_parse(const char *text, size_t len, struct json **ret, struct errmsg *err)
+static const char *skip_blank(const char *p, const char *end)
 {
-    struct buf copy;
-    bool rewritten = false;
-    const char *bad;
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r')) {
+        p++;
+    }
+    return p;
+}
+
+/* The place of the mistake: what ends too early shows only when cJSON may look at the end. */
+static int say_where(const char *text, size_t len, struct errmsg *err)
+{
     const char *parse_end = NULL;
-    cJSON *tree = NULL;
+    struct buf copy;
+    size_t place;
+
+    if (len == 0) {
+        return err_set(err, ST_INVALID, "not valid JSON");
+    }
+    buf_init(&copy, len);
+    buf_add(&copy, text, len);
+    cJSON_Delete(cJSON_ParseWithLengthOpts(buf_text(&copy), len + 1, &parse_end, 1));
+    place = parse_end ? (size_t)(parse_end - copy.data) : 0;
+    buf_free(&copy);
+    return err_set(err, ST_INVALID, "not valid JSON near byte %zu", place);
+}
+
+static int parse(const char *text, size_t len, cJSON **ret, struct errmsg *err)
+{
+    struct rewriting w = {.copied = text};
+    const char *bad;
+    const char *from = text;
+    size_t from_len = len;
+    const char *parse_end = NULL;
+    cJSON *tree;
     int st = ST_OK;
 
-    buf_init(&copy, len * 3 + 16);
     if (!text_is_utf8(text, len)) {
-        st = err_set(err, ST_INVALID, "not valid JSON: the text is not UTF-8");
-        goto out;
+        return err_set(err, ST_INVALID, "not valid JSON: the text is not UTF-8");
     }
-    bad = scan_text(text, len, &copy, &rewritten);
+    buf_init(&w.out, len * 3 + 16);
+    bad = scan_text(text, len, &w);
     if (bad) {
         st = err_set(err, ST_INVALID, "not valid JSON near byte %zu", (size_t)(bad - text));
         goto out;
     }
-    tree = cJSON_ParseWithLengthOpts(buf_text(&copy), copy.len + 1, &parse_end, 1);
+    if (w.any) {
+        buf_add(&w.out, w.copied, (size_t)(text + len - w.copied));
+        from = buf_text(&w.out);
+        from_len = w.out.len;
+    }
+    tree = cJSON_ParseWithLengthOpts(from, from_len, &parse_end, 0);
+    if (tree && skip_blank(parse_end, from + from_len) < from + from_len) {
+        cJSON_Delete(tree);
+        tree = NULL;
+    }
     if (!tree) {
-        /* places in the rewritten copy are only places in the text when nothing was rewritten */
-        if (rewritten || !parse_end || len == 0) {
-            st = err_set(err, ST_INVALID, "not valid JSON");
-        } else {
-            st = err_set(err, ST_INVALID, "not valid JSON near byte %zu", (size_t)(parse_end - copy.data));
-        }
+        st = w.any ? err_set(err, ST_INVALID, "not valid JSON") : say_where(text, len, err);
         goto out;
     }
-    *ret = out_of(tree);
+    *ret = tree;
 out:
-    buf_free(&copy);
+    buf_free(&w.out);
+    return st;
+}
+
+int json_parse(const char *text, size_t len, struct json **ret, struct errmsg *err)
+{
+    cJSON *tree = NULL;
+    int st = parse(text, len, &tree, err);
+
+    if (st == ST_OK) {
+        *ret = out_of(tree);
+    }
+    return st;
+}
+
+/* ---- trees in an arena: cJSON's allocator is one for the whole program, so it looks where this thread wants its memory from ------ */
+
+static _Thread_local struct arena *tree_arena;
+
+static void *tree_alloc(size_t size)
+{
+    return tree_arena ? arena_alloc(tree_arena, size) : malloc(size);
+}
+
+static void tree_free(void *memory)
+{
+    if (!tree_arena) {
+        free(memory);
+    }
+}
+
+/* Before there are threads. */
+__attribute__((constructor)) static void take_over_allocator(void)
+{
+    cJSON_Hooks hooks = {.malloc_fn = tree_alloc, .free_fn = tree_free};
+
+    cJSON_InitHooks(&hooks);
+}
+
+int json_parse_in(struct arena *arena, const char *text, size_t len, const struct json **ret, struct errmsg *err)
+{
+    cJSON *tree = NULL;
+    int st;
+
+    tree_arena = arena;
+    st = parse(text, len, &tree, err);
+    tree_arena = NULL;
+    if (st == ST_OK) {
+        *ret = view_of(tree);
+    }
     return st;
 }
 
@@ -364,6 +449,30 @@ size_t json_count(const struct json *container)
         count++;
     }
     return count;
+}
+
+size_t json_bytes(const struct json *j)
+{
+    const cJSON *c = in(j);
+    size_t bytes = 2;
+
+    if (!c) {
+        return 4;
+    }
+    if (cJSON_IsString(c)) {
+        bytes += strlen(c->valuestring);
+    } else if (cJSON_IsNumber(c)) {
+        bytes += 8;
+    }
+    for (const cJSON *m = c->child; m; m = m->next) {
+        bytes += json_bytes(view_of(m)) + 1 + (m->string ? strlen(m->string) + 3 : 0);
+    }
+    return bytes;
+}
+
+const char *json_exact_digits(const struct json *j)
+{
+    return j && is_exact(in(j)) ? in(j)->valuestring + 1 : NULL;
 }
 
 const char *json_key(const struct json *member)
@@ -548,6 +657,13 @@ void json_set(struct json *obj, const char *key, struct json *value)
     }
 }
 
+void json_add(struct json *obj, const char *key, struct json *value)
+{
+    if (!cJSON_AddItemToObject(inout(obj), key, inout(value))) {
+        must(NULL);
+    }
+}
+
 void json_set_str(struct json *obj, const char *key, const char *s)
 {
     json_set(obj, key, json_string(s));
@@ -680,7 +796,7 @@ static void print_double(struct buf *out, double n)
     double back;
 
     if (n >= -1e15 && n <= 1e15 && !(floor(n) < n)) {
-        buf_printf(out, "%.0f", n);
+        buf_puts(out, signbit(n) && n >= 0 ? "-0" : num_text((int64_t)n).s);
         return;
     }
     snprintf(text, sizeof text, "%.15g", n);
@@ -925,6 +1041,55 @@ static char *unwrap_text(const char *s, bool is_key)
     }
     buf_puts(&out, s);
     return buf_take(&out);
+}
+
+bool json_needs_wrap(const char *s)
+{
+    unsigned code;
+
+    for (; *s; s++) {
+        if ((unsigned char)*s >= 0xc0 && (odd_char(s, &code) || strncmp(s, WRAP_MARK, WRAP_MARK_LEN) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void json_wrap(const char *s, struct buf *out)
+{
+    while (*s) {
+        unsigned code = 0;
+        size_t odd = (unsigned char)*s >= 0xc0 ? odd_char(s, &code) : 0;
+
+        if (odd) {
+            buf_printf(out, "%su%04x", WRAP_MARK, code);
+            s += odd;
+        } else if (strncmp(s, WRAP_MARK, WRAP_MARK_LEN) == 0) {
+            buf_printf(out, "%sx", WRAP_MARK);
+            s += WRAP_MARK_LEN;
+        } else {
+            buf_putc(out, *s++);
+        }
+    }
+}
+
+char *json_wrap_digits(const char *digits)
+{
+    return mem_printf("%sn%s", WRAP_MARK, digits);
+}
+
+struct json *json_unwrapped(const char *s)
+{
+    char *plain = unwrap_text(s, false);
+    struct json *j = json_string(plain ? plain : s);
+
+    mem_free(plain);
+    return j;
+}
+
+char *json_unwrap_key(const char *s)
+{
+    return unwrap_text(s, true);
 }
 
 /* The string belongs to cJSON's allocator, so it is exchanged with one that cJSON made. */

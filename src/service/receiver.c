@@ -36,6 +36,7 @@ struct receiver {
     pthread_mutex_t mutex; /* guards rules, the pointer */
     struct rules *rules;
     struct refusals *refusals;
+    struct arena *parsing; /* the event that is being looked at; of the thread that calls our handlers */
     struct metric *received;
     struct metric *connections;
     struct metric *queued;
@@ -237,8 +238,9 @@ static void on_done(struct ingest_item *item, enum ingest_result result)
 
 /* The event's signature and envelope are good: the answer comes from on_done, unless it cannot even be queued. */
 static void submit(struct receiver *r, struct httpd_request *req, const struct event *e, const char *source,
-                   const struct mapping *mapping, struct arena *arena)
+                   const struct mapping *mapping)
 {
+    struct arena *arena = arena_new(); /* the request's, and perhaps gone with it when this returns */
     struct pending *p = arena_alloc(arena, sizeof *p);
     int st;
 
@@ -274,7 +276,6 @@ static void handle_body(struct receiver *r, struct httpd_request *req, const str
     const char *body = httpd_body(req, &len);
     int64_t now_us = clock_wall_us();
     int64_t ahead_ms = 0;
-    struct arena *arena = NULL;
     struct event e = {.time_us = EVENT_TIME_NONE};
     struct errmsg err = {{0}};
     bool parsed;
@@ -289,8 +290,7 @@ static void handle_body(struct receiver *r, struct httpd_request *req, const str
         httpd_problem(req, 401, "Unauthorized", NULL); /* a reason would only help who forges */
         return;
     }
-    arena = arena_new();
-    parsed = event_parse(body, len, arena, &e, &err) == ST_OK;
+    parsed = event_parse(body, len, r->parsing, &e, &err) == ST_OK;
     refusals_count(r->refusals, source->name, REFUSAL_NONE, parsed ? event_ahead_ms(&e, now_us) : 0, clock_mono_ms());
     if (!parsed) {
         count(r, source->name, unparsed, "invalid");
@@ -304,11 +304,9 @@ static void handle_body(struct receiver *r, struct httpd_request *req, const str
                  "sources.NAME.organizations lists those accepted", NULL);
         httpd_problem(req, 403, "Forbidden", "Events of this organization are not accepted here.");
     } else {
-        submit(r, req, &e, source->name, &rules->config->mapping, arena);
-        arena = NULL; /* the request's now, and perhaps gone with it */
+        submit(r, req, &e, source->name, &rules->config->mapping);
     }
-    event_clear(&e);
-    arena_free(arena);
+    arena_reset(r->parsing);
 }
 
 static void on_request(void *ctx, struct httpd_request *req)
@@ -373,6 +371,7 @@ int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx
 
     (void)pthread_mutex_init(&r->mutex, NULL);
     r->refusals = refusals_new();
+    r->parsing = arena_new();
     r->wake_dispatcher = wake_dispatcher;
     r->wake_ctx = ctx;
     r->received =
@@ -482,6 +481,7 @@ void receiver_free(struct receiver *r)
     ingest_free(r->ingest);
     rules_unref(r->rules);
     refusals_free(r->refusals);
+    arena_free(r->parsing);
     (void)pthread_mutex_destroy(&r->mutex);
     mem_free(r);
 }

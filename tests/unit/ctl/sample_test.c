@@ -33,7 +33,6 @@ static void test_all_samples(void **state)
         assert_true(text_starts(e.id, "evt_sample_"));
         assert_int_equal(sample_event(e.type_name, &again, NULL), ST_OK);
         assert_string_not_equal(json_get_str(again, "eventId"), json_get_str(tree, "eventId"));
-        event_clear(&e);
         mem_free(text);
         json_free(tree);
         json_free(again);

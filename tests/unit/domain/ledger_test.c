@@ -396,13 +396,82 @@ static void test_obsolete(void **state)
     arena_free(a);
 }
 
+/* What was being sent counts as if it were in the ledger, and perhaps done. */
+static void test_overlay(void **state)
+{
+    static const struct ledger_row rows[] = {
+        {.key = "b", .rev = 2, .hash = "old", .state = WRITE_APPLIED},
+        {.key = "d",
+         .rev = 5,
+         .hash = "same",
+         .base_hash = "base",
+         .state = WRITE_PENDING,
+         .attempts = 3,
+         .first_tried_us = 7},
+        {.key = "e", .rev = 1, .hash = "else", .state = WRITE_APPLIED},
+    };
+    static const char odd_key[] = "a\n1 tag x 1:y\n";
+    struct arena *arena = arena_new();
+    struct ledger_row *all = NULL;
+    size_t count = 0;
+    struct buf list;
+
+    (void)state;
+    buf_init(&list, 1000);
+    ledger_sending_add(&list, "d", 5, WRITE_FIELD, "same");
+    ledger_sending_add(&list, "b", 3, WRITE_STAGE, "new");
+    ledger_sending_add(&list, odd_key, 1, WRITE_TAG, "h");
+    assert_int_equal(ledger_overlay(rows, ATS_COUNT(rows), buf_text(&list), arena, &all, &count), ST_OK);
+    assert_int_equal(count, 4);
+    assert_string_equal(all[0].key, odd_key);
+    assert_true(all[0].unrecorded && all[0].stored == NULL && all[0].kind == WRITE_TAG && all[0].rev == 1);
+    assert_string_equal(all[1].key, "b");
+    assert_true(all[1].unrecorded && all[1].stored == &rows[0] && all[1].rev == 3 && all[1].kind == WRITE_STAGE);
+    assert_int_equal(all[1].state, WRITE_SENDING);
+    assert_string_equal(all[1].hash, "new");
+    assert_null(all[1].base_hash);
+    assert_string_equal(all[2].key, "d"); /* a repetition: what is known of the earlier attempts stays */
+    assert_true(all[2].unrecorded && all[2].stored == &rows[1] && all[2].attempts == 3 && all[2].first_tried_us == 7);
+    assert_string_equal(all[2].base_hash, "base");
+    assert_int_equal(all[2].state, WRITE_SENDING);
+    assert_string_equal(all[3].key, "e");
+    assert_true(!all[3].unrecorded && all[3].state == WRITE_APPLIED);
+
+    assert_int_equal(ledger_overlay(rows, ATS_COUNT(rows), NULL, arena, &all, &count), ST_OK);
+    assert_int_equal(count, ATS_COUNT(rows));
+    assert_false(all[0].unrecorded || all[1].unrecorded || all[2].unrecorded);
+    buf_free(&list);
+    arena_free(arena);
+}
+
+static void test_foreign_lists(void **state)
+{
+    static const char *const lists[] = {"x",
+                                        "1 field h 1:a",    /* no end of the line */
+                                        "1 field h 2:a\n",  /* a shorter key */
+                                        "1 field h 1:ab\n", /* a longer one */
+                                        "0 field h 1:a\n",
+                                        "1 nothing h 1:a\n",
+                                        "1 field h -1:a\n",
+                                        "1 field h 1:a\nrest"};
+    struct arena *arena = arena_new();
+    struct ledger_row *all = NULL;
+    size_t count = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(lists); i++) {
+        if (ledger_overlay(NULL, 0, lists[i], arena, &all, &count) != ST_INVALID) {
+            fail_msg("taken for a list: %s", lists[i]);
+        }
+    }
+    arena_free(arena);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_states),
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_order_of_calls),
-        cmocka_unit_test(test_obsolete),
+        cmocka_unit_test(test_states),   cmocka_unit_test(test_cases),   cmocka_unit_test(test_order_of_calls),
+        cmocka_unit_test(test_obsolete), cmocka_unit_test(test_overlay), cmocka_unit_test(test_foreign_lists),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

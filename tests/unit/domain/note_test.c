@@ -228,7 +228,6 @@ static void test_readme(void **state)
     assert_non_null(strstr(readme, arena_printf(a, "```text\n%s\n[%s]\n```",
                                                 note_summary(&runs.runs[0], "completed", e.workflow_external_id, a),
                                                 note_marker("popp", "x:ats_42", "note/run_4a1e9c/completed", a))));
-    event_clear(&e);
     arena_free(a);
     mem_free(body);
     mem_free(readme);

@@ -1246,9 +1246,6 @@ static void one_story(void)
     plan_clear(&first);
     plan_clear(&second);
     json_free(t.maps);
-    for (size_t i = 0; i < s.count; i++) {
-        event_clear(&s.events[i]);
-    }
     arena_free(t.arena);
 }
 

@@ -85,9 +85,6 @@ ATS_UNUSED static void story_open(struct story *s)
 
 ATS_UNUSED static void story_close(struct story *s)
 {
-    for (size_t i = 0; i < s->count; i++) {
-        event_clear(&s->events[i]);
-    }
     arena_free(s->arena);
 }
 

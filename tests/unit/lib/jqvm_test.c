@@ -471,6 +471,88 @@ static void test_threads_with_their_own(void **state)
         assert_int_equal(workers[i].right, 500);
 }
 
+static struct json *parsed(const char *text)
+{
+    struct json *j = NULL;
+
+    assert_int_equal(json_parse(text, strlen(text), &j, NULL), ST_OK);
+    return j;
+}
+
+/* The context as it comes out again, through a program that only hands it on; or the error. */
+static char *called(const char *program, const char *function, const char *context, size_t max)
+{
+    struct jqvm *q = compiled(program);
+    struct json *in = parsed(context);
+    struct json *out = NULL;
+    struct errmsg err = {""};
+    int st = jqvm_call(q, function, in, max, &out, &err);
+    char *text = st == ST_OK ? json_text(out) : mem_printf("%s: %s", status_name(st), err.text);
+
+    json_free(out);
+    json_free(in);
+    jqvm_free(q);
+    return text;
+}
+
+static void assert_called(const char *program, const char *context, const char *expected)
+{
+    char *text = called(program, "f", context, OUTPUT_MAX_BYTES);
+
+    if (strcmp(text, expected) != 0)
+        fail_msg("%s of %s gives %s, not %s", program, context, text, expected);
+    mem_free(text);
+}
+
+/* Trees go in and come out as text would: what jq only copies is not changed, not even where its own types are too small. */
+static void test_trees(void **state)
+{
+    static const char *const unharmed[] = {
+        "null",           "true",
+        "false",          "0",
+        "-0.5",           "1e300",
+        "\"\"",           "\"a\\u0000b\"",
+        "\"\\ud800\"",    "9007199254740993",
+        "1e400",          "\"\xf4\x8f\xbf\xbf\"",
+        "[[],{},[null]]", "{\"b\":1,\"a\":{\"\\u0000\":[1,2]},\"\xc3\xa4\":\"\xf0\x9f\x98\x80\"}",
+    };
+    char *text;
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(unharmed); i++)
+        assert_called(".ctx", unharmed[i], unharmed[i]);
+    assert_called(".fn", "{}", "\"f\"");
+    assert_called("{x: .ctx.a, y: (.ctx.a | length)}", "{\"a\":\"\xc3\xa4\"}", "{\"x\":\"\xc3\xa4\",\"y\":1}");
+    assert_called("[\"x\\(.ctx)\", ([\"a\\u0000\"] | .[0])]", "9007199254740993",
+                  "[\"x9007199254740993\",\"a\\u0000\"]");
+    assert_called("[nan, infinite]", "0", "[null,1.7976931348623157e+308]");
+    assert_called("error(\"no: \" + .ctx)", "\"x\"", "invalid: no: x");
+    assert_called("empty", "0", "not_found: the program gave no output");
+    text = called(".ctx", "f", "\"1234567890\"", 5);
+    assert_true(strncmp(text, "limit", 5) == 0);
+    mem_free(text);
+}
+
+static void test_trees_that_are_too_deep(void **state)
+{
+    struct buf deep;
+    char *text;
+
+    (void)state;
+    buf_init(&deep, 10000);
+    for (int i = 0; i < 300; i++)
+        buf_putc(&deep, '[');
+    for (int i = 0; i < 300; i++)
+        buf_putc(&deep, ']');
+    text = called(".ctx", "f", buf_text(&deep), OUTPUT_MAX_BYTES);
+    assert_string_equal(text, "invalid: the input is nested too deeply for jq");
+    mem_free(text);
+    text = called("reduce range(300) as $i (0; [.])", "f", "0", OUTPUT_MAX_BYTES);
+    assert_string_equal(text, "invalid: the output is nested too deeply");
+    mem_free(text);
+    buf_free(&deep);
+}
+
 static void test_home_cannot_change_a_program(void **state)
 {
     char home[] = "/tmp/jqvm_test.XXXXXX";
@@ -518,6 +600,8 @@ int main(void)
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_output_is_appended_only_on_success),
         cmocka_unit_test(test_reuse_does_not_grow),
+        cmocka_unit_test(test_trees),
+        cmocka_unit_test(test_trees_that_are_too_deep),
         cmocka_unit_test(test_home_cannot_change_a_program),
     };
 

@@ -523,6 +523,45 @@ static void test_a_full_buffer_shows(void **state)
     json_free(j);
 }
 
+/* A tree that is only read needs no json_free; others made meanwhile are as they always are. */
+static void test_in_an_arena(void **state)
+{
+    static const char text[] = "{\"a\":[1,\"\\u0000x\",9007199254740993],\"b\":{\"c\":null}} \n";
+    struct arena *arena = arena_new();
+    const struct json *j = NULL;
+    struct json *copy;
+    struct errmsg err = {{0}};
+    char *printed;
+
+    (void)state;
+    assert_int_equal(json_parse_in(arena, text, strlen(text), &j, &err), ST_OK);
+    copy = json_copy(j);
+    assert_true(json_equal(j, copy));
+    printed = json_text(copy);
+    assert_string_equal(printed, "{\"a\":[1,\"\\u0000x\",9007199254740993],\"b\":{\"c\":null}}");
+    assert_int_equal(json_parse_in(arena, "[1,", 3, &j, &err), ST_INVALID);
+    assert_string_equal(err.text, "not valid JSON near byte 3");
+    assert_int_equal(json_parse_in(arena, "[1] x", 5, &j, &err), ST_INVALID);
+    arena_free(arena);
+    mem_free(printed);
+    json_free(copy);
+}
+
+static void test_bytes(void **state)
+{
+    static const char *const texts[] = {"null", "\"abc\"", "[1,2,3]", "{\"key\":\"value\",\"other\":[\"x\"]}"};
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(texts); i++) {
+        struct json *j = NULL;
+
+        assert_int_equal(json_parse(texts[i], strlen(texts[i]), &j, NULL), ST_OK);
+        assert_in_range(json_bytes(j), strlen(texts[i]) / 2, strlen(texts[i]) * 6);
+        json_free(j);
+    }
+    assert_int_equal(json_bytes(NULL), 4);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -542,6 +581,8 @@ int main(void)
         cmocka_unit_test(test_equal),
         cmocka_unit_test(test_building),
         cmocka_unit_test(test_a_full_buffer_shows),
+        cmocka_unit_test(test_in_an_arena),
+        cmocka_unit_test(test_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
