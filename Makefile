@@ -83,7 +83,7 @@ COMMON_SRCS := \
 	$(addprefix src/connector/,meta.c fit.c module.c message.c remedy.c request.c auth.c step.c) \
 	$(addprefix src/store/,store.c schema.c setup.c ingest.c queue.c load.c record.c operate.c issues.c views.c activity.c tokens.c)
 DAEMON_SRCS := src/main.c \
-	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c delivery.c tokens.c admin.c janitor.c app.c notify.c sdnotify.c overseer.c tally.c refusals.c lookup_cache.c)
+	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c recorder.c lanes.c connector_states.c standing.c delivery.c tokens.c admin.c janitor.c app.c notify.c sdnotify.c overseer.c tally.c refusals.c lookup_cache.c)
 CTL_SRCS := $(addprefix src/ctl/,main.c command.c advice.c print.c progress.c plan.c show.c operate.c migrate.c setup.c setup_secrets.c setup_server.c check.c check_clock.c check_permissions.c check_probe.c send_sample.c sample.c connectors.c connector_page.c connector_test.c rehearsal.c) src/service/settings.c
 # tests of connectors: a table of cases in TYPE.json for each
 TABLE_SRCS := tests/unit/connector/table.c

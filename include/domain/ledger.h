@@ -5,6 +5,9 @@
  * value that is there already is not sent, a value that was not sent yet is superseded by a newer one. Append writes (notes): exactly one
  * per key, whatever happens to the text afterwards.
  *
+ * The intent to make a call is durable before the call: of an append write as its row ("sending"), of set writes as a list in the candidate's own row
+ * (ledger_sending_add), which costs one small update instead of an insert and an update each. What is in that list after a crash may have been done.
+ *
  * Pure. What is returned lives in the arena and points to the given rows and wishes.
  */
 #ifndef ATSYNC_DOMAIN_LEDGER_H
@@ -14,8 +17,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/compiler.h"
 #include "base/mem.h"
+#include "base/status.h"
 #include "domain/plan.h"
 
 enum write_state {
@@ -40,8 +45,10 @@ struct ledger_row { /* the live row of a key, as stored */
     enum write_state state;
     bool uncertain; /* a call was made whose outcome is not known */
     int64_t attempts;
-    int64_t first_tried_us;  /* INT64_MIN: never */
-    int64_t next_attempt_us; /* INT64_MIN: at once */
+    int64_t first_tried_us;          /* INT64_MIN: never */
+    int64_t next_attempt_us;         /* INT64_MIN: at once */
+    bool unrecorded;                 /* known from the list of what was being sent, and perhaps not in the ledger */
+    const struct ledger_row *stored; /* unrecorded: the live row of this key in the ledger; NULL: none */
 };
 
 enum ledger_step {
@@ -73,6 +80,15 @@ struct ledger_diff {
     size_t to_send;
     int64_t next_due_us; /* the earliest due_us; INT64_MAX if nothing waits */
 };
+
+/* One more set write that is going to be sent. key: plain text. */
+void ledger_sending_add(struct buf *list, const char *key, int64_t rev, enum write_kind kind, const char *hash);
+/*
+ * The live rows as they are after what was being sent (list: as made by ledger_sending_add; NULL or "": nothing) is counted in: such a row is
+ * WRITE_SENDING. rows by key; *ret likewise, in the arena. ST_INVALID: nobody of us wrote that list.
+ */
+int ledger_overlay(const struct ledger_row *rows, size_t row_count, const char *list, struct arena *arena,
+                   struct ledger_row **ret, size_t *ret_count) ATS_MUSTCHECK;
 
 /* rows: all live rows of the candidate at this connector, by key. now_us: the database's clock. */
 void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t row_count, int64_t now_us,

@@ -51,7 +51,8 @@ struct job { /* one candidate in work; made by the dispatcher, in `arena` */
     int64_t claim_began_ms;  /* our monotonic clock before the claim was sent to the database, */
     int64_t lease_ms;        /* for which the candidate is ours from then on */
     void *batch;
-    struct job *next; /* of whichever list it is in */
+    struct job *next;                   /* of whichever list it is in */
+    struct job *work_next, **work_back; /* the dispatcher's list of all that it has not recorded yet */
 };
 
 /* The database's time now: clocks of several daemons may differ, so ours only measures how long ago the claim was. */

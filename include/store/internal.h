@@ -28,6 +28,9 @@ struct batch {
 /* spec: one letter a column: t text, y bytes, l int8, i int4, b boolean, z timestamptz. */
 void batch_init(struct batch *b, const char *spec);
 void batch_clear(struct batch *b);
+/* With db_queue, if there are rows; else *ret is NULL. */
+void batch_queue(struct batch *b, struct db *db, const struct sql_stmt *stmt, enum db_shape shape,
+                 struct db_result **ret);
 /* Runs the statement if there are rows; ret may be NULL. */
 int batch_exec(struct batch *b, struct db *db, const struct sql_stmt *stmt, enum db_shape shape, struct db_result **ret,
                struct errmsg *err);

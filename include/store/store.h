@@ -26,7 +26,10 @@ struct store;
 
 struct store *store_new(const struct config *c,
                         const char *role); /* role: for application_name, "receiver"; does not connect */
-void store_free(struct store *s);          /* NULL is harmless */
+/* For a connection that asks for few rows by their keys and nothing else (receiver, dispatcher): its plans do not depend on how large tables were
+ * when they were made. Before the first connection. */
+void store_expect_few_rows(struct store *s);
+void store_free(struct store *s); /* NULL is harmless */
 void store_disconnect(struct store *s);
 /* Takes from the configuration what may change while connected (database.statement_timeout). Any thread. */
 void store_reload(struct store *s, const struct config *c);
@@ -69,8 +72,9 @@ int store_notify(struct store *s, struct errmsg *err) ATS_MUSTCHECK; /* wakes th
 struct claimed {
     const char *source, *connector, *ref, *external_id;
     int64_t version, lease_no, attempts;
-    int64_t due_us; /* when it was due: how long it waited */
-    size_t index;   /* in the batch */
+    int64_t due_us;      /* when it was due: how long it waited */
+    const char *sending; /* what was being sent when it was worked on last, and is not in the ledger; NULL: nothing */
+    size_t index;        /* in the batch */
 };
 struct claim_batch {
     struct claimed *items;
@@ -78,9 +82,13 @@ struct claim_batch {
     int64_t now_us; /* the database's clock */
     struct arena *arena;
 };
-/* Leases up to limit due candidates of one connector ('' for those without one), the longest due first: those that failed before (retries), or the others. */
+/*
+ * Leases up to limit due candidates of one connector ('' for those without one), the longest due first: those that failed before (retries), or the
+ * others. since_us: only those that became due at this time or later; INT64_MIN: all. Looking for all costs more the more was done since the oldest
+ * snapshot that somebody holds in the database, so who claims often passes what it has seen already, and asks for all from time to time.
+ */
 int store_claim(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms, size_t limit,
-                struct claim_batch *ret, struct errmsg *err) ATS_MUSTCHECK;
+                int64_t since_us, struct claim_batch *ret, struct errmsg *err) ATS_MUSTCHECK;
 void claim_batch_clear(struct claim_batch *b);
 /*
  * Who holds a lease: "<instance>@<host>:<pid>:<start of the process>", so that a restarted daemon can tell its own dead predecessor from a living
@@ -89,9 +97,10 @@ void claim_batch_clear(struct claim_batch *b);
 char *store_owner_name(const char *instance);
 /* Makes due at once what this owner and its dead predecessors of the same instance hold. Only while this owner has nothing in work. */
 int store_take_back(struct store *s, const char *owner, struct errmsg *err) ATS_MUSTCHECK;
-/* Prolongs the leases of candidates in work that have not ended: afterwards each lasts STORE_RENEWED_MS or longer. */
+/* Prolongs the leases of these candidates, those that have ended excepted: afterwards each lasts STORE_RENEWED_MS or longer. */
 #define STORE_RENEWED_MS(lease_ms) ((lease_ms) / 4 * 3)
-int store_renew(struct store *s, const char *owner, int64_t lease_ms, struct errmsg *err) ATS_MUSTCHECK;
+int store_renew(struct store *s, const struct claimed *const *who, size_t count, int64_t lease_ms,
+                struct errmsg *err) ATS_MUSTCHECK;
 /*
  * Candidates that wait for an identity which is known by now become due: those that began to wait within the last seconds. Only for the
  * narrow case that nobody woke them, because they began to wait while the identity was being committed.
@@ -110,9 +119,8 @@ struct loaded {
     const char *resolved_ref, *resolved_external_id;
     bool identity_conflict;
 };
-/* One entry per claimed candidate, in the batch's arena; free the events' trees with loaded_clear. */
+/* One entry per claimed candidate, in the batch's arena. */
 int store_load(struct store *s, const struct claim_batch *b, struct loaded **ret, struct errmsg *err) ATS_MUSTCHECK;
-void loaded_clear(struct loaded *l, size_t count);
 
 /* Workflow ids and the external ids that events told of them. */
 struct workflow_name_row {
@@ -122,16 +130,12 @@ int store_workflow_names(struct store *s, struct arena *arena, struct workflow_n
                          struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- recording: one transaction for a whole batch of candidates, each guarded by its lease number */
-struct record_write { /* a row of the ledger to insert or to set to "sending" */
-    const struct ledger_item *item;
-    enum write_state state; /* WRITE_SENDING; WRITE_APPLIED for LEDGER_RECORD */
-};
-struct record_result { /* what became of a row that was sent */
+struct record_result { /* what became of a write that was to be sent */
     const struct ledger_item *item;
     struct verdict verdict;
     long http_status;
     const char *error;  /* "" if none */
-    bool not_attempted; /* recorded as "sending", but the call was not made: it does not count as an attempt */
+    bool not_attempted; /* the call was not made: it does not count as an attempt */
 };
 struct record_call {
     const char *verb, *method, *path, *outcome, *error;
@@ -150,12 +154,10 @@ struct record {
     const struct workflow_names *names;
     const struct event *events; /* contact events and published versions go to their tables */
     size_t event_count;
-    const struct record_write *writes;
-    size_t write_count;
-    const struct ledger_row *const *superseded;
-    size_t superseded_count;
     const struct record_route *routes;
     size_t route_count;
+    /* both: what the plan phase records of it before anything is sent, and what the list of what is being sent must keep. NULL: nothing */
+    const struct ledger_diff *diff;
     /* result phase */
     const struct record_result *results;
     size_t result_count;

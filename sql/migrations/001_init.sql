@@ -1,16 +1,18 @@
 -- breaking: yes. The first schema: events, the queue of candidates, the ledger of writes, and what people look at.
 
+-- Names and keys are compared as bytes (collate "C"): quicker than by a language's rules, and the same in every database.
+
 -- What was received. Append-only; the body is kept as bytes, because it may hold what jsonb and text refuse (\u0000, lone surrogates).
 create table atsync.event (
-    source text not null,
-    event_id text not null,
+    source text collate "C" not null,
+    event_id text collate "C" not null,
     type text not null,
-    subject text not null,
-    external_id text,
-    profile_id text,
-    run_id text,
-    workflow_id text,
-    workflow_external_id text,
+    subject text collate "C" not null,
+    external_id text collate "C",
+    profile_id text collate "C",
+    run_id text collate "C",
+    workflow_id text collate "C",
+    workflow_external_id text collate "C",
     event_time timestamptz not null,
     received_at timestamptz not null default clock_timestamp(),
     body bytea,
@@ -19,31 +21,22 @@ create table atsync.event (
 create index event_subject on atsync.event (source, subject) where subject <> '';
 create index event_received on atsync.event using brin (received_at) with (pages_per_range = 32);
 
--- lz4 stores a 2 KiB body 1.7 times as fast as the default; servers before 14 or built without it keep the default.
-do $$
-begin
-    if current_setting('server_version_num')::int >= 140000 then
-        execute 'alter table atsync.event alter column body set compression lz4';
-    end if;
-exception when feature_not_supported or invalid_parameter_value then
-    null;
-end
-$$;
-
 -- The queue: one row per candidate reference and connector ('' while no connector is known for it).
 create table atsync.candidate (
-    source text not null,
-    connector text not null,
-    ref text not null,
-    external_id text,
-    workflow_external_id text,
+    source text collate "C" not null,
+    connector text collate "C" not null,
+    ref text collate "C" not null,
+    external_id text collate "C",
+    workflow_external_id text collate "C",
     state text not null default 'pending',
     due_at timestamptz,
     version bigint not null default 1,
     synced_version bigint not null default 0,
     attempts integer not null default 0,
     lease_no bigint not null default 0,
-    lease_owner text,
+    lease_owner text collate "C",
+    lease_until timestamptz,
+    sending text,
     last_event_at timestamptz not null,
     last_synced_at timestamptz,
     blocked_since timestamptz,
@@ -51,6 +44,7 @@ create table atsync.candidate (
     error_class text,
     primary key (source, connector, ref)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+-- Being leased is in no index, so that claiming writes the row and nothing else (a HOT update); those in work are few, and are passed over.
 -- First attempts (0) and retries (1) are claimed apart, so that neither crowd can starve the other.
 create index candidate_due on atsync.candidate (connector, least(attempts, 1), due_at) where due_at is not null;
 create index candidate_unrouted on atsync.candidate (source, state) where connector = '';
@@ -59,10 +53,10 @@ create index candidate_blocked on atsync.candidate (blocked_since) where blocked
 
 -- Who is who: another name of a candidate (p:<profile id>, r:<run id>, c:<contact>) and the reference that it stands for.
 create table atsync.identity (
-    source text not null,
-    alias text not null,
-    ref text not null,
-    external_id text not null,
+    source text collate "C" not null,
+    alias text collate "C" not null,
+    ref text collate "C" not null,
+    external_id text collate "C" not null,
     origin text not null check (origin in ('event', 'operator')),
     conflict boolean not null default false,
     learned_at timestamptz not null default now(),
@@ -73,27 +67,27 @@ create index identity_conflict on atsync.identity (source, alias) where conflict
 
 -- Which external id a workflow has, as told by any event that carried both.
 create table atsync.workflow_name (
-    source text not null,
-    workflow_id text not null,
-    external_id text not null,
+    source text collate "C" not null,
+    workflow_id text collate "C" not null,
+    external_id text collate "C" not null,
     learned_at timestamptz not null default now(),
     primary key (source, workflow_id)
 );
 
 -- A run as folded from its events: derived, for people; can be rebuilt.
 create table atsync.run (
-    source text not null,
-    run_id text not null,
-    ref text not null,
-    connector text not null,
+    source text collate "C" not null,
+    run_id text collate "C" not null,
+    ref text collate "C" not null,
+    connector text collate "C" not null,
     is_contact boolean not null,
     is_latest boolean not null,
-    workflow_id text,
-    workflow_version_id text,
-    workflow_external_id text,
+    workflow_id text collate "C",
+    workflow_version_id text collate "C",
+    workflow_external_id text collate "C",
     job text,
-    profile_id text,
-    external_id text,
+    profile_id text collate "C",
+    external_id text collate "C",
     state text not null,
     outcome text,
     result text,
@@ -108,7 +102,7 @@ create table atsync.run (
     started_at timestamptz,
     completed_at timestamptz,
     last_event_at timestamptz not null,
-    nodes jsonb not null,
+    nodes text not null,
     primary key (source, run_id)
 ) with (fillfactor = 90);
 create index run_ref on atsync.run (source, ref);
@@ -117,12 +111,24 @@ create index run_workflow on atsync.run (source, workflow_external_id, last_even
 create index run_incomplete on atsync.run (source, workflow_external_id) where (truncated and not complete and outcome is not null) or conflict;
 create index run_latest on atsync.run (last_event_at desc) where is_latest;
 
+-- lz4 stores a 2 KiB body 1.7 times as fast as the default; servers before 14 or built without it keep the default.
+do $$
+begin
+    if current_setting('server_version_num')::int >= 140000 then
+        execute 'alter table atsync.event alter column body set compression lz4';
+        execute 'alter table atsync.run alter column nodes set compression lz4';
+    end if;
+exception when feature_not_supported or invalid_parameter_value then
+    null;
+end
+$$;
+
 -- The ledger: every value wanted at the ATS under its key, revision by revision; the newest of a key is live.
 create table atsync.ats_write (
-    source text not null,
-    connector text not null,
-    ref text not null,
-    key text not null,
+    source text collate "C" not null,
+    connector text collate "C" not null,
+    ref text collate "C" not null,
+    key text collate "C" not null,
     rev bigint not null,
     live boolean not null default true,
     kind text not null check (kind in ('field', 'tag', 'assessment', 'stage', 'reject', 'note')),
@@ -131,9 +137,9 @@ create table atsync.ats_write (
     hash text not null,
     base_hash text,
     job text,
-    run_id text,
-    workflow_external_id text,
-    event_id text,
+    run_id text collate "C",
+    workflow_external_id text collate "C",
+    event_id text collate "C",
     event_time timestamptz,
     reason text not null,
     config_line integer,
@@ -155,9 +161,9 @@ create index ats_write_open on atsync.ats_write (connector, state) where live an
 
 -- One HTTP call that was made.
 create table atsync.ats_call (
-    source text not null,
-    connector text not null,
-    ref text not null,
+    source text collate "C" not null,
+    connector text collate "C" not null,
+    ref text collate "C" not null,
     at timestamptz not null,
     verb text not null,
     method text not null,
@@ -171,32 +177,32 @@ create index ats_call_ref on atsync.ats_call (source, ref);
 create index ats_call_at on atsync.ats_call using brin (at) with (pages_per_range = 32);
 
 create table atsync.workflow_version (
-    source text not null,
-    workflow_id text not null,
-    workflow_version_id text not null,
-    workflow_external_id text,
+    source text collate "C" not null,
+    workflow_id text collate "C" not null,
+    workflow_version_id text collate "C" not null,
+    workflow_external_id text collate "C",
     organization_id text,
     version_number bigint,
     published_by_user_id text,
     published_at timestamptz,
-    event_id text not null,
+    event_id text collate "C" not null,
     event_time timestamptz not null,
     primary key (source, workflow_id, workflow_version_id)
 );
 
 create table atsync.contact_resolution (
-    source text not null,
-    event_id text not null,
+    source text collate "C" not null,
+    event_id text collate "C" not null,
     kind text not null check (kind in ('resolved', 'skipped', 'failed')),
-    ref text not null,
+    ref text collate "C" not null,
     record_id text not null,
     organization_id text,
-    workflow_id text,
-    workflow_external_id text,
-    workflow_version_id text,
+    workflow_id text collate "C",
+    workflow_external_id text collate "C",
+    workflow_version_id text collate "C",
     version_number bigint,
-    profile_id text,
-    external_id text,
+    profile_id text collate "C",
+    external_id text collate "C",
     email text,
     phone_number text,
     is_new_profile boolean,
@@ -209,7 +215,7 @@ create index contact_resolution_ref on atsync.contact_resolution (source, ref);
 
 -- What all daemons share about a connector.
 create table atsync.connector_state (
-    connector text primary key,
+    connector text collate "C" primary key,
     state text not null default 'ok' check (state in ('ok', 'throttled', 'open', 'paused')),
     reason text,
     hint text,
@@ -228,7 +234,7 @@ create table atsync.connector_state (
 
 -- Daemons that are alive, so that they can share a connector's rate.
 create table atsync.daemon (
-    owner text primary key,
+    owner text collate "C" primary key,
     delivers boolean not null,
     version text not null,
     started_at timestamptz not null default now(),
@@ -237,12 +243,12 @@ create table atsync.daemon (
 
 create table atsync.issue (
     id bigint generated always as identity primary key,
-    class text not null,
-    scope text not null,
+    class text collate "C" not null,
+    scope text collate "C" not null,
     severity text not null check (severity in ('info', 'warning', 'error')),
-    source text,
-    connector text,
-    workflow_external_id text,
+    source text collate "C",
+    connector text collate "C",
+    workflow_external_id text collate "C",
     message text not null,
     hint text not null,
     affected_candidates bigint not null default 0,
@@ -271,11 +277,11 @@ create table atsync.activity_minute (
 
 -- Tokens that an ATS gave us, sealed, and the lease under which one daemon of all renews them.
 create table atsync.connector_token (
-    connector text primary key,
+    connector text collate "C" primary key,
     version bigint not null default 0,
     seed text,
     sealed text,
     renewed_at timestamptz,
-    lease_owner text,
+    lease_owner text collate "C",
     lease_until timestamptz
 ) with (fillfactor = 50);

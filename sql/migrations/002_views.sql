@@ -23,7 +23,7 @@ select r.source, r.external_id as candidate_external_id, r.workflow_external_id,
        a.answer ->> 'classifiedDocumentType' as classified_document_type, (n.node ->> 'completedAt')::timestamptz as answered_at,
        a.answer ->> 'documentS3Key' as document_s3_key, a.answer ->> 'documentTwilioMediaSid' as document_twilio_media_sid
 from atsync.run r
-cross join lateral jsonb_path_query(r.nodes, '$[*]') as n (node)
+cross join lateral jsonb_path_query(r.nodes::jsonb, '$[*]') as n (node)
 cross join lateral jsonb_path_query(n.node, '$.outcome.answers[*]') as a (answer)
 where jsonb_typeof(a.answer) = 'object';
 comment on view atsync.answers is 'Every answer that a run holds. By candidate_external_id: index run_external; by run: the primary key of run.';
@@ -78,7 +78,7 @@ $$;
 create or replace view atsync.sync_status as
 select u.source, u.external_id as candidate_external_id, u.workflow_external_id, nullif(u.connector, '') as connector, u.job, u.run_id, u.run_state,
        u.outcome, u.result,
-       atsync.sync_state(c.state, c.connector, c.lease_owner is not null and c.due_at > now(), c.version > c.synced_version or w.pending > 0,
+       atsync.sync_state(c.state, c.connector, coalesce(c.lease_until > now(), false), c.version > c.synced_version or w.pending > 0,
                          w.tried > 0 or c.attempts > 0, w.dead > 0, w.writes > 0, s.state, coalesce(s.state = 'throttled' and s.until > now(), false))
            as sync_state,
        coalesce(w.pending, 0) as pending_writes, coalesce(w.dead, 0) as dead_writes, u.last_event_at, c.last_synced_at, c.blocked_since,
@@ -163,11 +163,11 @@ select q.waiting, q.due_now, q.leased, q.retrying, q.oldest_due_seconds,
        (select count(distinct (a.source, a.connector, a.ref)) from atsync.ats_call a
         where a.at > now() - interval '1 minute' and a.outcome in ('ok', 'already')) as synced_per_minute
 from (
-    select count(*) filter (where c.lease_owner is null) as waiting,
-           count(*) filter (where c.lease_owner is null and c.due_at <= now()) as due_now,
-           count(*) filter (where c.lease_owner is not null and c.due_at > now()) as leased,
-           count(*) filter (where c.lease_owner is null and c.attempts > 0) as retrying,
-           coalesce(extract(epoch from now() - min(c.due_at) filter (where c.due_at <= now())), 0)::bigint as oldest_due_seconds
+    select count(*) filter (where c.lease_until > now() is not true) as waiting,
+           count(*) filter (where c.lease_until > now() is not true and c.due_at <= now()) as due_now,
+           count(*) filter (where c.lease_until > now()) as leased,
+           count(*) filter (where c.lease_until > now() is not true and c.attempts > 0) as retrying,
+           coalesce(extract(epoch from now() - min(c.due_at) filter (where c.lease_until > now() is not true and c.due_at <= now())), 0)::bigint as oldest_due_seconds
     from atsync.candidate c
     where c.due_at is not null
 ) q;
@@ -245,6 +245,10 @@ comment on column atsync.candidate_timeline.kind is 'event, write, call, issue';
 comment on schema atsync is 'atsyncd: webhooks received, runs, the ledger of ATS writes, and the views that tell about them.';
 comment on table atsync.event is 'Events as received; append-only.';
 comment on table atsync.candidate is 'The queue: candidates of a connector, when they are due and who works on them.';
+comment on column atsync.candidate.due_at is 'when it has to be looked at; null: nothing to do. It stays while somebody works on it';
+comment on column atsync.candidate.lease_until is 'until when it belongs to lease_owner; null or past: to nobody';
+comment on column atsync.candidate.lease_no is 'raised by each claim; results count under the newest number only';
+comment on column atsync.candidate.sending is 'set writes that are being sent, or were when their daemon ended: revision, kind, hash, key';
 comment on table atsync.identity is 'Other names of candidates (p: profile, r: run, c: contact) and whose they are.';
 comment on table atsync.workflow_name is 'External ids of workflows, as told by events.';
 comment on table atsync.run is 'Runs folded from events; derived. Read the view runs.';

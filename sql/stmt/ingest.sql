@@ -24,8 +24,7 @@ with input as (
         external_id = coalesce(excluded.external_id, c.external_id),
         workflow_external_id = coalesce(excluded.workflow_external_id, c.workflow_external_id),
         last_event_at = greatest(c.last_event_at, excluded.last_event_at),
-        -- a candidate in work is looked at again when it is released; one that waits for its next attempt keeps collecting
-        due_at = case when c.lease_owner is not null or c.attempts > 0 then coalesce(c.due_at, excluded.due_at)
-                      else least(c.due_at, excluded.due_at) end
+        -- one that waits for its next attempt keeps collecting; one in work was due before, and is looked at again when it is released
+        due_at = case when c.attempts > 0 then coalesce(c.due_at, excluded.due_at) else least(c.due_at, excluded.due_at) end
 )
 select source, event_id from stored

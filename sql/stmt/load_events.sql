@@ -9,4 +9,3 @@ from unnest($1::text[], $2::text[]) with ordinality as c (source, ref, idx)
 join atsync.identity i on i.source = c.source and i.ref = c.ref and not i.conflict
 join atsync.event e on e.source = i.source and e.subject = i.alias and e.subject <> ''
 where e.body is not null
-order by 1

@@ -62,7 +62,7 @@ join lateral (
     limit 1
 ) v on true
 join lateral (
-    select count(*) as runs, count(*) filter (where jsonb_path_exists(n.nodes, '$[*].outcome.answers[*] ? (@.slug == $slug)',
+    select count(*) as runs, count(*) filter (where jsonb_path_exists(n.nodes::jsonb, '$[*].outcome.answers[*] ? (@.slug == $slug)',
                                                                       jsonb_build_object('slug', m.slug))) as with_slug
     from (
         select r.nodes

@@ -6,6 +6,6 @@ with f as (
     where q.source = f.source and q.connector = f.connector and q.ref = f.ref and q.version = f.version
 )
 update atsync.candidate q
-set lease_owner = null, due_at = now()
+set lease_owner = null, lease_until = null, due_at = now()
 from f
 where q.source = f.source and q.connector = f.connector and q.ref = f.ref and q.version <> f.version

@@ -5,7 +5,7 @@ insert into atsync.run as r
      completed_at, last_event_at, nodes)
 select distinct on (i.source, i.run_id) i.source, i.run_id, i.ref, i.connector, i.is_contact, i.is_latest, i.workflow_id, i.workflow_version_id, i.workflow_external_id, i.job,
        i.profile_id, i.external_id, i.state, i.outcome, i.result, i.error_code, i.error_class, i.last_failed_node_id, i.cancellation_reason,
-       i.final_node_id, i.truncated, i.complete, i.conflict, i.started_at, i.completed_at, i.last_event_at, i.nodes::jsonb
+       i.final_node_id, i.truncated, i.complete, i.conflict, i.started_at, i.completed_at, i.last_event_at, i.nodes
 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::boolean[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
             $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::boolean[],
             $22::boolean[], $23::boolean[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[], $27::text[])

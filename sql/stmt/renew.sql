@@ -1,4 +1,6 @@
--- Keeps the leases of candidates in work; only those that would end soon.
-update atsync.candidate
-set due_at = now() + $2 * interval '1 millisecond'
-where lease_owner = $1 and due_at > now() and due_at < now() + $2 * interval '0.75 millisecond'
+-- Keeps the leases of candidates in work.
+update atsync.candidate q
+set lease_until = now() + $5 * interval '1 millisecond'
+from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) as u (source, connector, ref, lease_no)
+where q.source = u.source and q.connector = u.connector and q.ref = u.ref and q.lease_no = u.lease_no and q.lease_until > now()
+  and q.lease_until < now() + $5 * interval '0.75 millisecond'

@@ -31,6 +31,101 @@ static const struct ledger_row *find_row(const struct ledger_row *rows, size_t c
     return count > 0 ? bsearch(key, rows, count, sizeof *rows, row_key_compare) : NULL;
 }
 
+/* ---- what was being sent: lines of "<rev> <kind> <hash> <bytes of the key>:<key>" ------------------------------------------- */
+
+void ledger_sending_add(struct buf *list, const char *key, int64_t rev, enum write_kind kind, const char *hash)
+{
+    buf_printf(list, "%s %s %s %s:%s\n", num_text(rev).s, write_kind_name(kind), hash, num_text((int64_t)strlen(key)).s,
+               key);
+}
+
+/* The word up to this mark, which is passed over. NULL: there is none. */
+static char *next_word(char **at, char mark)
+{
+    char *word = *at;
+    char *end = strchr(word, mark);
+
+    if (!end) {
+        return NULL;
+    }
+    *end = '\0';
+    *at = end + 1;
+    return word;
+}
+
+static bool take_sending(char **at, struct ledger_row *ret)
+{
+    char *rev = next_word(at, ' ');
+    char *kind = rev ? next_word(at, ' ') : NULL;
+    char *hash = kind ? next_word(at, ' ') : NULL;
+    char *length = hash ? next_word(at, ':') : NULL;
+    int64_t bytes = 0;
+
+    *ret = (struct ledger_row){.state = WRITE_SENDING,
+                               .hash = hash,
+                               .unrecorded = true,
+                               .first_tried_us = INT64_MIN,
+                               .next_attempt_us = INT64_MIN};
+    if (!length || !text_to_i64(rev, 1, INT64_MAX, &ret->rev) || !write_kind_parse(kind, &ret->kind) ||
+        !text_to_i64(length, 1, INT32_MAX, &bytes) || (size_t)bytes >= strlen(*at) || (*at)[bytes] != '\n') {
+        return false;
+    }
+    ret->key = *at;
+    (*at)[bytes] = '\0';
+    *at += bytes + 1;
+    return true;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct ledger_row *)a)->key, ((const struct ledger_row *)b)->key);
+}
+
+int ledger_overlay(const struct ledger_row *rows, size_t row_count, const char *list, struct arena *arena,
+                   struct ledger_row **ret, size_t *ret_count)
+{
+    char *at = arena_strdup(arena, list ? list : "");
+    size_t lines = 0;
+    size_t count = row_count;
+    struct ledger_row *all;
+
+    for (const char *p = at; *p; p++) {
+        lines += *p == '\n';
+    }
+    all = arena_alloc(arena, (row_count + lines + 1) * sizeof *all);
+    if (row_count > 0) {
+        memcpy(all, rows, row_count * sizeof *all);
+    }
+    while (*at) {
+        struct ledger_row sent;
+        struct ledger_row *same;
+
+        if (!take_sending(&at, &sent)) {
+            return ST_INVALID;
+        }
+        same = row_count > 0 ? bsearch(sent.key, all, row_count, sizeof *all, row_key_compare) : NULL;
+        if (!same) {
+            all[count++] = sent;
+            continue;
+        }
+        sent.stored = &rows[same - all];
+        if (sent.stored->rev == sent.rev) { /* a repetition: what is known of the earlier attempts stays */
+            sent.attempts = same->attempts;
+            sent.first_tried_us = same->first_tried_us;
+            sent.base_hash = same->base_hash;
+        }
+        *same = sent;
+    }
+    if (count > 1) {
+        qsort(all, count, sizeof *all, by_key);
+    }
+    *ret = all;
+    *ret_count = count;
+    return ST_OK;
+}
+
+/* ---- diff ---------------------------------------------------------------------------------------------------------- */
+
 static bool is_open(const struct ledger_row *row)
 {
     return row->state == WRITE_PENDING || row->state == WRITE_SENDING;

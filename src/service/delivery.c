@@ -88,6 +88,7 @@ struct delivery {
     unsigned tasks;
     unsigned daemons; /* that share the connectors' rates */
     unsigned connections_max;
+    uint64_t chance; /* the state of next_jitter */
     /* shared with other threads */
     pthread_mutex_t lock;
     struct job *submitted;
@@ -284,6 +285,16 @@ static void pause(struct job *job, const char *error_class, const char *message)
         remedy_of(connector_module_meta(job->module), job->connector, error_class, "", job->arena).reason;
 }
 
+/* Chance enough for waiting times (splitmix64: Steele, Lea, Flood 2014). */
+static uint32_t next_jitter(struct delivery *d)
+{
+    uint64_t z = (d->chance += UINT64_C(0x9e3779b97f4a7c15));
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (uint32_t)(z >> 32);
+}
+
 /* What the outcome of a call means for each of its writes. */
 static void settle(struct task *t, const struct call_result *r)
 {
@@ -294,7 +305,6 @@ static void settle(struct task *t, const struct call_result *r)
     for (size_t i = 0; i < call->item_count; i++) {
         const struct ledger_item *item = call->items[i];
         struct record_result *res = &job->results[job->result_count++];
-        uint32_t jitter;
         struct attempt a = {
             .outcome = r->outcome,
             .error_class = arena_strdup(job->arena, r->error_class),
@@ -307,8 +317,7 @@ static void settle(struct task *t, const struct call_result *r)
             .retry_after_ms = r->retry_after_ms,
         };
 
-        crypto_random(&jitter, sizeof jitter);
-        outcome_decide(&policy, &a, jitter, &res->verdict);
+        outcome_decide(&policy, &a, next_jitter(t->delivery), &res->verdict);
         if (call->look_first && !t->looked && res->verdict.state == WRITE_PENDING) {
             res->verdict.uncertain = true; /* still nobody knows */
         }
@@ -984,6 +993,7 @@ struct delivery *delivery_new(struct config *c, struct connector_set *connectors
     d->ctx = ctx;
     d->connections_max = connections_max;
     d->connections_max_now = connections_max;
+    crypto_random(&d->chance, sizeof d->chance);
     d->daemons = 1;
     d->daemons_now = 1;
     pthread_mutex_init(&d->lock, NULL);

@@ -8,27 +8,32 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "base/text.h"
 #include "domain/breaker.h"
 #include "domain/ledger.h"
 #include "domain/plan.h"
 #include "domain/run.h"
+#include "service/connector_states.h"
 #include "service/delivery.h"
+#include "service/lanes.h"
+#include "service/recorder.h"
+#include "service/standing.h"
 #include "store/store.h"
 
 enum {
     CLAIM_MAX = 256,        /* candidates of one claim: more makes the first of them wait for the last */
     STATES_EVERY_MS = 1000, /* how old what we know of paused connectors may be */
     BEAT_EVERY_MS = 2000,
-    RETRIES_EVERY_MS = 50, /* how often retries are looked for while there are none */
-    LANE_MIN = 16,         /* candidates in work that every connector may have */
+    RETRIES_EVERY_MS = 50,     /* how often retries are looked for while there are none */
+    PASSED_FOR_MS = 1000,      /* how long who became due earlier than the others may be overlooked */
+    PASSED_MARGIN_US = 100000, /* commits do not become visible in the order of their due times */
     NAMES_EVERY_MS = 60000,
     IDENTIFIED_EVERY_MS = 10000, /* who began to wait for an identity while it was being committed */
     IDENTIFIED_RECENT_S = 600,
@@ -36,7 +41,6 @@ enum {
     IDENTIFIED_ALL_S = INT32_MAX,
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
-    STOP_TRIES = 5, /* at recording results while stopping with the database away */
 };
 
 /* Candidates claimed together share their memory; the last one to be recorded frees it. */
@@ -45,7 +49,7 @@ struct batch_memory {
     struct loaded *loaded;
     int64_t claimed_mono_us;
     int64_t claim_began_ms;
-    size_t refs;
+    atomic_size_t refs;
 };
 
 struct name_table { /* workflow ids that events told an external id of */
@@ -54,26 +58,18 @@ struct name_table { /* workflow ids that events told an external id of */
     size_t count;
 };
 
-/* A connector in use: its share of the slots, and what its breaker needs. */
-struct lane {
-    char *name;
-    size_t in_work;
-    size_t in_work_max;
-    int64_t calls, failures; /* not told to the database yet */
-    int64_t requests;        /* likewise, for the daily quota */
-    int64_t per_day;         /* the quota; 0: none */
-    bool was_closed;         /* as seen last: the slow start begins when it closes */
+/* How a connector was looked at last. */
+struct look {
+    struct lane *lane;
+    bool was_closed; /* as seen last: the slow start begins when it closes */
     int64_t closed_at_ms;
     int64_t retries_at_ms; /* when retries are looked for next */
-    struct hold *holds;
-    struct lane *next;
-};
-
-/* A wish that cannot come true before the configuration changes: the first candidate showed it, the others need not try. */
-struct hold {
-    char *what;
-    char *error;
-    struct hold *next;
+    /* First attempts and retries: who became due before this was seen already, and is looked at again when that is over. */
+    struct passed {
+        int64_t since_us;
+        int64_t until_ms;
+    } passed[2];
+    struct look *next;
 };
 
 /* What the plan phase made of one candidate. */
@@ -90,6 +86,8 @@ struct work {
 
 struct dispatcher {
     struct delivery *delivery;
+    struct recorder *recorder;
+    struct lanes *lanes;
     struct store *store;
     pthread_t thread;
     bool started;
@@ -99,9 +97,11 @@ struct dispatcher {
     pthread_mutex_t lock;
     struct config *next_config; /* after a reload */
     struct connector_set *next_connectors;
-    struct job *ended;
     bool stopping;
-    bool delivery_ended;
+    bool states_changed; /* by the recorder */
+    bool recorder_done;
+    int64_t next_due_at_ms; /* when the earliest of those that we gave back with a time is due; INT64_MAX: none known */
+    struct job *work_list;  /* with delivery or the recorder, and not yet recorded */
     /* the thread's own */
     struct config *config;
     struct connector_set *connectors;
@@ -109,20 +109,13 @@ struct dispatcher {
     int64_t names_at_ms;
     int64_t identified_at_ms;
     int64_t identified_all_at_ms;
-    struct arena *states_arena;
-    struct connector_status_row *states;
-    size_t state_count;
-    int64_t states_at_ms;
+    struct connector_states states;
+    struct look *looks;
     int64_t renewed_at_ms;
-    struct lane *lanes;
     int64_t beat_at_ms;
-    size_t in_work;         /* jobs with delivery, or ended and not yet recorded */
-    int64_t next_due_at_ms; /* when the earliest of those that we gave back with a time is due; INT64_MAX: none known */
     bool database_away;
     bool took_back; /* what a dead predecessor held */
     bool give_back; /* something claimed could not be worked on: take it back when nothing is in work */
-    int stop_failures;
-    struct metric *lag, *writes;
 };
 
 /* ---- names of workflows ------------------------------------------------------------------------------------------- */
@@ -158,60 +151,33 @@ static int refresh_names(struct dispatcher *d, struct errmsg *err)
     return ST_OK;
 }
 
-/* ---- what is shared about connectors ------------------------------------------------------------------------------------ */
+/* ---- lanes ---------------------------------------------------------------------------------------------------------- */
 
-static int refresh_states(struct dispatcher *d, struct errmsg *err)
+static struct look *look_of(struct dispatcher *d, const char *connector)
 {
-    struct arena *fresh = arena_new();
-    struct connector_status_row *rows = NULL;
-    size_t count = 0;
-    int st = store_connector_states(d->store, fresh, &rows, &count, err);
+    struct look *l = d->looks;
 
-    if (st != ST_OK) {
-        arena_free(fresh);
-        return st;
-    }
-    arena_free(d->states_arena);
-    d->states_arena = fresh;
-    d->states = rows;
-    d->state_count = count;
-    d->states_at_ms = clock_mono_ms();
-    return ST_OK;
-}
-
-static const struct connector_status_row *state_of(const struct dispatcher *d, const char *connector)
-{
-    for (size_t i = 0; i < d->state_count; i++) {
-        if (strcmp(d->states[i].connector, connector) == 0) {
-            return &d->states[i];
-        }
-    }
-    return NULL;
-}
-
-static struct lane *lane_of(struct dispatcher *d, const char *connector)
-{
-    struct lane *l = d->lanes;
-
-    while (l && strcmp(l->name, connector) != 0) {
+    while (l && strcmp(lane_name(l->lane), connector) != 0) {
         l = l->next;
     }
     if (!l) {
         l = mem_zalloc(sizeof *l);
-        l->name = mem_strdup(connector);
+        l->lane = lanes_of(d->lanes, connector);
         l->was_closed = true;
         l->closed_at_ms = INT64_MIN / 2;
-        l->next = d->lanes;
-        d->lanes = l;
+        l->next = d->looks;
+        d->looks = l;
     }
     return l;
 }
 
 /* How many more candidates of this connector may be taken into work now. */
-static int lane_room(struct dispatcher *d, struct lane *l, size_t *ret, struct errmsg *err)
+static int lane_room(struct dispatcher *d, struct look *l, size_t *ret, struct errmsg *err)
 {
-    const struct connector_status_row *s = state_of(d, l->name);
-    int64_t age_ms = clock_mono_ms() - d->states_at_ms;
+    const struct connector_status_row *s = connector_states_find(&d->states, lane_name(l->lane));
+    int64_t age_ms = clock_mono_ms() - d->states.at_ms;
+    size_t in_work = lane_in_work(l->lane);
+    size_t max = lane_in_work_max(l->lane);
     size_t ramp;
     bool mine = false;
     int st = ST_OK;
@@ -225,9 +191,9 @@ static int lane_room(struct dispatcher *d, struct lane *l, size_t *ret, struct e
     }
     if (s && strcmp(s->state, "open") == 0) {
         l->was_closed = false;
-        if (s->until_ms <= age_ms && l->in_work == 0) {
-            st = store_connector_probe(d->store, l->name, &mine, err);
-            d->states_at_ms = 0; /* it is ours or somebody else's now */
+        if (s->until_ms <= age_ms && in_work == 0) {
+            st = store_connector_probe(d->store, lane_name(l->lane), &mine, err);
+            d->states.at_ms = 0; /* it is ours or somebody else's now */
         }
         *ret = mine ? 1 : 0;
         return st;
@@ -237,39 +203,9 @@ static int lane_room(struct dispatcher *d, struct lane *l, size_t *ret, struct e
         l->closed_at_ms = clock_mono_ms();
     }
     ramp = breaker_ramp(clock_mono_ms() - l->closed_at_ms);
-    ramp = ramp < l->in_work_max ? ramp : l->in_work_max;
-    *ret = ramp > l->in_work ? ramp - l->in_work : 0;
+    ramp = ramp < max ? ramp : max;
+    *ret = ramp > in_work ? ramp - in_work : 0;
     return ST_OK;
-}
-
-/* Half of the slots for each connector at most, so that a slow one cannot take them all. */
-static void size_lanes(struct dispatcher *d)
-{
-    size_t slots = (size_t)d->config->delivery.slots;
-
-    for (size_t i = 0; i < d->config->connector_count; i++) {
-        const struct connector_config *c = &d->config->connectors[i];
-        struct connector_limits limits = connector_limits_of(connector_set_find(d->connectors, c->name), c);
-        size_t wanted = 4 * (size_t)limits.concurrency;
-        size_t share = d->config->connector_count > 1 ? slots / 2 : slots;
-
-        wanted = wanted > LANE_MIN ? wanted : LANE_MIN;
-        lane_of(d, c->name)->in_work_max = wanted < share ? wanted : share;
-        lane_of(d, c->name)->per_day = limits.per_day;
-    }
-    lane_of(d, "")->in_work_max = slots;
-}
-
-static void free_holds(struct lane *l)
-{
-    while (l->holds) {
-        struct hold *next = l->holds->next;
-
-        mem_free(l->holds->what);
-        mem_free(l->holds->error);
-        mem_free(l->holds);
-        l->holds = next;
-    }
 }
 
 static int register_connectors(struct dispatcher *d, bool changed, struct errmsg *err)
@@ -277,13 +213,10 @@ static int register_connectors(struct dispatcher *d, bool changed, struct errmsg
     int64_t revived = 0;
     int st;
 
-    if (!changed && d->states_arena) {
+    if (!changed && d->states.arena) {
         return ST_OK;
     }
-    size_lanes(d);
-    for (struct lane *l = d->lanes; l; l = l->next) {
-        free_holds(l);
-    }
+    lanes_adopt(d->lanes, d->config, d->connectors);
     st = store_connector_register(d->store, d->config, &revived, err);
     if (st == ST_OK && revived > 0) {
         log_info("the configuration has changed: writes that failed because of it are tried again", "writes",
@@ -297,8 +230,8 @@ static int resume_changed(struct dispatcher *d, struct errmsg *err)
 {
     int st = ST_OK;
 
-    for (size_t i = 0; i < d->state_count && st == ST_OK; i++) {
-        const struct connector_status_row *s = &d->states[i];
+    for (size_t i = 0; i < d->states.count && st == ST_OK; i++) {
+        const struct connector_status_row *s = &d->states.rows[i];
         const struct connector_config *c = config_connector(d->config, s->connector);
         char fingerprint[CONFIG_FINGERPRINT_BYTES];
 
@@ -311,36 +244,7 @@ static int resume_changed(struct dispatcher *d, struct errmsg *err)
             st = store_connector_ok(d->store, c->name, err);
         }
     }
-    return st == ST_OK ? refresh_states(d, err) : st;
-}
-
-/* ---- wishes that cannot come true before the configuration changes ------------------------------------------------------ */
-
-/* Names a wish that failed because of the configuration, so that the same wish of others is known. */
-static char *hold_name(const struct desired *w)
-{
-    char *value = w->kind == WRITE_STAGE || w->kind == WRITE_REJECT ? json_text(w->value) : NULL;
-    char *name = mem_printf("%s\n%s\n%s\n%s", w->workflow_external_id ? w->workflow_external_id : "",
-                            write_kind_name(w->kind), value ? "" : w->target, value ? value : "");
-
-    mem_free(value);
-    return name;
-}
-
-static struct hold *find_hold(const struct lane *l, const struct desired *w)
-{
-    struct hold *h = l->holds;
-
-    if (h && !write_is_append(w->kind)) {
-        char *name = hold_name(w);
-
-        while (h && strcmp(h->what, name) != 0) {
-            h = h->next;
-        }
-        mem_free(name);
-        return h;
-    }
-    return NULL;
+    return st == ST_OK ? connector_states_refresh(&d->states, d->store, err) : st;
 }
 
 /* ---- plan phase: one candidate -------------------------------------------------------------------------------------------- */
@@ -398,71 +302,29 @@ static struct job *make_job(struct dispatcher *d, struct work *w, struct batch_m
     return job;
 }
 
-/* The writes to record before anything is sent; what is held is recorded as failed for the same reason, without a call. */
+/* What the diff says is recorded before anything is sent; what is held is recorded as failed for the same reason, without a call. */
 static void list_writes(struct dispatcher *d, struct work *w, struct arena *arena)
 {
-    const struct lane *lane = lane_of(d, w->who->connector);
-    struct record_write *writes = arena_alloc(arena, (w->diff.count + 1) * sizeof *writes);
+    const struct lane *lane = lanes_of(d->lanes, w->who->connector);
     struct record_result *results = arena_alloc(arena, (w->diff.count + 1) * sizeof *results);
-    size_t n = 0;
 
     for (size_t i = 0; i < w->diff.count; i++) {
         struct ledger_item *item = &w->diff.items[i];
-        const struct hold *h = item->step == LEDGER_SEND ? find_hold(lane, item->wish) : NULL;
+        const char *why = item->step == LEDGER_SEND ? lane_hold(lane, item->wish, arena) : NULL;
 
-        if (item->step != LEDGER_KEEP) {
-            writes[n++] =
-                (struct record_write){.item = item, .state = item->step == LEDGER_SEND ? WRITE_SENDING : WRITE_APPLIED};
-        }
-        if (h) {
+        if (why) {
             results[w->record.result_count++] = (struct record_result){
                 .item = item,
                 .verdict = {.state = WRITE_DEAD, .error_class = "configuration"},
-                .error = arena_strdup(arena, h->error),
+                .error = why,
                 .not_attempted = true,
             };
             item->step = LEDGER_KEEP;
             w->diff.to_send--;
         }
     }
-    w->record.writes = writes;
-    w->record.write_count = n;
+    w->record.diff = &w->diff;
     w->record.results = results;
-    w->record.superseded = w->diff.obsolete;
-    w->record.superseded_count = w->diff.obsolete_count;
-}
-
-static bool row_is(const struct ledger_item *item, enum write_state state)
-{
-    return item->row && item->row->state == state && item->step == LEDGER_KEEP;
-}
-
-static bool any_row(const struct ledger_diff *diff, enum write_state state)
-{
-    for (size_t i = 0; i < diff->count; i++) {
-        if (row_is(&diff->items[i], state)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* How the candidate stands when there is nothing to send (left). */
-static void settle_record(struct record *r, const struct ledger_diff *diff, bool any_dead, bool any_pending,
-                          int64_t next_due_ms)
-{
-    r->release = true;
-    r->synced = true;
-    r->failed = any_pending;
-    r->next_due_ms = next_due_ms;
-    if (any_pending) {
-        r->state = "retrying";
-        r->synced = false;
-    } else if (any_dead) {
-        r->state = "dead";
-    } else {
-        r->state = diff->count > 0 ? "synced" : "nothing_to_do";
-    }
 }
 
 static void plan_candidate(struct dispatcher *d, struct work *w, struct batch_memory *memory)
@@ -477,8 +339,8 @@ static void plan_candidate(struct dispatcher *d, struct work *w, struct batch_me
         int64_t next_ms =
             w->diff.next_due_us == INT64_MAX ? INT64_MAX : (w->diff.next_due_us - memory->claim.now_us) / 1000 + 1;
 
-        settle_record(&w->record, &w->diff, any_row(&w->diff, WRITE_DEAD) || w->record.result_count > 0,
-                      w->diff.next_due_us != INT64_MAX, next_ms);
+        standing_settle(&w->record, &w->diff, standing_any_row(&w->diff, WRITE_DEAD) || w->record.result_count > 0,
+                        w->diff.next_due_us != INT64_MAX, next_ms);
     }
 }
 
@@ -566,7 +428,7 @@ static void prepare(struct dispatcher *d, struct work *w, struct batch_memory *m
     if (w->who->connector[0] == '\0') {
         route_candidate(d, w, arena);
     } else if (!config_connector(d->config, w->who->connector)) {
-        settle_record(&w->record, &w->diff, false, false, INT64_MAX);
+        standing_settle(&w->record, &w->diff, false, false, INT64_MAX);
     } else {
         plan_candidate(d, w, memory);
     }
@@ -576,8 +438,7 @@ static void prepare(struct dispatcher *d, struct work *w, struct batch_memory *m
 
 static void batch_unref(struct batch_memory *m)
 {
-    if (--m->refs == 0) {
-        loaded_clear(m->loaded, m->claim.count);
+    if (atomic_fetch_sub(&m->refs, 1) == 1) {
         claim_batch_clear(&m->claim);
         mem_free(m);
     }
@@ -610,7 +471,19 @@ static void abandon(struct dispatcher *d, struct work *works, size_t count)
     d->give_back = true; /* the leases end by themselves at the latest; taken back once nothing is in work */
 }
 
-static void hand_over(struct dispatcher *d, struct lane *lane, struct work *works, size_t count)
+static void add_to_work(struct dispatcher *d, struct job *job)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    job->work_next = d->work_list;
+    job->work_back = &d->work_list;
+    if (d->work_list) {
+        d->work_list->work_back = &job->work_next;
+    }
+    d->work_list = job;
+    (void)pthread_mutex_unlock(&d->lock);
+}
+
+static void hand_over(struct dispatcher *d, struct look *look, struct work *works, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct work *w = &works[i];
@@ -620,12 +493,21 @@ static void hand_over(struct dispatcher *d, struct lane *lane, struct work *work
         } else if (w->record.lost) {
             job_free(w->job);
         } else {
-            d->in_work++;
-            lane->in_work++;
+            lane_begin(look->lane);
+            add_to_work(d, w->job);
             delivery_submit(d->delivery, w->job);
         }
     }
     delivery_wake(d->delivery);
+}
+
+static void due_in(struct dispatcher *d, int64_t due_ms)
+{
+    int64_t at_ms = due_ms == INT64_MAX ? INT64_MAX : clock_mono_ms() + due_ms;
+
+    (void)pthread_mutex_lock(&d->lock);
+    d->next_due_at_ms = at_ms < d->next_due_at_ms ? at_ms : d->next_due_at_ms;
+    (void)pthread_mutex_unlock(&d->lock);
 }
 
 /* So that nothing waits for the poll that we ourselves gave a time to. */
@@ -633,9 +515,7 @@ static void remember_due(struct dispatcher *d, const struct record *records, siz
 {
     for (size_t i = 0; i < count; i++) {
         if (records[i].release && records[i].next_due_ms != INT64_MAX) {
-            int64_t at_ms = clock_mono_ms() + records[i].next_due_ms;
-
-            d->next_due_at_ms = at_ms < d->next_due_at_ms ? at_ms : d->next_due_at_ms;
+            due_in(d, records[i].next_due_ms);
         }
     }
 }
@@ -657,27 +537,37 @@ static bool tells_new_name(struct dispatcher *d, const struct record *records, s
 }
 
 /* Returns the number of candidates claimed, or a negative status. */
-static int claim_round(struct dispatcher *d, struct lane *lane, bool retries, size_t limit, struct errmsg *err)
+static int claim_round(struct dispatcher *d, struct look *look, bool retries, size_t limit, struct errmsg *err)
 {
     struct batch_memory *memory = mem_zalloc(sizeof *memory);
+    struct passed *passed = &look->passed[retries];
     struct work *works;
     struct record *records;
     size_t count;
     int st;
 
     memory->claim_began_ms = clock_mono_ms();
-    st = store_claim(d->store, lane->name, retries, d->owner, d->config->delivery.lease_ms, limit, &memory->claim, err);
+    if (passed->until_ms <= memory->claim_began_ms) {
+        *passed = (struct passed){.since_us = INT64_MIN, .until_ms = memory->claim_began_ms + PASSED_FOR_MS};
+    }
+    st = store_claim(d->store, lane_name(look->lane), retries, d->owner, d->config->delivery.lease_ms, limit,
+                     passed->since_us, &memory->claim, err);
     if (st != ST_OK) {
         d->give_back = true; /* it may have been done all the same */
         mem_free(memory);
         return st;
     }
-    memory->refs = 1;
+    atomic_init(&memory->refs, 1);
     memory->claimed_mono_us = clock_mono_us();
     count = memory->claim.count;
     if (count == 0) {
         batch_unref(memory);
         return 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        int64_t since_us = memory->claim.items[i].due_us - PASSED_MARGIN_US;
+
+        passed->since_us = since_us > passed->since_us ? since_us : passed->since_us;
     }
     FAULT_POINT("claimed");
     st = store_load(d->store, &memory->claim, &memory->loaded, err);
@@ -694,7 +584,7 @@ static int claim_round(struct dispatcher *d, struct lane *lane, bool retries, si
         works[i].who = &memory->claim.items[i];
         works[i].loaded = &memory->loaded[i];
         prepare(d, &works[i], memory);
-        memory->refs += works[i].job != NULL;
+        atomic_fetch_add(&memory->refs, works[i].job != NULL);
         records[i] = works[i].record;
     }
     FAULT_POINT("planned");
@@ -710,282 +600,12 @@ static int claim_round(struct dispatcher *d, struct lane *lane, bool retries, si
             d->names_at_ms = 0; /* the names come with the next round */
             st = ST_OK;
         }
-        hand_over(d, lane, works, count);
+        hand_over(d, look, works, count);
     } else {
         abandon(d, works, count);
     }
     batch_unref(memory);
     return st == ST_OK ? (int)count : st;
-}
-
-/* ---- results ------------------------------------------------------------------------------------------------------ */
-
-static void count_results(struct dispatcher *d, const struct job *job)
-{
-    for (size_t i = 0; i < job->result_count; i++) {
-        const struct record_result *r = &job->results[i];
-
-        if (!r->not_attempted) {
-            metric_add(d->writes, 1, job->who->connector, write_kind_name(r->item->wish->kind),
-                       write_state_name(r->verdict.state), NULL);
-        }
-    }
-}
-
-static struct record result_record(const struct job *job)
-{
-    struct record r = {.who = job->who,
-                       .results = job->results,
-                       .result_count = job->result_count,
-                       .calls = job->log,
-                       .call_count = job->log_count,
-                       .next_due_ms = INT64_MAX};
-    int64_t next_ms =
-        job->diff->next_due_us == INT64_MAX ? INT64_MAX : (job->diff->next_due_us - job_now_us(job)) / 1000 + 1;
-    bool any_pending = job->diff->next_due_us != INT64_MAX;
-    bool any_dead = any_row(job->diff, WRITE_DEAD);
-    bool tried = any_pending;
-
-    for (size_t i = 0; i < job->result_count; i++) {
-        const struct record_result *res = &job->results[i];
-
-        any_dead = any_dead || res->verdict.state == WRITE_DEAD;
-        if (res->verdict.state == WRITE_PENDING) {
-            any_pending = true;
-            tried = tried || !res->not_attempted;
-            next_ms = res->verdict.delay_ms < next_ms ? res->verdict.delay_ms : next_ms;
-        }
-        if (!r.error && (res->verdict.state == WRITE_PENDING || res->verdict.state == WRITE_DEAD) &&
-            !res->not_attempted) {
-            r.error_class = res->verdict.error_class;
-            r.error = res->error;
-        }
-    }
-    settle_record(&r, job->diff, any_dead, any_pending, any_pending && next_ms < 0 ? 0 : next_ms);
-    r.failed = tried;
-    if (any_pending && !tried) { /* a stop of ours, not a failure */
-        r.state = "pending";
-    }
-    if (job->throttle_ms > 0) {
-        r.state = "throttled";
-        r.failed = false;
-    }
-    for (size_t i = 0; i < job->log_count; i++) {
-        job->log[i].ago_ms = clock_mono_ms() - job->log[i].ago_ms;
-    }
-    return r;
-}
-
-static int tell_connectors(struct dispatcher *d, const struct job *job, struct errmsg *err)
-{
-    char fingerprint[CONFIG_FINGERPRINT_BYTES];
-    int st = ST_OK;
-
-    if (job->throttle_ms > 0) {
-        log_warn("the ATS asked to slow down", "connector", job->connector->name, "wait_ms",
-                 num_text(job->throttle_ms).s, NULL);
-        st = store_connector_throttle(d->store, job->connector->name, job->throttle_ms, "the ATS asked to slow down",
-                                      err);
-    }
-    if (st == ST_OK && job->pause_reason) {
-        log_error("connector paused until its configuration changes", "connector", job->connector->name, "reason",
-                  job->pause_words, "hint", job->pause_hint, "more", "atsyncctl issues", NULL);
-        config_connector_fingerprint(job->connector, fingerprint);
-        st =
-            store_connector_pause(d->store, job->connector->name, job->pause_reason, job->pause_hint, fingerprint, err);
-    }
-    if (st == ST_OK && (job->throttle_ms > 0 || job->pause_reason)) {
-        st = refresh_states(d, err);
-    }
-    return st;
-}
-
-/* Tells the database how the calls went, when some failed; opens the breaker, or closes it after a probe that went well. */
-static int tell_breaker(struct dispatcher *d, struct lane *l, struct errmsg *err)
-{
-    const struct connector_status_row *state = state_of(d, l->name);
-    bool open = state && strcmp(state->state, "open") == 0;
-    struct breaker_counts counts;
-    int64_t calls = l->calls;
-    int64_t failures = l->failures;
-    int64_t ms;
-    int st;
-
-    if (calls == 0 || (failures == 0 && !open)) {
-        return ST_OK;
-    }
-    l->calls = 0;
-    l->failures = 0;
-    if (open && failures < calls) {
-        log_info("the ATS answers again", "connector", l->name, NULL);
-        st = store_connector_ok(d->store, l->name, err);
-        return st == ST_OK ? refresh_states(d, err) : st;
-    }
-    st = store_connector_outcomes(d->store, l->name, calls, failures, &counts, err);
-    if (st != ST_OK || !(counts.is_open || breaker_should_open(counts.calls, counts.failures))) {
-        return st;
-    }
-    ms = breaker_open_ms(counts.opens);
-    log_warn("the ATS seems to be away: its candidates wait", "connector", l->name, "wait_ms", num_text(ms).s, NULL);
-    st = store_connector_open(d->store, l->name, ms, "half or more of the calls failed", err);
-    return st == ST_OK ? refresh_states(d, err) : st;
-}
-
-/* When the vendor's daily quota is used up, the connector waits for midnight. */
-static int tell_quota(struct dispatcher *d, struct lane *l, struct errmsg *err)
-{
-    int64_t used = 0;
-    int64_t left_ms = 0;
-    int st;
-
-    if (l->per_day == 0 || l->requests == 0) {
-        return ST_OK;
-    }
-    st = store_connector_quota(d->store, l->name, l->requests, &used, &left_ms, err);
-    if (st != ST_OK) {
-        return st;
-    }
-    l->requests = 0;
-    if (used >= l->per_day) {
-        log_warn("the daily quota of the ATS is used up: its candidates wait for midnight UTC", "connector", l->name,
-                 "requests", num_text(used).s, NULL);
-        st = store_connector_throttle(d->store, l->name, left_ms, "the daily quota is used up until midnight UTC", err);
-        return st == ST_OK ? refresh_states(d, err) : st;
-    }
-    return ST_OK;
-}
-
-static void count_calls(struct dispatcher *d, const struct job *job)
-{
-    struct lane *l = lane_of(d, job->who->connector);
-
-    l->requests += (int64_t)job->log_count;
-
-    for (size_t i = 0; i < job->result_count; i++) {
-        if (!job->results[i].not_attempted) {
-            l->calls++;
-            l->failures += job->results[i].verdict.counts_as_failure;
-        }
-    }
-}
-
-static void remember_holds(struct dispatcher *d, const struct job *job)
-{
-    struct lane *l = lane_of(d, job->who->connector);
-
-    for (size_t i = 0; i < job->result_count; i++) {
-        const struct record_result *r = &job->results[i];
-        const struct desired *wish = r->item->wish;
-
-        if (r->verdict.state == WRITE_DEAD && text_eq(r->verdict.error_class, "configuration") &&
-            job->config == d->config && !write_is_append(wish->kind) && !find_hold(l, wish)) {
-            struct hold *h = mem_zalloc(sizeof *h);
-
-            h->what = hold_name(wish);
-            h->error = mem_strdup(r->error);
-            h->next = l->holds;
-            l->holds = h;
-        }
-    }
-}
-
-static void observe_lag(struct dispatcher *d, const struct job *job, const struct record *r)
-{
-    if (strcmp(r->state, "synced") == 0) {
-        metric_observe(d->lag, (double)(job_now_us(job) - job->who->due_us) / 1e6, job->who->connector, NULL, NULL,
-                       NULL);
-    }
-}
-
-static struct job *take_ended(struct dispatcher *d)
-{
-    struct job *list;
-
-    pthread_mutex_lock(&d->lock);
-    list = d->ended;
-    d->ended = NULL;
-    pthread_mutex_unlock(&d->lock);
-    return list;
-}
-
-static void put_back_ended(struct dispatcher *d, struct job *list)
-{
-    struct job *last = list;
-
-    while (last && last->next) {
-        last = last->next;
-    }
-    pthread_mutex_lock(&d->lock);
-    if (last) {
-        last->next = d->ended;
-        d->ended = list;
-    }
-    pthread_mutex_unlock(&d->lock);
-}
-
-/* Records the jobs that have ended. On failure they stay in the list: what the ATS was told must not be forgotten. */
-static int record_ended(struct dispatcher *d, struct errmsg *err)
-{
-    struct job *list = take_ended(d);
-    struct record *records;
-    size_t count = 0;
-    size_t i = 0;
-    int st = ST_OK;
-
-    for (struct job *j = list; j; j = j->next) {
-        count++;
-    }
-    if (count == 0) {
-        return ST_OK;
-    }
-    records = mem_array(count, sizeof *records);
-    for (struct job *j = list; j; j = j->next) {
-        records[i++] = result_record(j);
-    }
-    for (struct job *j = list; j && st == ST_OK; j = j->next) {
-        st = tell_connectors(d, j, err);
-    }
-    if (st == ST_OK) {
-        FAULT_POINT("results-collected");
-        st = store_record(d->store, records, count, err);
-    }
-    if (st != ST_OK) {
-        for (struct job *j = list; j; j = j->next) { /* back to the time of their end */
-            for (size_t k = 0; k < j->log_count; k++) {
-                j->log[k].ago_ms = clock_mono_ms() - j->log[k].ago_ms;
-            }
-        }
-        put_back_ended(d, list);
-    } else {
-        FAULT_POINT("results-recorded");
-        remember_due(d, records, count);
-        i = 0;
-        while (list) {
-            struct job *next = list->next;
-
-            if (records[i].lost) {
-                log_warn("a candidate's lease had passed to another daemon before its result was recorded", "connector",
-                         list->who->connector, "ref", list->who->ref, NULL);
-            } else {
-                count_results(d, list);
-                observe_lag(d, list, &records[i]);
-            }
-            count_calls(d, list);
-            remember_holds(d, list);
-            i++;
-            lane_of(d, list->who->connector)->in_work--;
-            job_free(list);
-            d->in_work--;
-            list = next;
-        }
-    }
-    mem_free(records);
-    for (struct lane *l = d->lanes; l && st == ST_OK; l = l->next) {
-        if ((st = tell_quota(d, l, err)) == ST_OK) {
-            st = tell_breaker(d, l, err);
-        }
-    }
-    return st;
 }
 
 /* ---- rounds ------------------------------------------------------------------------------------------------------- */
@@ -1017,13 +637,14 @@ static bool is_stopping(struct dispatcher *d)
 }
 
 /* First attempts and retries get at most half of the room each, while both want it. */
-static int claim_lane(struct dispatcher *d, struct lane *lane, bool *ret_more, struct errmsg *err)
+static int claim_lane(struct dispatcher *d, struct look *look, bool *ret_more, struct errmsg *err)
 {
     size_t slots = (size_t)d->config->delivery.slots;
-    size_t free_slots = slots > d->in_work ? slots - d->in_work : 0;
+    size_t in_work = lanes_in_work(d->lanes);
+    size_t free_slots = slots > in_work ? slots - in_work : 0;
     int64_t now_ms = clock_mono_ms();
     size_t room = 0;
-    int st = lane_room(d, lane, &room, err);
+    int st = lane_room(d, look, &room, err);
     int n = 0;
 
     room = room < free_slots ? room : free_slots;
@@ -1031,16 +652,16 @@ static int claim_lane(struct dispatcher *d, struct lane *lane, bool *ret_more, s
     if (st != ST_OK || room == 0) {
         return st;
     }
-    if (now_ms >= lane->retries_at_ms || room == 1) {
-        n = claim_round(d, lane, true, room > 1 ? (room + 1) / 2 : 1, err);
+    if (now_ms >= look->retries_at_ms || room == 1) {
+        n = claim_round(d, look, true, room > 1 ? (room + 1) / 2 : 1, err);
         if (n < 0) {
             return n;
         }
-        lane->retries_at_ms = n > 0 ? 0 : now_ms + RETRIES_EVERY_MS;
+        look->retries_at_ms = n > 0 ? 0 : now_ms + RETRIES_EVERY_MS;
         *ret_more = *ret_more || n > 0; /* what was given back at once may be due again */
     }
     if ((size_t)n < room) {
-        n = claim_round(d, lane, false, room - (size_t)n, err);
+        n = claim_round(d, look, false, room - (size_t)n, err);
         if (n < 0) {
             return n;
         }
@@ -1051,24 +672,52 @@ static int claim_lane(struct dispatcher *d, struct lane *lane, bool *ret_more, s
 
 static int claim_all(struct dispatcher *d, bool *ret_more, struct errmsg *err)
 {
-    int st = claim_lane(d, lane_of(d, ""), ret_more, err);
+    int st = claim_lane(d, look_of(d, ""), ret_more, err);
 
     for (size_t i = 0; i < d->config->connector_count && st == ST_OK; i++) {
-        st = claim_lane(d, lane_of(d, d->config->connectors[i].name), ret_more, err);
+        st = claim_lane(d, look_of(d, d->config->connectors[i].name), ret_more, err);
     }
     return st;
+}
+
+/* A job may be recorded and gone while the statement is under way: copies. */
+static size_t list_work(struct dispatcher *d, struct arena *arena, const struct claimed ***ret)
+{
+    size_t count = 0;
+
+    (void)pthread_mutex_lock(&d->lock);
+    for (const struct job *job = d->work_list; job; job = job->work_next) {
+        count++;
+    }
+    *ret = arena_alloc(arena, (count + 1) * sizeof **ret);
+    count = 0;
+    for (const struct job *job = d->work_list; job; job = job->work_next) {
+        struct claimed *copy = arena_alloc(arena, sizeof *copy);
+
+        copy->source = arena_strdup(arena, job->who->source);
+        copy->connector = arena_strdup(arena, job->who->connector);
+        copy->ref = arena_strdup(arena, job->who->ref);
+        copy->lease_no = job->who->lease_no;
+        (*ret)[count++] = copy;
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    return count;
 }
 
 static int renew(struct dispatcher *d, struct errmsg *err)
 {
     int64_t lease_ms = d->config->delivery.lease_ms;
     int64_t began_ms = clock_mono_ms();
-    int st = store_renew(d->store, d->owner, lease_ms, err);
+    struct arena *arena = arena_new();
+    const struct claimed **who;
+    size_t count = list_work(d, arena, &who);
+    int st = store_renew(d->store, who, count, lease_ms, err);
 
     if (st == ST_OK) {
         delivery_renewed(d->delivery, began_ms, clock_mono_ms(), STORE_RENEWED_MS(lease_ms), lease_ms);
         d->renewed_at_ms = began_ms;
     }
+    arena_free(arena);
     return st;
 }
 
@@ -1089,6 +738,43 @@ static int wake_identified(struct dispatcher *d, int64_t now_ms, struct errmsg *
     return st;
 }
 
+static bool take_states_changed(struct dispatcher *d)
+{
+    bool changed;
+
+    (void)pthread_mutex_lock(&d->lock);
+    changed = d->states_changed;
+    d->states_changed = false;
+    (void)pthread_mutex_unlock(&d->lock);
+    return changed;
+}
+
+/* Whether the time has come that was given to one of those that we gave back. */
+static bool take_due(struct dispatcher *d, int64_t now_ms)
+{
+    bool due;
+
+    (void)pthread_mutex_lock(&d->lock);
+    due = d->next_due_at_ms <= now_ms;
+    d->next_due_at_ms = due ? INT64_MAX : d->next_due_at_ms;
+    (void)pthread_mutex_unlock(&d->lock);
+    return due;
+}
+
+static int64_t next_due_in_ms(struct dispatcher *d)
+{
+    int64_t at_ms;
+    int64_t now_ms = clock_mono_ms();
+
+    (void)pthread_mutex_lock(&d->lock);
+    at_ms = d->next_due_at_ms;
+    (void)pthread_mutex_unlock(&d->lock);
+    if (at_ms == INT64_MAX) {
+        return INT64_MAX;
+    }
+    return at_ms > now_ms ? at_ms - now_ms : 0;
+}
+
 /* One round; *ret_wait_ms: how long nothing will be due. */
 static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms, struct errmsg *err)
 {
@@ -1098,15 +784,12 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
     int st = store_connect(d->store, err);
 
     take_new_config(d, &changed);
-    if (st == ST_OK && (!d->took_back || (d->give_back && d->in_work == 0))) {
+    if (st == ST_OK && (!d->took_back || (d->give_back && lanes_in_work(d->lanes) == 0))) {
         st = store_take_back(d->store, d->owner, err);
         d->took_back = d->took_back || st == ST_OK;
         d->give_back = d->give_back && st != ST_OK;
     }
-    if (st == ST_OK) {
-        st = record_ended(d, err);
-    }
-    if (st == ST_OK && d->in_work > 0 && now_ms - d->renewed_at_ms > d->config->delivery.lease_ms / 4) {
+    if (st == ST_OK && lanes_in_work(d->lanes) > 0 && now_ms - d->renewed_at_ms > d->config->delivery.lease_ms / 4) {
         st = renew(d, err);
     }
     if (st != ST_OK || stopping) {
@@ -1122,15 +805,16 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
         (st = refresh_names(d, err)) != ST_OK) {
         return st;
     }
-    if ((changed || now_ms - d->states_at_ms > STATES_EVERY_MS || !d->states_arena) &&
-        ((st = register_connectors(d, changed, err)) != ST_OK || (st = refresh_states(d, err)) != ST_OK ||
+    if ((take_states_changed(d) || changed || now_ms - d->states.at_ms > STATES_EVERY_MS || !d->states.arena) &&
+        ((st = register_connectors(d, changed, err)) != ST_OK ||
+         (st = connector_states_refresh(&d->states, d->store, err)) != ST_OK ||
          (st = resume_changed(d, err)) != ST_OK)) {
         return st;
     }
-    if (d->next_due_at_ms <= now_ms) {
-        d->next_due_at_ms = INT64_MAX;
-        for (struct lane *l = d->lanes; l; l = l->next) {
+    if (take_due(d, now_ms)) { /* also who became due earlier than what was seen last */
+        for (struct look *l = d->looks; l; l = l->next) {
             l->retries_at_ms = 0;
+            l->passed[0].until_ms = l->passed[1].until_ms = 0;
         }
     }
     if (now_ms - d->beat_at_ms > BEAT_EVERY_MS || d->beat_at_ms == 0) {
@@ -1142,7 +826,8 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
         delivery_share(d->delivery, (unsigned)others + 1);
         d->beat_at_ms = now_ms;
     }
-    if (d->give_back && d->in_work > 0) { /* leases that nobody works on: no new ones until these are taken back */
+    if (d->give_back &&
+        lanes_in_work(d->lanes) > 0) { /* leases that nobody works on: no new ones until these are taken back */
         return ST_OK;
     }
     if ((st = claim_all(d, &more, err)) != ST_OK) {
@@ -1150,10 +835,10 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
     }
     if (more) {
         *ret_wait_ms = 0;
-    } else if (d->next_due_at_ms != INT64_MAX) {
-        int64_t until_ms = d->next_due_at_ms - clock_mono_ms();
+    } else {
+        int64_t until_ms = next_due_in_ms(d);
 
-        *ret_wait_ms = until_ms < *ret_wait_ms ? (until_ms > 0 ? until_ms : 0) : *ret_wait_ms;
+        *ret_wait_ms = until_ms < *ret_wait_ms ? until_ms : *ret_wait_ms;
     }
     return ST_OK;
 }
@@ -1168,14 +853,15 @@ static void wait_for_wake(struct dispatcher *d, int64_t wait_ms)
     }
 }
 
-static bool has_delivery_ended(struct dispatcher *d)
+/* It has recorded everything, or given up. */
+static bool is_recorder_done(struct dispatcher *d)
 {
-    bool ended;
+    bool done;
 
-    pthread_mutex_lock(&d->lock);
-    ended = d->delivery_ended;
-    pthread_mutex_unlock(&d->lock);
-    return ended;
+    (void)pthread_mutex_lock(&d->lock);
+    done = d->recorder_done;
+    (void)pthread_mutex_unlock(&d->lock);
+    return done;
 }
 
 static bool is_away(int st)
@@ -1212,8 +898,7 @@ static void *dispatcher_thread(void *arg)
             d->database_away = false;
             away_ms = RECONNECT_MIN_MS;
         }
-        if (stopping &&
-            (d->in_work == 0 || (st != ST_OK && has_delivery_ended(d) && ++d->stop_failures > STOP_TRIES))) {
+        if (stopping && (lanes_in_work(d->lanes) == 0 || is_recorder_done(d))) {
             break;
         }
         wait_for_wake(d, wait_ms);
@@ -1230,38 +915,61 @@ static void job_ended(void *ctx, struct job *job)
 {
     struct dispatcher *d = ctx;
 
-    pthread_mutex_lock(&d->lock);
-    job->next = d->ended;
-    d->ended = job;
-    pthread_mutex_unlock(&d->lock);
-    dispatcher_wake(d);
+    recorder_submit(d->recorder, job);
+}
+
+static void job_recorded(void *ctx, struct job *job, int64_t due_ms)
+{
+    struct dispatcher *d = ctx;
+
+    (void)pthread_mutex_lock(&d->lock);
+    *job->work_back = job->work_next;
+    if (job->work_next) {
+        job->work_next->work_back = job->work_back;
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    due_in(d, due_ms);
+    lane_end(lanes_of(d->lanes, job->who->connector));
+    job_free(job);
+}
+
+static void batch_recorded(void *ctx, bool states_changed)
+{
+    struct dispatcher *d = ctx;
+
+    (void)pthread_mutex_lock(&d->lock);
+    d->states_changed = d->states_changed || states_changed;
+    (void)pthread_mutex_unlock(&d->lock);
+    dispatcher_wake(d); /* there is room again */
 }
 
 struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connectors)
 {
-    static const double bounds[] = {0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200};
     struct dispatcher *d = mem_zalloc(sizeof *d);
 
     d->config = config_ref(c);
     d->connectors = connector_set_ref(connectors);
     d->next_due_at_ms = INT64_MAX;
+    d->lanes = lanes_new();
     d->owner = store_owner_name(c->instance);
     d->store = store_new(c, "dispatcher");
+    store_expect_few_rows(d->store);
     d->delivery = delivery_new(c, connectors, job_ended, d, (unsigned)c->delivery.slots);
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&d->lock, NULL);
-    d->lag = metric_histogram("atsyncd_sync_lag_seconds",
-                              "Time from an event being stored to the ATS having confirmed what follows from it.",
-                              "connector", bounds, ATS_COUNT(bounds));
-    d->writes =
-        metric_counter("atsyncd_writes_total", "Writes tried, by what became of them.", "connector,kind,result");
+    d->recorder = recorder_new(
+        c, d->lanes, &(struct recorder_hooks){.ctx = d, .recorded = job_recorded, .batch_done = batch_recorded});
     return d;
 }
 
 int dispatcher_start(struct dispatcher *d, struct errmsg *err)
 {
     int st = d->wake_fd < 0 ? err_set(err, ST_IO, "cannot make an eventfd: %s", strerror(errno))
-                            : delivery_start(d->delivery, err);
+                            : recorder_start(d->recorder, err);
+
+    if (st == ST_OK) {
+        st = delivery_start(d->delivery, err);
+    }
 
     if (st != ST_OK) {
         return st;
@@ -1288,6 +996,7 @@ void dispatcher_reload(struct dispatcher *d, struct config *c, struct connector_
 {
     delivery_reload(d->delivery, c, connectors);
     store_reload(d->store, c);
+    recorder_reload(d->recorder, c);
     pthread_mutex_lock(&d->lock);
     config_unref(d->next_config);
     connector_set_unref(d->next_connectors);
@@ -1308,8 +1017,10 @@ void dispatcher_stop(struct dispatcher *d)
 void dispatcher_join(struct dispatcher *d)
 {
     delivery_join(d->delivery);
+    recorder_stop(d->recorder); /* nothing ends any more */
+    recorder_join(d->recorder);
     pthread_mutex_lock(&d->lock);
-    d->delivery_ended = true;
+    d->recorder_done = true;
     pthread_mutex_unlock(&d->lock);
     dispatcher_wake(d);
     if (d->started) {
@@ -1323,28 +1034,22 @@ void dispatcher_free(struct dispatcher *d)
     if (!d) {
         return;
     }
-    for (struct job *job = d->ended; job;) { /* results that could not be recorded: the ledger still says "sending" */
-        struct job *next = job->next;
+    while (d->looks) {
+        struct look *next = d->looks->next;
 
-        job_free(job);
-        job = next;
-    }
-    while (d->lanes) {
-        struct lane *next = d->lanes->next;
-
-        free_holds(d->lanes);
-        mem_free(d->lanes->name);
-        mem_free(d->lanes);
-        d->lanes = next;
+        mem_free(d->looks);
+        d->looks = next;
     }
     delivery_free(d->delivery);
+    recorder_free(d->recorder, job_free); /* what could not be recorded: the ledger still says "sending" */
+    lanes_free(d->lanes);
     store_free(d->store);
     config_unref(d->config);
     connector_set_unref(d->connectors);
     config_unref(d->next_config);
     connector_set_unref(d->next_connectors);
     arena_free(d->names.arena);
-    arena_free(d->states_arena);
+    connector_states_clear(&d->states);
     if (d->wake_fd >= 0) {
         close(d->wake_fd);
     }

@@ -14,74 +14,92 @@ static void keys_of(const struct claim_batch *b, struct db_array *sources, struc
     }
 }
 
-/* Rows come ordered by idx (from 1): how many belong to this candidate, beginning at row. */
-static size_t rows_of(const struct db_result *r, size_t row, size_t index)
-{
-    size_t n = 0;
-
-    while (row + n < db_rows(r) && db_i64(r, row + n, 0) == (int64_t)index + 1) {
-        n++;
-    }
-    return n;
-}
-
-static void take_events(const struct db_result *r, size_t row, size_t count, struct arena *arena, struct loaded *l)
+static void take_events(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
+                        struct loaded *l)
 {
     l->events = arena_alloc(arena, (count + 1) * sizeof *l->events);
     for (size_t i = 0; i < count; i++) {
         size_t len = 0;
-        const char *body = db_bytes(r, row + i, 3, &len);
+        const char *body = db_bytes(r, rows[i], 3, &len);
         struct event *e = &l->events[l->event_count];
 
         if (event_parse(body, len, arena, e, NULL) != ST_OK) {
             continue;
         }
-        e->id = arena_strdup(arena, db_text(r, row + i, 1)); /* as stored: what ties are broken by */
-        e->time_us = db_time(r, row + i, 2);
+        e->id = arena_strdup(arena, db_text(r, rows[i], 1)); /* as stored: what ties are broken by */
+        e->time_us = db_time(r, rows[i], 2);
         l->event_count++;
     }
 }
 
-static void take_rows(const struct db_result *r, size_t row, size_t count, struct arena *arena, struct loaded *l)
+static void take_rows(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
+                      struct loaded *l)
 {
     l->rows = arena_alloc(arena, (count + 1) * sizeof *l->rows);
     for (size_t i = 0; i < count; i++) {
         struct ledger_row w = {
-            .key = arena_strdup(arena, db_text(r, row + i, 1)),
-            .rev = db_i64(r, row + i, 2),
-            .hash = arena_strdup(arena, db_text(r, row + i, 4)),
-            .base_hash = arena_strdup(arena, db_text(r, row + i, 5)),
-            .uncertain = db_bool(r, row + i, 7),
-            .attempts = db_i64(r, row + i, 8),
-            .first_tried_us = db_time(r, row + i, 9),
-            .next_attempt_us = db_time(r, row + i, 10),
+            .key = arena_strdup(arena, db_text(r, rows[i], 1)),
+            .rev = db_i64(r, rows[i], 2),
+            .hash = arena_strdup(arena, db_text(r, rows[i], 4)),
+            .base_hash = arena_strdup(arena, db_text(r, rows[i], 5)),
+            .uncertain = db_bool(r, rows[i], 7),
+            .attempts = db_i64(r, rows[i], 8),
+            .first_tried_us = db_time(r, rows[i], 9),
+            .next_attempt_us = db_time(r, rows[i], 10),
         };
-        if (write_kind_parse(db_text(r, row + i, 3), &w.kind) && write_state_parse(db_text(r, row + i, 6), &w.state)) {
+        if (write_kind_parse(db_text(r, rows[i], 3), &w.kind) && write_state_parse(db_text(r, rows[i], 6), &w.state)) {
             l->rows[l->row_count++] = w;
         }
     }
 }
 
-static void take_identity(const struct db_result *r, size_t row, size_t count, struct arena *arena, struct loaded *l)
+static void take_identity(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
+                          struct loaded *l)
 {
     if (count == 1) {
-        l->resolved_ref = arena_strdup(arena, db_text(r, row, 1));
-        l->resolved_external_id = arena_strdup(arena, db_text(r, row, 2));
+        l->resolved_ref = arena_strdup(arena, db_text(r, rows[0], 1));
+        l->resolved_external_id = arena_strdup(arena, db_text(r, rows[0], 2));
     }
     l->identity_conflict = count > 1;
 }
 
-typedef void (*take_fn)(const struct db_result *r, size_t row, size_t count, struct arena *arena, struct loaded *l);
+typedef void (*take_fn)(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
+                        struct loaded *l);
 
+/* Rows name their candidate by idx (from 1), in any order; those of one candidate stay in the order in which they came. */
 static void spread(const struct db_result *r, const struct claim_batch *b, take_fn take, struct loaded *all)
 {
-    size_t row = 0;
+    size_t *ends = arena_alloc(b->arena, (b->count + 2) * sizeof *ends);
+    size_t *rows = arena_alloc(b->arena, (db_rows(r) + 1) * sizeof *rows);
 
+    for (size_t row = 0; row < db_rows(r); row++) {
+        ends[db_i64(r, row, 0)]++;
+    }
+    for (size_t i = 1; i <= b->count; i++) {
+        ends[i] += ends[i - 1];
+    }
+    for (size_t row = db_rows(r); row-- > 0;) {
+        rows[--ends[db_i64(r, row, 0)]] = row;
+    }
     for (size_t i = 0; i < b->count; i++) {
-        size_t n = rows_of(r, row, i);
+        size_t end = i + 1 < b->count ? ends[i + 2] : db_rows(r);
 
-        take(r, row, n, b->arena, &all[i]);
-        row += n;
+        take(r, &rows[ends[i + 1]], end - ends[i + 1], b->arena, &all[i]);
+    }
+}
+
+/* A list that cannot be read counts as none: then the ledger alone tells what the ATS has. */
+static void count_sending_in(const struct claim_batch *b, struct loaded *all)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        struct ledger_row *rows = NULL;
+        size_t count = 0;
+
+        if (b->items[i].sending &&
+            ledger_overlay(all[i].rows, all[i].row_count, b->items[i].sending, b->arena, &rows, &count) == ST_OK) {
+            all[i].rows = rows;
+            all[i].row_count = count;
+        }
     }
 }
 
@@ -116,9 +134,13 @@ int store_load(struct store *s, const struct claim_batch *b, struct loaded **ret
     db_add_array(&by_connector, sources);
     db_add_array(&by_connector, connectors);
     db_add_array(&by_connector, refs);
-    if ((st = db_exec(s->db, &sql_load_events, &by_ref, DB_ROWS, &events, err)) != ST_OK ||
-        (st = db_exec(s->db, &sql_load_ledger, &by_connector, DB_ROWS, &rows, err)) != ST_OK ||
-        (any_unresolved(b) && (st = db_exec(s->db, &sql_resolve, &by_ref, DB_ROWS, &identities, err)) != ST_OK)) {
+    db_queue(s->db, &sql_load_events, &by_ref, DB_ROWS, &events);
+    db_queue(s->db, &sql_load_ledger, &by_connector, DB_ROWS, &rows);
+    if (any_unresolved(b)) {
+        db_queue(s->db, &sql_resolve, &by_ref, DB_ROWS, &identities);
+    }
+    st = db_flush(s->db, err);
+    if (st != ST_OK) {
         goto out;
     }
     spread(events, b, take_events, all);
@@ -126,6 +148,7 @@ int store_load(struct store *s, const struct claim_batch *b, struct loaded **ret
     if (identities) {
         spread(identities, b, take_identity, all);
     }
+    count_sending_in(b, all);
     *ret = all;
 out:
     db_result_free(events);
@@ -135,16 +158,6 @@ out:
     db_array_free(connectors);
     db_array_free(refs);
     return st;
-}
-
-void loaded_clear(struct loaded *l, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        for (size_t e = 0; e < l[i].event_count; e++) {
-            event_clear(&l[i].events[e]);
-        }
-        l[i].event_count = 0;
-    }
 }
 
 int store_workflow_names(struct store *s, struct arena *arena, struct workflow_name_row **ret, size_t *ret_count,

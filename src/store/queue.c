@@ -6,7 +6,7 @@
 #include "sql.h"
 
 int store_claim(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms, size_t limit,
-                struct claim_batch *ret, struct errmsg *err)
+                int64_t since_us, struct claim_batch *ret, struct errmsg *err)
 {
     struct claim_batch b = {0};
     struct db_result *r = NULL;
@@ -18,7 +18,12 @@ int store_claim(struct store *s, const char *connector, bool retries, const char
     db_add_text(&p, owner);
     db_add_i64(&p, lease_ms);
     db_add_i64(&p, (int64_t)limit);
-    st = db_exec(s->db, retries ? &sql_claim_retry : &sql_claim, &p, DB_ROWS, &r, err);
+    db_add_i32(&p, retries);
+    db_add_time(&p, since_us == INT64_MIN ? 0 : since_us);
+    db_queue_begin(s->db, DB_MAY_BE_LOST); /* whoever records afterwards makes it durable with the rest */
+    db_queue(s->db, &sql_claim, &p, DB_ROWS, &r);
+    db_queue_commit(s->db);
+    st = db_flush(s->db, err);
     if (st != ST_OK) {
         return st;
     }
@@ -35,6 +40,7 @@ int store_claim(struct store *s, const char *connector, bool retries, const char
             .lease_no = db_i64(r, i, 5),
             .attempts = db_i64(r, i, 6),
             .due_us = db_time(r, i, 7),
+            .sending = arena_strdup(b.arena, db_text(r, i, 9)),
             .index = i,
         };
         b.now_us = db_time(r, i, 8);
@@ -117,19 +123,6 @@ static bool is_gone(const char *mine, const char *other)
     return !alive;
 }
 
-static int owner_command(struct store *s, const struct sql_stmt *stmt, const char *owner, int64_t lease_ms,
-                         struct errmsg *err)
-{
-    struct db_params p;
-
-    db_params_init(&p);
-    db_add_text(&p, owner);
-    if (lease_ms >= 0) {
-        db_add_i64(&p, lease_ms);
-    }
-    return db_exec(s->db, stmt, &p, DB_COMMAND, NULL, err);
-}
-
 int store_take_back(struct store *s, const char *owner, struct errmsg *err)
 {
     char *instance = mem_strndup(owner, strcspn(owner, "@"));
@@ -144,7 +137,9 @@ int store_take_back(struct store *s, const char *owner, struct errmsg *err)
         const char *other = db_text(r, i, 0);
 
         if (strcmp(other, owner) == 0 || is_gone(owner, other)) {
-            st = owner_command(s, &sql_take_back, other, -1, err);
+            db_params_init(&p);
+            db_add_text(&p, other);
+            st = db_exec(s->db, &sql_take_back, &p, DB_COMMAND, NULL, err);
         }
     }
     db_result_free(r);
@@ -152,9 +147,30 @@ int store_take_back(struct store *s, const char *owner, struct errmsg *err)
     return st;
 }
 
-int store_renew(struct store *s, const char *owner, int64_t lease_ms, struct errmsg *err)
+int store_renew(struct store *s, const struct claimed *const *who, size_t count, int64_t lease_ms, struct errmsg *err)
 {
-    return owner_command(s, &sql_renew, owner, lease_ms, err);
+    struct db_params p;
+    struct batch b;
+    int st;
+
+    if (count == 0) {
+        return ST_OK;
+    }
+    batch_init(&b, "tttl");
+    for (size_t i = 0; i < count; i++) {
+        db_array_text(b.column[0], who[i]->source);
+        db_array_text(b.column[1], who[i]->connector);
+        db_array_text(b.column[2], who[i]->ref);
+        db_array_i64(b.column[3], who[i]->lease_no);
+    }
+    db_params_init(&p);
+    for (unsigned i = 0; i < b.columns; i++) {
+        db_add_array(&p, b.column[i]);
+    }
+    db_add_i64(&p, lease_ms);
+    st = db_exec(s->db, &sql_renew, &p, DB_COMMAND, NULL, err);
+    batch_clear(&b);
+    return st;
 }
 
 int store_wake_identified(struct store *s, int64_t began_within_s, struct errmsg *err)

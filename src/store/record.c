@@ -38,12 +38,11 @@ static void add_who(struct batch *b, const struct claimed *who)
     b->rows++;
 }
 
-static int run_batch(const struct recording *rec, struct batch *b, const struct sql_stmt *stmt)
+/* Sent with the others of this transaction; it returns no rows. */
+static void queue_batch(const struct recording *rec, struct batch *b, const struct sql_stmt *stmt)
 {
-    int st = batch_exec(b, rec->db, stmt, DB_COMMAND, NULL, rec->err);
-
+    batch_queue(b, rec->db, stmt, DB_COMMAND, NULL);
     batch_clear(b);
-    return st;
 }
 
 /* ---- leases ------------------------------------------------------------------------------------------------------- */
@@ -56,18 +55,44 @@ static void keep_ours(const struct recording *rec, const struct db_result *r)
     }
 }
 
+/* What is being sent from now on, and what may have been sent before and is wanted no more: nobody knows whether the ATS has it. */
+static const char *sending_of(const struct recording *rec, const struct record *r)
+{
+    struct buf list;
+    const char *text;
+
+    if (!r->diff) {
+        return NULL;
+    }
+    buf_init(&list, SIZE_MAX / 4);
+    for (size_t i = 0; !r->release && i < r->diff->count; i++) {
+        const struct ledger_item *item = &r->diff->items[i];
+
+        if (item->step == LEDGER_SEND && !write_is_append(item->wish->kind)) {
+            ledger_sending_add(&list, plain(rec, item->wish->key), item->rev, item->wish->kind, item->wish->hash);
+        }
+    }
+    for (size_t i = 0; i < r->diff->obsolete_count; i++) {
+        const struct ledger_row *row = r->diff->obsolete[i];
+
+        if (row->unrecorded && !(row->stored && row->stored->rev == row->rev)) {
+            ledger_sending_add(&list, row->key, row->rev, row->kind, row->hash);
+        }
+    }
+    text = list.len > 0 ? arena_strdup(rec->arena, buf_text(&list)) : NULL;
+    buf_free(&list);
+    return text;
+}
+
 /*
- * A candidate that is not given back in this transaction is locked. Also one that was claimed a moment ago by our clock:
- * this process may be stopped between any two lines for longer than its lease, and must not overwrite what its successor
- * has recorded meanwhile.
+ * A candidate that is not given back in this transaction is locked, and gets the list of what is being sent. Also one that was claimed a moment ago by
+ * our clock: this process may be stopped between any two lines for longer than its lease, and must not overwrite what its successor has recorded meanwhile.
  */
-static int lock_leases(const struct recording *rec)
+static void keep_leases(const struct recording *rec, struct db_result **ret)
 {
     struct batch b;
-    struct db_result *r = NULL;
-    int st;
 
-    batch_init(&b, "tttll");
+    batch_init(&b, "tttllt");
     for (size_t i = 0; i < rec->count; i++) {
         struct record *one = &rec->records[i];
 
@@ -78,22 +103,18 @@ static int lock_leases(const struct recording *rec)
         add_who(&b, one->who);
         db_array_i64(b.column[3], one->who->lease_no);
         db_array_i64(b.column[4], (int64_t)i);
+        db_array_text(b.column[5], sending_of(rec, one));
     }
-    st = batch_exec(&b, rec->db, &sql_record_lock, DB_ROWS, &r, rec->err);
-    keep_ours(rec, r);
-    db_result_free(r);
+    batch_queue(&b, rec->db, &sql_record_intent, DB_ROWS, ret);
     batch_clear(&b);
-    return st;
 }
 
 /* Giving back locks as well, and tells whether the lease was ours: it comes first. */
-static int release(const struct recording *rec)
+static void release(const struct recording *rec, struct db_result **ret)
 {
     struct batch b;
-    struct db_result *r = NULL;
-    int st;
 
-    batch_init(&b, "tttltbbttlll");
+    batch_init(&b, "tttltbbttlllt");
     for (size_t i = 0; i < rec->count; i++) {
         struct record *one = &rec->records[i];
 
@@ -111,42 +132,79 @@ static int release(const struct recording *rec)
         db_array_i64(b.column[9], one->next_due_ms == INT64_MAX ? DB_NULL_I64 : one->next_due_ms);
         db_array_i64(b.column[10], one->who->lease_no);
         db_array_i64(b.column[11], (int64_t)i);
+        db_array_text(b.column[12], sending_of(rec, one));
     }
-    st = batch_exec(&b, rec->db, &sql_record_release, DB_ROWS, &r, rec->err);
-    keep_ours(rec, r);
-    db_result_free(r);
+    batch_queue(&b, rec->db, &sql_record_release, DB_ROWS, ret);
     batch_clear(&b);
-    return st;
 }
 
 /* ---- ledger ------------------------------------------------------------------------------------------------------- */
 
-static void add_superseded(struct batch *b, const struct claimed *who, const struct ledger_row *row, bool replaced)
+static void add_superseded(struct batch *b, const struct claimed *who, const struct ledger_row *row, bool replaced,
+                           bool uncertain)
 {
     add_who(b, who);
     db_array_text(b->column[3], row->key);
     db_array_i64(b->column[4], row->rev);
     db_array_i64(b->column[5], replaced);
+    db_array_i64(b->column[6], uncertain);
 }
 
-static int supersede(const struct recording *rec)
+/* The row in the ledger that makes room for the item's own; NULL: there is none. */
+static const struct ledger_row *replaced_by(const struct ledger_item *item)
+{
+    const struct ledger_row *row = item->row && item->row->unrecorded ? item->row->stored : item->row;
+
+    return row && row->rev != item->rev ? row : NULL;
+}
+
+static void add_replaced(struct batch *b, const struct claimed *who, const struct ledger_item *item)
+{
+    const struct ledger_row *row = replaced_by(item);
+
+    if (row) {
+        add_superseded(b, who, row, true, item->row->unrecorded && item->row->rev == row->rev);
+    }
+}
+
+/* A set write gets its row when it is known what became of it; until then it is in the candidate's list. */
+static bool has_row_before(const struct ledger_item *item)
+{
+    return item->step == LEDGER_RECORD || (item->step == LEDGER_SEND && write_is_append(item->wish->kind));
+}
+
+static void add_obsolete(struct batch *b, const struct claimed *who, const struct ledger_row *row)
+{
+    const struct ledger_row *stored = row->unrecorded ? row->stored : row;
+
+    if (stored && (stored->state == WRITE_PENDING || stored->state == WRITE_SENDING || stored->state == WRITE_DEAD)) {
+        add_superseded(b, who, stored, false, row->unrecorded && row->rev == stored->rev);
+    }
+}
+
+static void supersede(const struct recording *rec)
 {
     struct batch b;
 
-    batch_init(&b, "ttttlb");
+    batch_init(&b, "ttttlbb");
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *r = &rec->records[i];
 
-        for (size_t k = 0; !r->lost && k < r->write_count; k++) {
-            if (r->writes[k].item->fresh && r->writes[k].item->row) {
-                add_superseded(&b, r->who, r->writes[k].item->row, true);
+        for (size_t k = 0; !r->lost && r->runs && r->diff && k < r->diff->count; k++) {
+            if (has_row_before(&r->diff->items[k])) {
+                add_replaced(&b, r->who, &r->diff->items[k]);
             }
         }
-        for (size_t k = 0; !r->lost && k < r->superseded_count; k++) {
-            add_superseded(&b, r->who, r->superseded[k], false);
+        for (size_t k = 0; !r->lost && r->runs && r->diff && k < r->diff->obsolete_count; k++) {
+            add_obsolete(&b, r->who, r->diff->obsolete[k]);
+        }
+        for (size_t k = 0; !r->lost && k < r->result_count; k++) {
+            if (!write_is_append(r->results[k].item->wish->kind)) {
+                add_replaced(&b, r->who, r->results[k].item);
+            }
         }
     }
-    return run_batch(rec, &b, &sql_record_supersede);
+    queue_batch(rec, &b, &sql_record_supersede);
 }
 
 /* What people read in the views: the text itself, or JSON for everything else. */
@@ -165,7 +223,32 @@ static const char *value_text(const struct recording *rec, const struct json *va
     return text;
 }
 
-static int insert_writes(const struct recording *rec)
+/* The nineteen columns that say what is wanted. */
+static void add_wish(const struct recording *rec, struct batch *b, const struct claimed *who,
+                     const struct ledger_item *item, enum write_state state)
+{
+    const struct desired *wish = item->wish;
+
+    add_who(b, who);
+    db_array_text(b->column[3], plain(rec, wish->key));
+    db_array_i64(b->column[4], item->rev);
+    db_array_text(b->column[5], write_kind_name(wish->kind));
+    db_array_text(b->column[6], plain(rec, wish->target));
+    db_array_text(b->column[7], value_text(rec, wish->value));
+    db_array_text(b->column[8], wish->hash);
+    db_array_text(b->column[9], item->base_hash);
+    db_array_text(b->column[10], wish->job);
+    db_array_text(b->column[11], key(rec, wish->run->run_id));
+    db_array_text(b->column[12], key(rec, wish->workflow_external_id));
+    db_array_text(b->column[13], wish->stamp.event_id);
+    db_array_i64(b->column[14], wish->stamp.time_us);
+    db_array_text(b->column[15], plain(rec, wish->reason));
+    db_array_i64(b->column[16], wish->line);
+    db_array_text(b->column[17], write_state_name(state));
+    db_array_i64(b->column[18], who->lease_no);
+}
+
+static void insert_writes(const struct recording *rec)
 {
     struct batch b;
 
@@ -173,58 +256,59 @@ static int insert_writes(const struct recording *rec)
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *r = &rec->records[i];
 
-        for (size_t k = 0; !r->lost && k < r->write_count; k++) {
-            const struct ledger_item *item = r->writes[k].item;
-            const struct desired *wish = item->wish;
+        for (size_t k = 0; !r->lost && r->runs && r->diff && k < r->diff->count; k++) {
+            const struct ledger_item *item = &r->diff->items[k];
 
-            add_who(&b, r->who);
-            db_array_text(b.column[3], plain(rec, wish->key));
-            db_array_i64(b.column[4], item->rev);
-            db_array_text(b.column[5], write_kind_name(wish->kind));
-            db_array_text(b.column[6], plain(rec, wish->target));
-            db_array_text(b.column[7], value_text(rec, wish->value));
-            db_array_text(b.column[8], wish->hash);
-            db_array_text(b.column[9], item->base_hash);
-            db_array_text(b.column[10], wish->job);
-            db_array_text(b.column[11], key(rec, wish->run->run_id));
-            db_array_text(b.column[12], key(rec, wish->workflow_external_id));
-            db_array_text(b.column[13], wish->stamp.event_id);
-            db_array_i64(b.column[14], wish->stamp.time_us);
-            db_array_text(b.column[15], plain(rec, wish->reason));
-            db_array_i64(b.column[16], wish->line);
-            db_array_text(b.column[17], write_state_name(r->writes[k].state));
-            db_array_i64(b.column[18], r->who->lease_no);
+            if (has_row_before(item)) {
+                add_wish(rec, &b, r->who, item, item->step == LEDGER_SEND ? WRITE_SENDING : WRITE_APPLIED);
+            }
         }
     }
-    return run_batch(rec, &b, &sql_record_write);
+    queue_batch(rec, &b, &sql_record_write);
 }
 
-static int update_results(const struct recording *rec)
+/* The six columns that say what became of it. */
+static void add_verdict(const struct recording *rec, struct batch *b, unsigned c, const struct record_result *res)
 {
-    struct batch b;
+    bool pending = res->verdict.state == WRITE_PENDING;
 
-    batch_init(&b, "ttttltblitti");
+    db_array_i64(b->column[c], res->verdict.uncertain);
+    db_array_i64(b->column[c + 1], pending ? res->verdict.delay_ms : DB_NULL_I64);
+    db_array_i64(b->column[c + 2], res->http_status ? res->http_status : DB_NULL_I64);
+    db_array_text(b->column[c + 3],
+                  res->verdict.error_class && res->verdict.error_class[0] ? res->verdict.error_class : NULL);
+    db_array_text(b->column[c + 4], res->error && res->error[0] ? plain(rec, res->error) : NULL);
+    db_array_i64(b->column[c + 5], res->not_attempted ? 1 : 0);
+}
+
+/* Of set writes with the whole row, of append writes into the row that is there already. */
+static void record_results(const struct recording *rec)
+{
+    struct batch set;
+    struct batch append;
+
+    batch_init(&set, "ttttltttttttttztitlblitti");
+    batch_init(&append, "ttttltblitti");
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *r = &rec->records[i];
 
         for (size_t k = 0; !r->lost && k < r->result_count; k++) {
             const struct record_result *res = &r->results[k];
-            bool pending = res->verdict.state == WRITE_PENDING;
 
-            add_who(&b, r->who);
-            db_array_text(b.column[3], plain(rec, res->item->wish->key));
-            db_array_i64(b.column[4], res->item->rev);
-            db_array_text(b.column[5], write_state_name(res->verdict.state));
-            db_array_i64(b.column[6], res->verdict.uncertain);
-            db_array_i64(b.column[7], pending ? res->verdict.delay_ms : DB_NULL_I64);
-            db_array_i64(b.column[8], res->http_status ? res->http_status : DB_NULL_I64);
-            db_array_text(b.column[9],
-                          res->verdict.error_class && res->verdict.error_class[0] ? res->verdict.error_class : NULL);
-            db_array_text(b.column[10], res->error && res->error[0] ? plain(rec, res->error) : NULL);
-            db_array_i64(b.column[11], res->not_attempted ? 1 : 0);
+            if (!write_is_append(res->item->wish->kind)) {
+                add_wish(rec, &set, r->who, res->item, res->verdict.state);
+                add_verdict(rec, &set, 19, res);
+                continue;
+            }
+            add_who(&append, r->who);
+            db_array_text(append.column[3], plain(rec, res->item->wish->key));
+            db_array_i64(append.column[4], res->item->rev);
+            db_array_text(append.column[5], write_state_name(res->verdict.state));
+            add_verdict(rec, &append, 6, res);
         }
     }
-    return run_batch(rec, &b, &sql_record_result);
+    queue_batch(rec, &set, &sql_record_value);
+    queue_batch(rec, &append, &sql_record_result);
 }
 
 /* The route to the candidate that this reference stands for, when the record gives it up for that one; else NULL. */
@@ -251,15 +335,13 @@ static bool is_latest(const struct record *r, size_t index)
 
 static const char *nodes_text(const struct recording *rec, const struct run *run)
 {
-    struct json *nodes = run_nodes_json(run);
     struct buf b;
     const char *text;
 
     buf_init(&b, SIZE_MAX / 4);
-    json_print_plain(nodes, &b);
+    run_print_nodes(run, &b);
     text = arena_strdup(rec->arena, buf_text(&b));
     buf_free(&b);
-    json_free(nodes);
     return text;
 }
 
@@ -303,7 +385,7 @@ static void add_run(const struct recording *rec, struct batch *b, const struct r
     b->rows++;
 }
 
-static int upsert_runs(const struct recording *rec)
+static void upsert_runs(const struct recording *rec)
 {
     struct batch b;
 
@@ -316,7 +398,7 @@ static int upsert_runs(const struct recording *rec)
             add_run(rec, &b, r, k);
         }
     }
-    return run_batch(rec, &b, &sql_record_run);
+    queue_batch(rec, &b, &sql_record_run);
 }
 
 static void add_name(const struct recording *rec, struct batch *b, const struct claimed *who, const char *alias,
@@ -330,12 +412,11 @@ static void add_name(const struct recording *rec, struct batch *b, const struct 
 }
 
 /* The sender's own names of a candidate whose external id is known; six columns, of which the last two go by themselves. */
-static int learn_identities(const struct recording *rec)
+static void learn_identities(const struct recording *rec)
 {
     struct batch b;
     struct db_params p;
     size_t waiting = 0;
-    int st = ST_OK;
 
     batch_init(&b, "tttttt");
     for (size_t i = 0; i < rec->count; i++) {
@@ -366,13 +447,12 @@ static int learn_identities(const struct recording *rec)
         for (unsigned i = 0; i < b.columns; i++) {
             db_add_array(&p, b.column[i]);
         }
-        st = db_exec(rec->db, &sql_record_identity, &p, DB_COMMAND, NULL, rec->err);
+        db_queue(rec->db, &sql_record_identity, &p, DB_COMMAND, NULL);
     }
     batch_clear(&b);
-    return st;
 }
 
-static int learn_workflow_names(const struct recording *rec)
+static void learn_workflow_names(const struct recording *rec)
 {
     struct batch b;
 
@@ -394,7 +474,7 @@ static int learn_workflow_names(const struct recording *rec)
             }
         }
     }
-    return run_batch(rec, &b, &sql_record_workflow_name);
+    queue_batch(rec, &b, &sql_record_workflow_name);
 }
 
 static int64_t number_or_null(const struct json *data, const char *name)
@@ -461,11 +541,10 @@ static void add_contact(const struct recording *rec, struct batch *b, const stru
     b->rows++;
 }
 
-static int insert_audit(const struct recording *rec)
+static void insert_audit(const struct recording *rec)
 {
     struct batch versions;
     struct batch contacts;
-    int st;
 
     batch_init(&versions, "tttttltztz");
     batch_init(&contacts, "tttttttttlttttbtlz");
@@ -483,18 +562,13 @@ static int insert_audit(const struct recording *rec)
             }
         }
     }
-    st = batch_exec(&versions, rec->db, &sql_record_version, DB_COMMAND, NULL, rec->err);
-    if (st == ST_OK) {
-        st = batch_exec(&contacts, rec->db, &sql_record_contact, DB_COMMAND, NULL, rec->err);
-    }
-    batch_clear(&versions);
-    batch_clear(&contacts);
-    return st;
+    queue_batch(rec, &versions, &sql_record_version);
+    queue_batch(rec, &contacts, &sql_record_contact);
 }
 
 /* ---- calls, routes, release --------------------------------------------------------------------------------------------- */
 
-static int insert_calls(const struct recording *rec)
+static void insert_calls(const struct recording *rec)
 {
     struct batch b;
 
@@ -516,10 +590,10 @@ static int insert_calls(const struct recording *rec)
             db_array_text(b.column[10], c->error && c->error[0] ? plain(rec, c->error) : NULL);
         }
     }
-    return run_batch(rec, &b, &sql_record_call);
+    queue_batch(rec, &b, &sql_record_call);
 }
 
-static int insert_routes(const struct recording *rec)
+static void insert_routes(const struct recording *rec)
 {
     struct batch b;
 
@@ -537,14 +611,13 @@ static int insert_routes(const struct recording *rec)
             b.rows++;
         }
     }
-    return run_batch(rec, &b, &sql_record_route);
+    queue_batch(rec, &b, &sql_record_route);
 }
 
-static int forget(const struct recording *rec)
+static void forget(const struct recording *rec)
 {
     struct batch b;
 
-    FAULT_POINT("record-in-transaction");
     batch_init(&b, "tttl");
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *r = &rec->records[i];
@@ -554,27 +627,66 @@ static int forget(const struct recording *rec)
             db_array_i64(b.column[3], r->who->version);
         }
     }
-    return run_batch(rec, &b, &sql_record_forget);
+    queue_batch(rec, &b, &sql_record_forget);
+}
+
+/*
+ * Whether a crash of the server may undo this a moment later. What the plan phase intends must be there before a call is made, and that a note was
+ * written must not be forgotten. All else that can be forgotten is known from the list of what was being sent, and sent again.
+ */
+static enum db_durability durability_of(const struct recording *rec)
+{
+    for (size_t i = 0; i < rec->count; i++) {
+        const struct record *r = &rec->records[i];
+
+        if (r->runs) {
+            return DB_DURABLE;
+        }
+        for (size_t k = 0; k < r->result_count; k++) {
+            if (write_is_append(r->results[k].item->wish->kind)) {
+                return DB_DURABLE;
+            }
+        }
+    }
+    return DB_MAY_BE_LOST;
 }
 
 static int record_once(struct recording *rec)
 {
-    int st = db_begin(rec->db, rec->err);
+    struct db_result *kept = NULL;
+    struct db_result *given_back = NULL;
+    int st;
 
+    db_queue_begin(rec->db, durability_of(rec));
+    keep_leases(rec, &kept);
+    release(rec, &given_back);
+    st = db_flush(rec->db, rec->err);
+    keep_ours(rec, kept);
+    keep_ours(rec, given_back);
+    db_result_free(kept);
+    db_result_free(given_back);
     if (st != ST_OK) {
-        return st;
-    }
-    if ((st = lock_leases(rec)) != ST_OK || (st = release(rec)) != ST_OK || (st = supersede(rec)) != ST_OK ||
-        (st = insert_writes(rec)) != ST_OK || (st = update_results(rec)) != ST_OK || (st = upsert_runs(rec)) != ST_OK ||
-        (st = learn_identities(rec)) != ST_OK || (st = learn_workflow_names(rec)) != ST_OK ||
-        (st = insert_audit(rec)) != ST_OK || (st = insert_calls(rec)) != ST_OK || (st = insert_routes(rec)) != ST_OK ||
-        (st = forget(rec)) != ST_OK) {
         db_rollback(rec->db);
         return st;
     }
+    FAULT_POINT("record-in-transaction");
+    supersede(rec);
+    insert_writes(rec);
+    record_results(rec);
+    upsert_runs(rec);
+    learn_identities(rec);
+    learn_workflow_names(rec);
+    insert_audit(rec);
+    insert_calls(rec);
+    insert_routes(rec);
+    forget(rec);
+    db_queue_commit(rec->db);
     FAULT_POINT("record-before-commit");
-    st = db_commit(rec->db, rec->err);
+    st = db_flush(rec->db, rec->err);
     FAULT_POINT("record-committed");
+    if (st != ST_OK) {
+        db_rollback(rec->db);
+    }
     return st;
 }
 

@@ -131,7 +131,9 @@ E2E_TEST(a_candidate_collects_its_events)
         {"due_at = now() + interval '1 hour', version = 5", "due|6|-"},
         {"due_at = now() - interval '1 hour', version = 5", "long due|6|-"},
         /* in work: looked at again when it is released */
-        {"due_at = now() + interval '1 hour', lease_owner = 'him', lease_no = 1, version = 5", "later|6|him"},
+        {"due_at = now() - interval '1 hour', lease_owner = 'him', lease_until = now() + interval '1 hour', lease_no = "
+         "1, version = 5",
+         "long due|6|him"},
         /* waits for its next attempt, which will find this event too */
         {"due_at = now() + interval '1 hour', attempts = 2, version = 5", "later|6|-"},
         {"due_at = now() - interval '1 hour', attempts = 2, version = 5", "long due|6|-"},

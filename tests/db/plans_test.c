@@ -76,8 +76,8 @@ static const struct {
     const char *arguments;
     const char *reads_whole; /* a table that may be read as a whole, and why */
 } statements[] = {
-    {"claim", "'ats', 'me', 60000, 100", NULL},
-    {"claim_retry", "'ats', 'me', 60000, 100", NULL},
+    {"claim", "'ats', 'me', 60000, 100, 0, '-infinity'", NULL},
+    {"claim", "'ats', 'me', 60000, 100, 1, now() - interval '1 second'", NULL},
     {"connector_ok", "'ats'", NULL},
     {"connector_resume", "'ats'", NULL},
     {"count_resync", "'c77', null, null, null, null", NULL},
@@ -98,8 +98,9 @@ static const struct {
     {"record_call", KEYS ", same(1::bigint), " T T T "same(200), " T "same(5::bigint), same('t'::text)", NULL},
     {"record_forget", KEYS ", same(5::bigint)", NULL},
     {"record_identity", "same('popp'::text), refs(), refs(), refs(), same('popp'::text), runs()", NULL},
-    {"record_lock", KEYS ", same(0::bigint), same(1::bigint)", NULL},
-    {"record_release", KEYS ", same(5::bigint), " T B B T T "same(5::bigint), same(0::bigint), same(1::bigint)", NULL},
+    {"record_intent", KEYS ", same(0::bigint), same(1::bigint), same('t'::text)", NULL},
+    {"record_release",
+     KEYS ", same(5::bigint), " T B B T T "same(5::bigint), same(0::bigint), same(1::bigint), same('t'::text)", NULL},
     {"record_result",
      KEYS ", same('field/f1'::text), same(1::bigint), same('applied'::text), " B "same(1::bigint), same(200), " T T
           "same(0)",
@@ -107,12 +108,16 @@ static const struct {
     {"record_route", KEYS ", refs(), same('ats'::text), refs()", NULL},
     {"record_run",
      "same('popp'::text), refs(), refs(), " T B B T T T T T T T T T T T T T T B B B Z Z Z "same('[]'::text)", NULL},
-    {"record_supersede", KEYS ", same('field/f1'::text), same(1::bigint), same(false)", NULL},
+    {"record_supersede", KEYS ", same('field/f1'::text), same(1::bigint), same(false), same(false)", NULL},
+    {"record_value",
+     KEYS ", same('field/f9'::text), same(1::bigint), same('field'::text), " T T T T T T T T Z T
+          "same(1), same('applied'::text), same(1::bigint), " B "same(1::bigint), same(200), " T T "same(0)",
+     NULL},
     {"record_write",
      KEYS ", same('field/f9'::text), same(1::bigint), same('field'::text), " T T T T T T T T Z T
           "same(1), same('sending'::text), same(1::bigint)",
      NULL},
-    {"renew", "'him', 60000", NULL},
+    {"renew", KEYS ", same(1::bigint), 60000", NULL},
     {"resolve", "same('popp'::text), runs()", NULL},
     {"resync", "'c77', null, null, null, null, null, null, null, 500", NULL},
     {"resync", NONE ", null, null, null, 500", "candidate: a page of it is joined with all of a small table"},

@@ -25,7 +25,7 @@ static struct claim_batch claim_as(struct store *s, const char *connector, bool 
     struct claim_batch b;
     struct errmsg err;
 
-    assert_done(store_claim(s, connector, retries, owner, lease_ms, limit, &b, &err), &err);
+    assert_done(store_claim(s, connector, retries, owner, lease_ms, limit, INT64_MIN, &b, &err), &err);
     return b;
 }
 
@@ -98,10 +98,11 @@ E2E_TEST(what_a_claim_tells)
     assert_int_equal(b.items[0].attempts, 3);
     assert_int_equal(b.items[0].lease_no, 42);
     assert_in_range(b.now_us - b.items[0].due_us, 60 * 1000000, 120 * 1000000);
-    assert_sql(h,
-               "select concat_ws('|', lease_owner, lease_no, due_at > now() + interval '50 seconds', due_at <= now() + "
-               "interval '60 seconds') from atsync.candidate",
-               "him|42|t|t");
+    assert_sql(
+        h,
+        "select concat_ws('|', lease_owner, lease_no, lease_until > now() + interval '50 seconds', lease_until <= "
+        "now() + interval '60 seconds', due_at < now()) from atsync.candidate",
+        "him|42|t|t|t");
     claim_batch_clear(&b);
     kit_close(k);
 }
@@ -135,7 +136,8 @@ static void *take_all(void *arg)
     struct claim_batch b;
     size_t count = 1;
 
-    while (count > 0 && (t->status = store_claim(t->store, "ats", false, t->owner, 60000, 7, &b, &t->err)) == ST_OK) {
+    while (count > 0 &&
+           (t->status = store_claim(t->store, "ats", false, t->owner, 60000, 7, INT64_MIN, &b, &t->err)) == ST_OK) {
         count = b.count;
         t->taken += count;
         claim_batch_clear(&b);
@@ -177,7 +179,7 @@ E2E_TEST(an_ended_lease_passes_to_another)
     add_candidates(h, 2);
     first = claim_as(k->store, "ats", false, "slow", 60000, 1);
     assert_string_equal(first.items[0].ref, "x:c2");
-    sql_script(h, "update atsync.candidate set due_at = now() - interval '1 hour' where ref = 'x:c2'");
+    sql_script(h, "update atsync.candidate set lease_until = now() - interval '1 hour' where ref = 'x:c2'");
     second = claim_as(k->store, "ats", false, "quick", 60000, 9);
     assert_int_equal(second.count, 2);
 
@@ -302,12 +304,13 @@ static pid_t start_twin(char *ret_name, size_t size)
 
 static void lease_to(struct harness *h, const char *ref, const char *owner)
 {
-    sql_script(
-        h, arena_printf(
-               h->arena,
-               "insert into atsync.candidate (source, connector, ref, due_at, lease_owner, lease_no, last_event_at) "
-               "values ('popp', 'ats', '%s', now() + interval '1 hour', '%s', 1, now())",
-               ref, owner));
+    sql_script(h,
+               arena_printf(
+                   h->arena,
+                   "insert into atsync.candidate (source, connector, ref, due_at, lease_owner, lease_until, lease_no, "
+                   "last_event_at) "
+                   "values ('popp', 'ats', '%s', now(), '%s', now() + interval '1 hour', 1, now())",
+                   ref, owner));
 }
 
 E2E_TEST(leases_of_the_dead_are_taken_back)
@@ -328,10 +331,10 @@ E2E_TEST(leases_of_the_dead_are_taken_back)
     lease_to(h, "other-instance", arena_printf(h->arena, "one2@%s:4194305:1", host));
     lease_to(h, "no-instance", "two");
     assert_done(store_take_back(k->store, k->owner, &err), &err);
-    assert_sql(
-        h,
-        "select string_agg(ref, ' ' order by ref) from atsync.candidate where lease_owner is null and due_at <= now()",
-        "mine moved nonsense predecessor same-pid-before");
+    assert_sql(h,
+               "select string_agg(ref, ' ' order by ref) from atsync.candidate where lease_owner is null and "
+               "lease_until is null",
+               "mine moved nonsense predecessor same-pid-before");
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     assert_done(store_take_back(k->store, k->owner, &err), &err);
@@ -345,17 +348,24 @@ E2E_TEST(only_what_would_end_soon_is_renewed)
     struct kit *k = kit_open(h, NULL);
     struct errmsg err;
 
-    lease_to(h, "soon", "him");
-    lease_to(h, "fresh", "him");
-    lease_to(h, "ended", "him");
-    lease_to(h, "other", "her");
-    sql_script(h, "update atsync.candidate set due_at = now() + case ref when 'fresh' then interval '50 seconds' when "
-                  "'ended' then interval '-1 second' "
-                  "else interval '20 seconds' end");
-    assert_done(store_renew(k->store, "him", 60000, &err), &err);
-    assert_sql(h, "select string_agg(ref, ' ') from atsync.candidate where due_at > now() + interval '55 seconds'",
+    static const char *const refs[] = {"soon", "fresh", "ended", "another's"};
+    struct claimed who[ATS_COUNT(refs)];
+    const struct claimed *list[ATS_COUNT(refs)];
+
+    for (size_t i = 0; i < ATS_COUNT(refs); i++) {
+        who[i] = (struct claimed){.source = "popp", .connector = "ats", .ref = refs[i], .lease_no = 1};
+        list[i] = &who[i];
+        lease_to(h, i < 3 ? refs[i] : "another''s", "him");
+    }
+    lease_to(h, "not ours", "her");
+    sql_script(
+        h, "update atsync.candidate set lease_until = now() + case ref when 'fresh' then interval '50 seconds' when "
+           "'ended' then interval '-1 second' else interval '20 seconds' end;"
+           "update atsync.candidate set lease_no = 2 where ref = 'another''s'");
+    assert_done(store_renew(k->store, list, ATS_COUNT(refs), 60000, &err), &err);
+    assert_sql(h, "select string_agg(ref, ' ') from atsync.candidate where lease_until > now() + interval '55 seconds'",
                "soon");
-    assert_sql(h, "select string_agg(ref, ' ') from atsync.candidate where due_at <= now()",
+    assert_sql(h, "select string_agg(ref, ' ') from atsync.candidate where lease_until <= now()",
                "ended"); /* somebody else may have it by now */
     kit_close(k);
 }
@@ -432,14 +442,15 @@ E2E_TEST(the_queue_is_counted)
     struct errmsg err;
 
     add_candidates(h, 3);
-    sql_script(h,
-               "update atsync.candidate set attempts = 1, due_at = now() + interval '1 hour' where ref = 'x:c1';"
-               "update atsync.candidate set lease_owner = 'him', due_at = now() + interval '1 hour' where ref = 'x:c2';"
-               "insert into atsync.candidate (source, connector, ref, state, due_at, last_event_at) values ('popp', "
-               "'', 'p:1', 'waiting_for_identity', null, now()), "
-               "('popp', '', 'x:1', 'unmapped', null, now()), ('popp', 'ats', 'x:idle', 'synced', null, now());"
-               "update atsync.candidate set due_at = now() - interval '7 minutes' where ref = 'x:c3';"
-               "create table counted (connector text, state text, n bigint, oldest_due_minutes bigint)");
+    sql_script(
+        h,
+        "update atsync.candidate set attempts = 1, due_at = now() + interval '1 hour' where ref = 'x:c1';"
+        "update atsync.candidate set lease_owner = 'him', lease_until = now() + interval '1 hour' where ref = 'x:c2';"
+        "insert into atsync.candidate (source, connector, ref, state, due_at, last_event_at) values ('popp', "
+        "'', 'p:1', 'waiting_for_identity', null, now()), "
+        "('popp', '', 'x:1', 'unmapped', null, now()), ('popp', 'ats', 'x:idle', 'synced', null, now());"
+        "update atsync.candidate set due_at = now() - interval '7 minutes' where ref = 'x:c3';"
+        "create table counted (connector text, state text, n bigint, oldest_due_minutes bigint)");
     assert_done(store_queue_counts(k->store, add_count, h, &err), &err);
     assert_sql(h, COUNTED,
                "|unmapped|1|0 |waiting_for_identity|1|0 ats|in_progress|1|0 ats|pending|1|7 ats|retrying|1|0");

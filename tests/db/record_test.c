@@ -24,26 +24,28 @@ E2E_TEST(intent_then_result)
     k->dies = true;
     assert_int_equal(kit_work_connector(k, "ats"), 1);
     assert_sql(h, LEDGER("key, rev, state, attempts, applied_at is null, first_tried_at is not null, lease_no", "live"),
-               "disposition/182736|1|sending|1|t|t|1 field/nmc_pin_score|1|sending|1|t|t|1 "
-               "field/nmc_pin_status|1|sending|1|t|t|1 "
-               "note/run_4a1e9c/completed|1|sending|1|t|t|1 tag/passed|1|sending|1|t|t|1");
+               "note/run_4a1e9c/completed|1|sending|1|t|t|1");
+    assert_sql(h, "select regexp_replace(sending, '[0-9a-f]{16,}', 'HASH', 'g') from atsync.candidate",
+               "1 field HASH 19:field/nmc_pin_score\n1 field HASH 20:field/nmc_pin_status\n1 tag HASH 10:tag/passed\n"
+               "1 stage HASH 18:disposition/182736\n");
+
+    /* The lease ends, and the next one does not know whether the calls were made. */
+    sql_script(h, "update atsync.candidate set lease_until = now() - interval '1 second'");
+    k->dies = false;
+    k->answer = no_stage;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h, "select sending from atsync.candidate", NULL);
     assert_sql(
         h,
         "select concat_ws('|', kind, target, value, job, run_id, workflow_external_id, event_id is not null, "
         "event_time at time zone 'UTC', reason, config_line > 0, uncertain) from atsync.ats_write where kind = 'stage'",
         "stage|182736|Recruiter screen|182736|run_4a1e9c|cedar-rgn-screening|t|2026-05-12 "
         "09:34:10|completed/PASSED_CRITERIA|t|f");
-
-    /* The lease ends, and the next one does not know whether the calls were made. */
-    sql_script(h, "update atsync.candidate set due_at = now() - interval '1 second'");
-    k->dies = false;
-    k->answer = no_stage;
-    assert_int_equal(kit_work_connector(k, "ats"), 1);
     assert_sql(
         h,
         LEDGER("key, rev, state, attempts, uncertain, http_status, error_class, error",
                "live and kind in ('stage', 'note')"),
-        "disposition/182736|1|pending|2|f|503|unavailable|the ATS is away note/run_4a1e9c/completed|1|applied|2|f|200");
+        "disposition/182736|1|pending|1|f|503|unavailable|the ATS is away note/run_4a1e9c/completed|1|applied|2|f|200");
     assert_sql(h,
                "select concat_ws('|', next_attempt_at > now(), applied_at is null, lease_no) from atsync.ats_write "
                "where kind = 'stage'",
@@ -68,10 +70,10 @@ E2E_TEST(what_was_being_sent_is_uncertain)
     assert_true(kit_put(k, popp_event(h, "run-completed", NULL)));
     k->dies = true;
     assert_int_equal(kit_work_connector(k, "ats"), 1);
-    sql_script(h, "update atsync.candidate set due_at = now() - interval '1 second'");
+    sql_script(h, "update atsync.candidate set lease_until = now() - interval '1 second'");
     assert_int_equal(kit_work_connector(k, "ats"), 1);
     assert_sql(h, "select bool_and(uncertain) from atsync.ats_write", "true");
-    sql_script(h, "update atsync.candidate set due_at = now() - interval '1 second'");
+    sql_script(h, "update atsync.candidate set lease_until = now() - interval '1 second'");
     k->dies = false;
     k->answer = look_for_uncertain;
     saw_uncertain = false;
@@ -81,6 +83,52 @@ E2E_TEST(what_was_being_sent_is_uncertain)
         h,
         "select concat_ws('|', bool_or(uncertain), bool_and(state = 'applied'), max(attempts)) from atsync.ats_write",
         "f|t|3");
+    kit_close(k);
+}
+
+#define STAGE_WORKFLOW(on) "  cedar-rgn-screening: {connector: ats, job: \"182736\", on: {" on "}}\n"
+
+static void look_again(struct kit *k, const char *workflow)
+{
+    kit_configure(k, workflow);
+    sql_script(k->h, "update atsync.candidate set lease_until = now() - interval '1 second', due_at = now(), "
+                     "version = version + 1");
+}
+
+/* A crash after "Recruiter screen" was perhaps sent: that "Contacted" was applied before proves nothing any more. */
+E2E_TEST(what_may_have_been_sent_is_not_forgotten)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    assert_true(kit_put(k, popp_event(h, "run-started", NULL)));
+    (void)kit_work(k);
+    assert_sql(h, LEDGER("rev, value, state, live", "true"), "1|Contacted|applied|t");
+    assert_true(kit_put(k, popp_event(h, "run-completed", NULL)));
+    k->dies = true;
+    look_again(k, STAGE_WORKFLOW("finished: {stage: Recruiter screen}"));
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    k->dies = false;
+
+    /* Nobody wants a stage now: the doubt stays with the candidate, for as long as it takes. */
+    look_again(k, STAGE_WORKFLOW("contact_failed: {tags: [x]}"));
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    look_again(k, STAGE_WORKFLOW("contact_failed: {tags: [x]}"));
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h,
+               "select sending ~ '^2 stage [0-9a-f]+ 18:disposition/182736\n$' and lease_owner is null from "
+               "atsync.candidate",
+               "true");
+
+    /* "Contacted" is sent once more, although it was applied last. */
+    look_again(k, STAGE_WORKFLOW("finished: {stage: Contacted}"));
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h, LEDGER("rev, value, state, live", "kind = 'stage'"), "1|Contacted|applied|f 3|Contacted|applied|t");
+    assert_sql(h, "select sending from atsync.candidate", NULL);
+
+    /* And not again. */
+    look_again(k, STAGE_WORKFLOW("finished: {stage: Contacted}"));
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h, LEDGER("rev, value, state, live", "kind = 'stage' and live"), "3|Contacted|applied|t");
     kit_close(k);
 }
 
@@ -325,7 +373,7 @@ E2E_TEST(an_unrouted_candidate_is_forgotten_unless_something_came)
     sql_script(h, "insert into atsync.candidate (source, connector, ref, due_at, last_event_at) values ('popp', '', "
                   "'p:1', now(), '2026-01-01Z'), "
                   "('popp', '', 'p:2', now(), '2026-01-02Z')");
-    assert_done(store_claim(k->store, "", false, "him", 60000, 9, &b, &err), &err);
+    assert_done(store_claim(k->store, "", false, "him", 60000, 9, INT64_MIN, &b, &err), &err);
     assert_int_equal(b.count, 2);
     sql_script(h, "update atsync.candidate set version = version + 1 where ref = 'p:2'");
 
@@ -350,7 +398,7 @@ E2E_TEST(an_unrouted_candidate_is_forgotten_unless_something_came)
     /* A route to who is in work: looked at again afterwards; to who waits for its next attempt: then. */
     sql_script(h,
                "update atsync.candidate set due_at = now() + interval '1 hour', lease_owner = 'her' where ref = 'x:1'");
-    assert_done(store_claim(k->store, "", false, "him", 60000, 9, &b, &err), &err);
+    assert_done(store_claim(k->store, "", false, "him", 60000, 9, INT64_MIN, &b, &err), &err);
     records[0].who = &b.items[0];
     assert_done(store_record(k->store, records, 1, &err), &err);
     assert_sql(
@@ -383,6 +431,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         E2E_RUN(intent_then_result),
         E2E_RUN(what_was_being_sent_is_uncertain),
+        E2E_RUN(what_may_have_been_sent_is_not_forgotten),
         E2E_RUN(newer_values_take_the_place_of_older_ones),
         E2E_RUN(a_call_that_was_not_made_does_not_count),
         E2E_RUN(runs_are_written_when_they_change),

@@ -152,7 +152,6 @@ bool kit_put_bytes(struct kit *k, const char *body, size_t len)
     };
     in.connector = connector_of(k, &e, in.subject);
     assert_done(store_ingest(k->store, &in, 1, &err), &err);
-    event_clear(&e);
     arena_free(arena);
     return in.stored;
 }
@@ -239,21 +238,6 @@ static void find_place(struct kit *k, const struct work *w, const struct loaded 
     }
 }
 
-static void list_writes(struct work *w, struct record *r, struct arena *arena)
-{
-    struct record_write *writes = arena_alloc(arena, (w->diff.count + 1) * sizeof *writes);
-
-    for (size_t i = 0; i < w->diff.count; i++) {
-        if (w->diff.items[i].step != LEDGER_KEEP) {
-            writes[r->write_count++] = (struct record_write){
-                &w->diff.items[i], w->diff.items[i].step == LEDGER_SEND ? WRITE_SENDING : WRITE_APPLIED};
-        }
-    }
-    r->writes = writes;
-    r->superseded = w->diff.obsolete;
-    r->superseded_count = w->diff.obsolete_count;
-}
-
 /* The second half of a job: what the ATS answered, and how the candidate stands now. */
 static void conclude(struct kit *k, const struct work *w, struct record *r, struct arena *arena)
 {
@@ -262,7 +246,8 @@ static void conclude(struct kit *k, const struct work *w, struct record *r, stru
     bool dead = false;
     bool pending = false;
 
-    *r = (struct record){.who = r->who, .results = results, .calls = calls, .release = true, .next_due_ms = INT64_MAX};
+    *r = (struct record){
+        .who = r->who, .diff = &w->diff, .results = results, .calls = calls, .release = true, .next_due_ms = INT64_MAX};
     for (size_t i = 0; i < w->diff.count; i++) {
         const struct ledger_item *item = &w->diff.items[i];
         struct record_result *res = &results[r->result_count];
@@ -309,7 +294,7 @@ static size_t work_once(struct kit *k, const char *connector, bool retries)
     struct errmsg err;
     size_t count;
 
-    assert_done(store_claim(k->store, connector, retries, k->owner, k->lease_ms, CLAIM, &batch, &err), &err);
+    assert_done(store_claim(k->store, connector, retries, k->owner, k->lease_ms, CLAIM, INT64_MIN, &batch, &err), &err);
     assert_done(store_load(k->store, &batch, &loaded, &err), &err);
     assert_done(store_workflow_names(k->store, batch.arena, &table.rows, &table.count, &err), &err);
     count = batch.count;
@@ -331,7 +316,7 @@ static size_t work_once(struct kit *k, const char *connector, bool retries)
         } else {
             plan_make(&works[i].runs, &k->config->mapping, connector, &names, batch.arena, &works[i].plan);
             ledger_diff(&works[i].plan, loaded[i].rows, loaded[i].row_count, batch.now_us, batch.arena, &works[i].diff);
-            list_writes(&works[i], &records[i], batch.arena);
+            records[i].diff = &works[i].diff;
         }
     }
     assert_done(store_record(k->store, records, count, &err), &err);
@@ -345,7 +330,6 @@ static size_t work_once(struct kit *k, const char *connector, bool retries)
         assert_false(records[i].lost);
         plan_clear(&works[i].plan);
     }
-    loaded_clear(loaded, count);
     claim_batch_clear(&batch);
     return count;
 }

@@ -1,0 +1,57 @@
+/*
+ * lanes - what the dispatcher and the recorder share about each connector: how many of its candidates are in work, how its calls went, and which wishes
+ * cannot come true before the configuration changes.
+ *
+ * A lane lives as long as struct lanes. Any thread.
+ */
+#ifndef ATSYNC_SERVICE_LANES_H
+#define ATSYNC_SERVICE_LANES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/mem.h"
+#include "config/config.h"
+#include "connector/module.h"
+#include "domain/plan.h"
+
+struct lanes;
+struct lane;
+
+struct lanes *lanes_new(void);
+void lanes_free(struct lanes *l); /* NULL is harmless */
+
+/* The lane of a connector; "": of candidates that have none. */
+struct lane *lanes_of(struct lanes *l, const char *connector);
+const char *lane_name(const struct lane *lane);
+/* Shares the slots out and forgets all holds: this configuration is in use from now on. */
+void lanes_adopt(struct lanes *l, const struct config *c, const struct connector_set *connectors);
+
+/* ---- in work */
+void lane_begin(struct lane *lane); /* one more */
+void lane_end(struct lane *lane);
+size_t lane_in_work(const struct lane *lane);
+size_t lane_in_work_max(const struct lane *lane);
+size_t lanes_in_work(struct lanes *l); /* of all lanes */
+
+/* ---- how calls went; what was taken is the caller's to tell to the database */
+struct lane_counts {
+    int64_t calls, failures; /* writes tried, for the breaker */
+    int64_t requests;        /* HTTP requests, for the daily quota */
+};
+void lane_count(struct lane *lane, const struct lane_counts *more);
+struct lane_counts lane_take_counts(struct lane *lane);
+int64_t lane_per_day(const struct lane *lane); /* the quota; 0: none */
+
+/* ---- a wish that cannot come true before the configuration changes: the first candidate showed it, the others need not try */
+/* Why; a copy in the arena. NULL: nothing is known against it. */
+const char *lane_hold(const struct lane *lane, const struct desired *wish, struct arena *arena);
+/* c: the configuration that the wish came from; of one that is not in use any more nothing is remembered. */
+void lane_remember_hold(struct lane *lane, const struct config *c, const struct desired *wish, const char *error);
+
+/* Each lane once. */
+void lanes_each(struct lanes *l, void (*fn)(void *ctx, struct lane *lane), void *ctx);
+
+#endif

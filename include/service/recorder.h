@@ -1,0 +1,37 @@
+/*
+ * recorder - writes down what became of the candidates that delivery has ended, and tells the database how each connector is doing (breaker, daily quota,
+ * pauses that the ATS asked for).
+ *
+ * One thread with a database connection of its own, beside the dispatcher's: what is recorded does not wait for what is planned. Whatever ended while one
+ * batch was written is written together in the next.
+ */
+#ifndef ATSYNC_SERVICE_RECORDER_H
+#define ATSYNC_SERVICE_RECORDER_H
+
+#include "base/compiler.h"
+#include "base/status.h"
+#include "config/config.h"
+#include "service/delivery.h"
+#include "service/lanes.h"
+
+struct recorder;
+
+struct recorder_hooks { /* called in the recorder's thread */
+    void *ctx;
+    /* The job is the callee's. due_ms: when its candidate is due again, from now; INT64_MAX: not before something happens. */
+    void (*recorded)(void *ctx, struct job *job, int64_t due_ms);
+    /* After a batch. states_changed: what is shared about a connector is not what it was. */
+    void (*batch_done)(void *ctx, bool states_changed);
+};
+
+struct recorder *recorder_new(const struct config *c, struct lanes *lanes, const struct recorder_hooks *hooks);
+int recorder_start(struct recorder *r, struct errmsg *err) ATS_MUSTCHECK;
+void recorder_reload(struct recorder *r, const struct config *c); /* any thread: time limits */
+void recorder_submit(struct recorder *r, struct job *job); /* any thread */
+/* No more jobs will come: ends when all are recorded, or after a few attempts with the database away. */
+void recorder_stop(struct recorder *r);
+void recorder_join(struct recorder *r);
+void recorder_free(struct recorder *r,
+                   void (*give_up)(struct job *job)); /* give_up: for jobs that could not be recorded */
+
+#endif

@@ -1,0 +1,285 @@
+#include "service/lanes.h"
+
+#include <pthread.h>
+
+#include "domain/ledger.h"
+
+enum { LANE_MIN = 16 /* candidates in work that every connector may have */ };
+
+struct hold {
+    char *what;
+    char *error;
+    struct hold *next;
+};
+
+struct lane {
+    struct lanes *all;
+    char *name;
+    size_t in_work;
+    size_t in_work_max;
+    int64_t per_day;
+    struct lane_counts counts;
+    struct hold *holds;
+    struct lane *next;
+};
+
+struct lanes {
+    pthread_mutex_t mutex; /* guards everything, names excepted */
+    struct lane *first;
+    const struct config *config; /* in use; only compared */
+    size_t in_work;
+};
+
+struct lanes *lanes_new(void)
+{
+    struct lanes *l = mem_zalloc(sizeof *l);
+
+    (void)pthread_mutex_init(&l->mutex, NULL);
+    return l;
+}
+
+static void forget_holds(struct lane *lane)
+{
+    while (lane->holds) {
+        struct hold *next = lane->holds->next;
+
+        mem_free(lane->holds->what);
+        mem_free(lane->holds->error);
+        mem_free(lane->holds);
+        lane->holds = next;
+    }
+}
+
+void lanes_free(struct lanes *l)
+{
+    if (!l) {
+        return;
+    }
+    while (l->first) {
+        struct lane *next = l->first->next;
+
+        forget_holds(l->first);
+        mem_free(l->first->name);
+        mem_free(l->first);
+        l->first = next;
+    }
+    (void)pthread_mutex_destroy(&l->mutex);
+    mem_free(l);
+}
+
+static void lock(const struct lane *lane)
+{
+    (void)pthread_mutex_lock(&lane->all->mutex);
+}
+
+static void unlock(const struct lane *lane)
+{
+    (void)pthread_mutex_unlock(&lane->all->mutex);
+}
+
+/* With the lock. */
+static struct lane *find(struct lanes *l, const char *connector)
+{
+    struct lane *lane = l->first;
+
+    while (lane && strcmp(lane->name, connector) != 0) {
+        lane = lane->next;
+    }
+    if (!lane) {
+        lane = mem_zalloc(sizeof *lane);
+        lane->all = l;
+        lane->name = mem_strdup(connector);
+        lane->next = l->first;
+        l->first = lane;
+    }
+    return lane;
+}
+
+struct lane *lanes_of(struct lanes *l, const char *connector)
+{
+    struct lane *lane;
+
+    (void)pthread_mutex_lock(&l->mutex);
+    lane = find(l, connector);
+    (void)pthread_mutex_unlock(&l->mutex);
+    return lane;
+}
+
+const char *lane_name(const struct lane *lane)
+{
+    return lane->name;
+}
+
+/* Half of the slots for each connector at most, so that a slow one cannot take them all. */
+void lanes_adopt(struct lanes *l, const struct config *c, const struct connector_set *connectors)
+{
+    size_t slots = (size_t)c->delivery.slots;
+    size_t share = c->connector_count > 1 ? slots / 2 : slots;
+
+    (void)pthread_mutex_lock(&l->mutex);
+    l->config = c;
+    for (struct lane *lane = l->first; lane; lane = lane->next) {
+        forget_holds(lane);
+    }
+    for (size_t i = 0; i < c->connector_count; i++) {
+        const struct connector_config *connector = &c->connectors[i];
+        struct connector_limits limits =
+            connector_limits_of(connector_set_find(connectors, connector->name), connector);
+        struct lane *lane = find(l, connector->name);
+        size_t wanted = 4 * (size_t)limits.concurrency;
+
+        wanted = wanted > LANE_MIN ? wanted : LANE_MIN;
+        lane->in_work_max = wanted < share ? wanted : share;
+        lane->per_day = limits.per_day;
+    }
+    find(l, "")->in_work_max = slots;
+    (void)pthread_mutex_unlock(&l->mutex);
+}
+
+void lanes_each(struct lanes *l, void (*fn)(void *ctx, struct lane *lane), void *ctx)
+{
+    struct lane *lane;
+
+    (void)pthread_mutex_lock(&l->mutex);
+    lane = l->first;
+    (void)pthread_mutex_unlock(&l->mutex);
+    for (; lane; lane = lane->next) { /* lanes come at the head and never go */
+        fn(ctx, lane);
+    }
+}
+
+/* ---- in work ------------------------------------------------------------------------------------------------------ */
+
+void lane_begin(struct lane *lane)
+{
+    lock(lane);
+    lane->in_work++;
+    lane->all->in_work++;
+    unlock(lane);
+}
+
+void lane_end(struct lane *lane)
+{
+    lock(lane);
+    lane->in_work--;
+    lane->all->in_work--;
+    unlock(lane);
+}
+
+size_t lane_in_work(const struct lane *lane)
+{
+    size_t n;
+
+    lock(lane);
+    n = lane->in_work;
+    unlock(lane);
+    return n;
+}
+
+size_t lane_in_work_max(const struct lane *lane)
+{
+    size_t n;
+
+    lock(lane);
+    n = lane->in_work_max;
+    unlock(lane);
+    return n;
+}
+
+size_t lanes_in_work(struct lanes *l)
+{
+    size_t n;
+
+    (void)pthread_mutex_lock(&l->mutex);
+    n = l->in_work;
+    (void)pthread_mutex_unlock(&l->mutex);
+    return n;
+}
+
+/* ---- counts --------------------------------------------------------------------------------------------------------- */
+
+void lane_count(struct lane *lane, const struct lane_counts *more)
+{
+    lock(lane);
+    lane->counts.calls += more->calls;
+    lane->counts.failures += more->failures;
+    lane->counts.requests += more->requests;
+    unlock(lane);
+}
+
+struct lane_counts lane_take_counts(struct lane *lane)
+{
+    struct lane_counts taken;
+
+    lock(lane);
+    taken = lane->counts;
+    lane->counts = (struct lane_counts){0};
+    unlock(lane);
+    return taken;
+}
+
+int64_t lane_per_day(const struct lane *lane)
+{
+    int64_t n;
+
+    lock(lane);
+    n = lane->per_day;
+    unlock(lane);
+    return n;
+}
+
+/* ---- holds ---------------------------------------------------------------------------------------------------------- */
+
+/* Names a wish that failed because of the configuration, so that the same wish of others is known. */
+static char *hold_name(const struct desired *w)
+{
+    char *value = w->kind == WRITE_STAGE || w->kind == WRITE_REJECT ? json_text(w->value) : NULL;
+    char *name = mem_printf("%s\n%s\n%s\n%s", w->workflow_external_id ? w->workflow_external_id : "",
+                            write_kind_name(w->kind), value ? "" : w->target, value ? value : "");
+
+    mem_free(value);
+    return name;
+}
+
+/* With the lock. */
+static const struct hold *find_hold(const struct lane *lane, const struct desired *wish)
+{
+    const struct hold *h = lane->holds;
+    char *name;
+
+    if (!h || write_is_append(wish->kind)) {
+        return NULL;
+    }
+    name = hold_name(wish);
+    while (h && strcmp(h->what, name) != 0) {
+        h = h->next;
+    }
+    mem_free(name);
+    return h;
+}
+
+const char *lane_hold(const struct lane *lane, const struct desired *wish, struct arena *arena)
+{
+    const struct hold *h;
+    const char *error;
+
+    lock(lane);
+    h = find_hold(lane, wish);
+    error = h ? arena_strdup(arena, h->error) : NULL;
+    unlock(lane);
+    return error;
+}
+
+void lane_remember_hold(struct lane *lane, const struct config *c, const struct desired *wish, const char *error)
+{
+    lock(lane);
+    if (c == lane->all->config && !write_is_append(wish->kind) && !find_hold(lane, wish)) {
+        struct hold *h = mem_zalloc(sizeof *h);
+
+        h->what = hold_name(wish);
+        h->error = mem_strdup(error);
+        h->next = lane->holds;
+        lane->holds = h;
+    }
+    unlock(lane);
+}

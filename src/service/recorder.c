@@ -1,0 +1,467 @@
+#include "service/recorder.h"
+
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/text.h"
+#include "domain/breaker.h"
+#include "service/connector_states.h"
+#include "service/standing.h"
+#include "service/thread.h"
+#include "store/store.h"
+
+enum {
+    STATES_EVERY_MS = 1000,
+    RECONNECT_MIN_MS = 200,
+    RECONNECT_MAX_MS = 2000,
+    STOP_TRIES = 5, /* while stopping with the database away */
+};
+
+struct recorder {
+    struct recorder_hooks hooks;
+    struct lanes *lanes;
+    struct store *store;
+    pthread_t thread;
+    bool started;
+    struct metric *lag, *writes;
+
+    pthread_mutex_t mutex; /* guards the block */
+    pthread_cond_t changed;
+    struct job *ended;
+    bool stopping;
+
+    /* the thread's own */
+    struct connector_states states;
+    bool states_changed; /* by this batch */
+    bool database_away;
+};
+
+/* ---- one candidate -------------------------------------------------------------------------------------------------- */
+
+static void count_results(struct recorder *r, const struct job *job)
+{
+    for (size_t i = 0; i < job->result_count; i++) {
+        const struct record_result *res = &job->results[i];
+
+        if (!res->not_attempted) {
+            metric_add(r->writes, 1, job->who->connector, write_kind_name(res->item->wish->kind),
+                       write_state_name(res->verdict.state), NULL);
+        }
+    }
+}
+
+static struct record result_record(const struct job *job)
+{
+    struct record r = {.who = job->who,
+                       .results = job->results,
+                       .result_count = job->result_count,
+                       .calls = job->log,
+                       .call_count = job->log_count,
+                       .diff = job->diff,
+                       .next_due_ms = INT64_MAX};
+    int64_t next_ms =
+        job->diff->next_due_us == INT64_MAX ? INT64_MAX : (job->diff->next_due_us - job_now_us(job)) / 1000 + 1;
+    bool any_pending = job->diff->next_due_us != INT64_MAX;
+    bool any_dead = standing_any_row(job->diff, WRITE_DEAD);
+    bool tried = any_pending;
+
+    for (size_t i = 0; i < job->result_count; i++) {
+        const struct record_result *res = &job->results[i];
+
+        any_dead = any_dead || res->verdict.state == WRITE_DEAD;
+        if (res->verdict.state == WRITE_PENDING) {
+            any_pending = true;
+            tried = tried || !res->not_attempted;
+            next_ms = res->verdict.delay_ms < next_ms ? res->verdict.delay_ms : next_ms;
+        }
+        if (!r.error && (res->verdict.state == WRITE_PENDING || res->verdict.state == WRITE_DEAD) &&
+            !res->not_attempted) {
+            r.error_class = res->verdict.error_class;
+            r.error = res->error;
+        }
+    }
+    standing_settle(&r, job->diff, any_dead, any_pending, any_pending && next_ms < 0 ? 0 : next_ms);
+    r.failed = tried;
+    if (any_pending && !tried) { /* a stop of ours, not a failure */
+        r.state = "pending";
+    }
+    if (job->throttle_ms > 0) {
+        r.state = "throttled";
+        r.failed = false;
+    }
+    for (size_t i = 0; i < job->log_count; i++) {
+        job->log[i].ago_ms = clock_mono_ms() - job->log[i].ago_ms;
+    }
+    return r;
+}
+
+static void count_calls(struct recorder *r, const struct job *job)
+{
+    struct lane_counts counts = {.requests = (int64_t)job->log_count};
+
+    for (size_t i = 0; i < job->result_count; i++) {
+        if (!job->results[i].not_attempted) {
+            counts.calls++;
+            counts.failures += job->results[i].verdict.counts_as_failure;
+        }
+    }
+    lane_count(lanes_of(r->lanes, job->who->connector), &counts);
+}
+
+static void remember_holds(struct recorder *r, const struct job *job)
+{
+    struct lane *lane = lanes_of(r->lanes, job->who->connector);
+
+    for (size_t i = 0; i < job->result_count; i++) {
+        const struct record_result *res = &job->results[i];
+
+        if (res->verdict.state == WRITE_DEAD && text_eq(res->verdict.error_class, "configuration")) {
+            lane_remember_hold(lane, job->config, res->item->wish, res->error);
+        }
+    }
+}
+
+static void observe_lag(struct recorder *r, const struct job *job, const struct record *record)
+{
+    if (strcmp(record->state, "synced") == 0) {
+        metric_observe(r->lag, (double)(job_now_us(job) - job->who->due_us) / 1e6, job->who->connector, NULL, NULL,
+                       NULL);
+    }
+}
+
+/* ---- connectors ------------------------------------------------------------------------------------------------------- */
+
+static int states_have_changed(struct recorder *r, struct errmsg *err)
+{
+    r->states_changed = true;
+    return connector_states_refresh(&r->states, r->store, err);
+}
+
+/* What an answer of the ATS asks of all daemons: to wait, or to stop. */
+static int tell_connector(struct recorder *r, const struct job *job, struct errmsg *err)
+{
+    const char *name = job->connector->name;
+    char fingerprint[CONFIG_FINGERPRINT_BYTES];
+    int st = ST_OK;
+
+    if (job->throttle_ms > 0) {
+        log_warn("the ATS asked to slow down", "connector", name, "wait_ms", num_text(job->throttle_ms).s, NULL);
+        st = store_connector_throttle(r->store, name, job->throttle_ms, "the ATS asked to slow down", err);
+    }
+    if (st == ST_OK && job->pause_reason) {
+        log_error("connector paused until its configuration changes", "connector", name, "reason", job->pause_words,
+                  "hint", job->pause_hint, "more", "atsyncctl issues", NULL);
+        config_connector_fingerprint(job->connector, fingerprint);
+        st = store_connector_pause(r->store, name, job->pause_reason, job->pause_hint, fingerprint, err);
+    }
+    return st == ST_OK && (job->throttle_ms > 0 || job->pause_reason) ? states_have_changed(r, err) : st;
+}
+
+/* Tells the database how the calls went, when some failed; opens the breaker, or closes it after a probe that went well. */
+static int tell_breaker(struct recorder *r, const char *name, const struct lane_counts *c, struct errmsg *err)
+{
+    const struct connector_status_row *state = connector_states_find(&r->states, name);
+    bool open = state && strcmp(state->state, "open") == 0;
+    struct breaker_counts counts;
+    int64_t ms;
+    int st;
+
+    if (c->calls == 0 || (c->failures == 0 && !open)) {
+        return ST_OK;
+    }
+    if (open && c->failures < c->calls) {
+        log_info("the ATS answers again", "connector", name, NULL);
+        st = store_connector_ok(r->store, name, err);
+        return st == ST_OK ? states_have_changed(r, err) : st;
+    }
+    st = store_connector_outcomes(r->store, name, c->calls, c->failures, &counts, err);
+    if (st != ST_OK || !(counts.is_open || breaker_should_open(counts.calls, counts.failures))) {
+        return st;
+    }
+    ms = breaker_open_ms(counts.opens);
+    log_warn("the ATS seems to be away: its candidates wait", "connector", name, "wait_ms", num_text(ms).s, NULL);
+    st = store_connector_open(r->store, name, ms, "half or more of the calls failed", err);
+    return st == ST_OK ? states_have_changed(r, err) : st;
+}
+
+/* When the vendor's daily quota is used up, the connector waits for midnight. */
+static int tell_quota(struct recorder *r, const struct lane *lane, const struct lane_counts *c, struct errmsg *err)
+{
+    int64_t used = 0;
+    int64_t left_ms = 0;
+    int st;
+
+    if (lane_per_day(lane) == 0 || c->requests == 0) {
+        return ST_OK;
+    }
+    st = store_connector_quota(r->store, lane_name(lane), c->requests, &used, &left_ms, err);
+    if (st != ST_OK || used < lane_per_day(lane)) {
+        return st;
+    }
+    log_warn("the daily quota of the ATS is used up: its candidates wait for midnight UTC", "connector",
+             lane_name(lane), "requests", num_text(used).s, NULL);
+    st = store_connector_throttle(r->store, lane_name(lane), left_ms, "the daily quota is used up until midnight UTC",
+                                  err);
+    return st == ST_OK ? states_have_changed(r, err) : st;
+}
+
+struct telling {
+    struct recorder *recorder;
+    struct errmsg *err;
+    int st;
+};
+
+/* What cannot be told now counts with the next batch. */
+static void tell_lane(void *ctx, struct lane *lane)
+{
+    struct telling *t = ctx;
+    struct lane_counts c = lane_take_counts(lane);
+
+    if (t->st == ST_OK) {
+        t->st = tell_quota(t->recorder, lane, &c, t->err);
+    }
+    if (t->st == ST_OK) {
+        t->st = tell_breaker(t->recorder, lane_name(lane), &c, t->err);
+    }
+    if (t->st != ST_OK) {
+        lane_count(lane, &c);
+    }
+}
+
+static int tell_lanes(struct recorder *r, struct errmsg *err)
+{
+    struct telling t = {.recorder = r, .err = err, .st = ST_OK};
+
+    if (!r->states.arena || clock_mono_ms() - r->states.at_ms > STATES_EVERY_MS) {
+        t.st = connector_states_refresh(&r->states, r->store, err);
+    }
+    if (t.st == ST_OK) {
+        lanes_each(r->lanes, tell_lane, &t);
+    }
+    return t.st;
+}
+
+/* ---- batches ---------------------------------------------------------------------------------------------------------- */
+
+static size_t count_jobs(const struct job *list)
+{
+    size_t count = 0;
+
+    for (; list; list = list->next) {
+        count++;
+    }
+    return count;
+}
+
+/* What the ATS was told must not be forgotten. */
+static void put_back(struct recorder *r, struct job *list)
+{
+    struct job *last = list;
+
+    for (struct job *j = list; j; j = j->next) { /* back to the time of their end */
+        for (size_t k = 0; k < j->log_count; k++) {
+            j->log[k].ago_ms = clock_mono_ms() - j->log[k].ago_ms;
+        }
+        last = j;
+    }
+    (void)pthread_mutex_lock(&r->mutex);
+    last->next = r->ended;
+    r->ended = list;
+    (void)pthread_mutex_unlock(&r->mutex);
+}
+
+static void account(struct recorder *r, const struct job *list, const struct record *records)
+{
+    for (; list; list = list->next, records++) {
+        if (records->lost) {
+            log_warn("a candidate's lease had passed to another daemon before its result was recorded", "connector",
+                     list->who->connector, "ref", list->who->ref, NULL);
+        } else {
+            count_results(r, list);
+            observe_lag(r, list, records);
+        }
+        count_calls(r, list);
+        remember_holds(r, list);
+    }
+}
+
+static int record_batch(struct recorder *r, struct job *list, struct errmsg *err)
+{
+    size_t count = count_jobs(list);
+    struct record *records = mem_array(count, sizeof *records);
+    size_t i = 0;
+    int st = ST_OK;
+
+    r->states_changed = false;
+    for (struct job *j = list; j; j = j->next) {
+        records[i++] = result_record(j);
+    }
+    for (struct job *j = list; j && st == ST_OK; j = j->next) {
+        st = tell_connector(r, j, err);
+    }
+    if (st == ST_OK) {
+        FAULT_POINT("results-collected");
+        st = store_record(r->store, records, count, err);
+    }
+    if (st != ST_OK) {
+        put_back(r, list);
+        goto out;
+    }
+    FAULT_POINT("results-recorded");
+    account(r, list, records);
+    st = tell_lanes(r, err); /* before there is room again: an ATS that is away is not asked by one more */
+    for (i = 0; list; i++) {
+        struct job *next = list->next;
+
+        r->hooks.recorded(r->hooks.ctx, list, records[i].next_due_ms);
+        list = next;
+    }
+    r->hooks.batch_done(r->hooks.ctx, r->states_changed);
+out:
+    mem_free(records);
+    return st;
+}
+
+/* ---- the thread ------------------------------------------------------------------------------------------------------- */
+
+/* All that has ended; NULL: nothing ever will again. Waits as long as it has to. */
+static struct job *take_ended(struct recorder *r, bool *ret_stopping)
+{
+    struct job *list;
+
+    (void)pthread_mutex_lock(&r->mutex);
+    while (!r->ended && !r->stopping) {
+        thread_cond_wait(&r->changed, &r->mutex, -1);
+    }
+    list = r->ended;
+    r->ended = NULL;
+    *ret_stopping = r->stopping;
+    (void)pthread_mutex_unlock(&r->mutex);
+    return list;
+}
+
+static void wait_for_database(struct recorder *r, int64_t ms)
+{
+    int64_t until_ms = clock_mono_ms() + ms;
+
+    (void)pthread_mutex_lock(&r->mutex);
+    while (clock_mono_ms() < until_ms) {
+        thread_cond_wait(&r->changed, &r->mutex, until_ms - clock_mono_ms());
+    }
+    (void)pthread_mutex_unlock(&r->mutex);
+}
+
+static void *recorder_main(void *arg)
+{
+    struct recorder *r = arg;
+    int64_t away_ms = RECONNECT_MIN_MS;
+    int failures = 0;
+    bool stopping = false;
+    struct job *list;
+
+    while ((list = take_ended(r, &stopping))) {
+        struct errmsg err = {{0}};
+        int st = record_batch(r, list, &err);
+
+        if (st == ST_OK) {
+            if (r->database_away) {
+                log_info("database back: results are recorded", NULL);
+            }
+            r->database_away = false;
+            away_ms = RECONNECT_MIN_MS;
+            failures = 0;
+            continue;
+        }
+        if (!r->database_away) {
+            log_error("results of calls cannot be recorded now: they are kept", "error", err.text, NULL);
+        }
+        r->database_away = true;
+        if (stopping && ++failures > STOP_TRIES) {
+            break;
+        }
+        wait_for_database(r, away_ms);
+        away_ms = 2 * away_ms < RECONNECT_MAX_MS ? 2 * away_ms : RECONNECT_MAX_MS;
+    }
+    store_disconnect(r->store);
+    return NULL;
+}
+
+struct recorder *recorder_new(const struct config *c, struct lanes *lanes, const struct recorder_hooks *hooks)
+{
+    static const double bounds[] = {0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43200};
+    struct recorder *r = mem_zalloc(sizeof *r);
+
+    r->hooks = *hooks;
+    r->lanes = lanes;
+    r->store = store_new(c, "recorder");
+    store_expect_few_rows(r->store);
+    (void)pthread_mutex_init(&r->mutex, NULL);
+    thread_cond_init(&r->changed);
+    r->lag = metric_histogram("atsyncd_sync_lag_seconds",
+                              "Time from an event being stored to the ATS having confirmed what follows from it.",
+                              "connector", bounds, ATS_COUNT(bounds));
+    r->writes =
+        metric_counter("atsyncd_writes_total", "Writes tried, by what became of them.", "connector,kind,result");
+    return r;
+}
+
+int recorder_start(struct recorder *r, struct errmsg *err)
+{
+    int st = thread_start(&r->thread, "recorder", recorder_main, r, err);
+
+    r->started = st == ST_OK;
+    return st;
+}
+
+void recorder_reload(struct recorder *r, const struct config *c)
+{
+    store_reload(r->store, c);
+}
+
+void recorder_submit(struct recorder *r, struct job *job)
+{
+    (void)pthread_mutex_lock(&r->mutex);
+    if (!r->ended) {
+        (void)pthread_cond_signal(&r->changed);
+    }
+    job->next = r->ended;
+    r->ended = job;
+    (void)pthread_mutex_unlock(&r->mutex);
+}
+
+void recorder_stop(struct recorder *r)
+{
+    (void)pthread_mutex_lock(&r->mutex);
+    r->stopping = true;
+    (void)pthread_cond_signal(&r->changed);
+    (void)pthread_mutex_unlock(&r->mutex);
+}
+
+void recorder_join(struct recorder *r)
+{
+    if (r->started) {
+        (void)pthread_join(r->thread, NULL);
+        r->started = false;
+    }
+}
+
+void recorder_free(struct recorder *r, void (*give_up)(struct job *job))
+{
+    if (!r) {
+        return;
+    }
+    while (r->ended) {
+        struct job *next = r->ended->next;
+
+        give_up(r->ended);
+        r->ended = next;
+    }
+    connector_states_clear(&r->states);
+    store_free(r->store);
+    (void)pthread_cond_destroy(&r->changed);
+    (void)pthread_mutex_destroy(&r->mutex);
+    mem_free(r);
+}
