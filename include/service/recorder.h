@@ -27,7 +27,7 @@ struct recorder_hooks { /* called in the recorder's thread */
 struct recorder *recorder_new(const struct config *c, struct lanes *lanes, const struct recorder_hooks *hooks);
 int recorder_start(struct recorder *r, struct errmsg *err) ATS_MUSTCHECK;
 void recorder_reload(struct recorder *r, const struct config *c); /* any thread: time limits */
-void recorder_submit(struct recorder *r, struct job *job); /* any thread */
+void recorder_submit(struct recorder *r, struct job *job);        /* any thread */
 /* No more jobs will come: ends when all are recorded, or after a few attempts with the database away. */
 void recorder_stop(struct recorder *r);
 void recorder_join(struct recorder *r);
