@@ -78,12 +78,12 @@ ALL_LDFLAGS = $(FLAVOUR_FLAGS) -pthread $(FLAVOUR_LD) $(LDFLAGS)
 COMMON_SRCS := \
 	$(addprefix src/base/,status.c mem.c buf.c clock.c text.c suggest.c mask.c log.c metrics.c) \
 	$(addprefix src/lib/,json.c crypto.c yaml.c jqvm.c db.c httpd.c httpc.c) \
-	$(addprefix src/domain/,event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c skew.c issue.c) \
+	$(addprefix src/domain/,event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c skew.c issue.c glance.c) \
 	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c) \
 	$(addprefix src/connector/,meta.c fit.c module.c message.c remedy.c request.c auth.c step.c) \
 	$(addprefix src/store/,store.c schema.c setup.c ingest.c queue.c load.c record.c operate.c issues.c views.c activity.c tokens.c)
 DAEMON_SRCS := src/main.c \
-	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c recorder.c lanes.c connector_states.c standing.c delivery.c tokens.c admin.c janitor.c app.c notify.c sdnotify.c overseer.c tally.c refusals.c lookup_cache.c)
+	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c recorder.c lanes.c connector_states.c standing.c delivery.c tokens.c admin.c report.c page.c janitor.c app.c notify.c sdnotify.c overseer.c tally.c gate.c refusals.c lookup_cache.c)
 CTL_SRCS := $(addprefix src/ctl/,main.c command.c advice.c print.c progress.c plan.c show.c operate.c migrate.c setup.c setup_secrets.c setup_server.c check.c check_clock.c check_permissions.c check_probe.c send_sample.c sample.c connectors.c connector_page.c connector_test.c rehearsal.c) src/service/settings.c
 # tests of connectors: a table of cases in TYPE.json for each
 TABLE_SRCS := tests/unit/connector/table.c
@@ -91,23 +91,26 @@ TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby
 UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/base/,status_test.c mem_test.c buf_test.c clock_test.c text_test.c suggest_test.c mask_test.c log_test.c metrics_test.c) \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c json_test.c) \
-	$(addprefix tests/unit/domain/,signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c backoff_test.c skew_test.c issue_test.c property_test.c) \
+	$(addprefix tests/unit/domain/,signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c glance_test.c backoff_test.c skew_test.c issue_test.c property_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c) \
 	$(addprefix tests/unit/connector/,message_test.c remedy_test.c meta_test.c request_test.c module_test.c auth_test.c step_test.c rest_test.c) \
-	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c refusals_test.c tally_test.c) \
+	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c refusals_test.c tally_test.c gate_test.c page_test.c) \
 	$(addprefix tests/unit/ctl/,sample_test.c print_test.c progress_test.c advice_test.c setup_test.c connector_page_test.c rehearsal_test.c check_test.c)
 CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 STUB_SRCS := tests/lib/stub_ats.c
 HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/ctlkit.c tests/lib/oauth_stub.c tests/lib/replica.c tests/lib/tls.c
 DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c operate_test.c issues_test.c plans_test.c tokens_test.c)
-E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c)
+E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c admin_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c)
+# the status page in a real browser
+BROWSER_SRCS := tests/lib/browser.c
+PAGE_TESTS := tests/page/page_test.c
 
 CLOCK_SHIFT_SRCS := tests/lib/clock_shift.c
 BENCH_SRCS := $(addprefix tests/bench/,load.c curl_ceiling.c claim.c)
 CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c backlog_test.c fault_points_test.c disk_full_test.c)
 COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o
-DAEMON_OBJS := $(DAEMON_SRCS:%.c=$(BUILD)/%.o)
+DAEMON_OBJS := $(DAEMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/page.o
 CTL_OBJS := $(CTL_SRCS:%.c=$(BUILD)/%.o) $(GEN)/samples.o
 SANDBOX_OBJS := $(SANDBOX_SRCS:%.c=$(BUILD)/%.o)
 HARNESS_OBJS := $(HARNESS_SRCS:%.c=$(BUILD)/%.o)
@@ -116,6 +119,7 @@ DB_PROGRAMS := $(DB_TESTS:%.c=$(BUILD)/%)
 E2E_PROGRAMS := $(E2E_TESTS:%.c=$(BUILD)/%)
 CHAOS_PROGRAMS := $(CHAOS_TESTS:%.c=$(BUILD)/%)
 BENCH_PROGRAMS := $(BENCH_SRCS:%.c=$(BUILD)/%)
+PAGE_PROGRAMS := $(PAGE_TESTS:%.c=$(BUILD)/%)
 
 PROGRAMS := $(BUILD)/atsyncd $(BUILD)/atsyncctl
 .PHONY: all objects sandbox-ats stub-ats
@@ -150,6 +154,8 @@ $(BUILD)/tests/unit/service/refusals_test: $(BUILD)/src/service/refusals.o
 $(BUILD)/tests/unit/service/sdnotify_test: $(BUILD)/src/service/sdnotify.o
 $(BUILD)/tests/unit/service/ingest_test: $(BUILD)/src/service/ingest.o $(BUILD)/src/service/thread.o
 $(BUILD)/tests/unit/service/tally_test: $(BUILD)/src/service/tally.o
+$(BUILD)/tests/unit/service/gate_test: $(BUILD)/src/service/gate.o
+$(BUILD)/tests/unit/service/page_test: $(BUILD)/src/service/page.o $(GEN)/page.o
 $(BUILD)/tests/unit/ctl/sample_test: $(BUILD)/src/ctl/sample.o $(GEN)/samples.o
 $(BUILD)/tests/unit/ctl/print_test: $(BUILD)/src/ctl/print.o
 $(BUILD)/tests/unit/ctl/progress_test: $(addprefix $(BUILD)/src/ctl/,progress.o print.o)
@@ -166,16 +172,19 @@ check-unit: $(UNIT_PROGRAMS)
 	@tests/lib/run_unit.sh $(RESULTS) $(UNIT_PROGRAMS)
 
 # these start a PostgreSQL, the sandbox ATS and the daemon of their own (tests/lib/harness.h)
-$(HARNESS_OBJS) $(addsuffix .o,$(DB_PROGRAMS) $(E2E_PROGRAMS) $(CHAOS_PROGRAMS)): private ALL_CPPFLAGS += -Itests \
+$(HARNESS_OBJS) $(BROWSER_SRCS:%.c=$(BUILD)/%.o) $(addsuffix .o,$(DB_PROGRAMS) $(E2E_PROGRAMS) $(CHAOS_PROGRAMS) $(PAGE_PROGRAMS)): private ALL_CPPFLAGS += -Itests \
 	-DTEST_SOURCE_DIR='"$(CURDIR)"' -DTEST_BUILD_DIR='"$(abspath $(BUILD))"'
-$(DB_PROGRAMS) $(E2E_PROGRAMS) $(CHAOS_PROGRAMS): %: %.o $(HARNESS_OBJS) $(BUILD)/libatsync.a
+$(PAGE_PROGRAMS): $(BROWSER_SRCS:%.c=$(BUILD)/%.o)
+$(DB_PROGRAMS) $(E2E_PROGRAMS) $(CHAOS_PROGRAMS) $(PAGE_PROGRAMS): %: %.o $(HARNESS_OBJS) $(BUILD)/libatsync.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
-.PHONY: check-db check-e2e
+.PHONY: check-db check-e2e check-page
 check-db: $(DB_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
 	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(DB_PROGRAMS)
 check-e2e: $(E2E_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
 	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(E2E_PROGRAMS)
+check-page: $(PAGE_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats ## the status page in Chromium
+	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(PAGE_PROGRAMS)
 
 # preloaded into a daemon whose clock is wrong; no sanitizer, it is loaded before theirs
 $(BUILD)/clock_shift.so: $(CLOCK_SHIFT_SRCS)
@@ -238,6 +247,10 @@ $(GEN)/sql.h $(GEN)/sql.c &: sql/embed.awk $(SQL_STMTS)
 $(GEN)/migrations.c: sql/embed.awk $(SQL_MIGRATIONS)
 	@mkdir -p $(GEN)
 	awk -v mode=migrations -f sql/embed.awk $(SQL_MIGRATIONS) >$@
+PAGE_FILES := $(sort $(wildcard src/service/page/*.html src/service/page/*.css src/service/page/*.js src/service/page/*.svg))
+$(GEN)/page.c: src/service/page/embed.awk $(PAGE_FILES)
+	@mkdir -p $(GEN)
+	awk -f src/service/page/embed.awk $(PAGE_FILES) >$@
 SAMPLES := $(sort $(wildcard conf/samples/*.json))
 $(GEN)/samples.c: conf/samples/embed.awk $(SAMPLES)
 	@mkdir -p $(GEN)

@@ -33,6 +33,25 @@ int store_show_timeline(struct store *s, const char *candidate, size_t limit, st
  * summary, detail. A commit that takes long brings rows with older times, so ask again from a little earlier. */
 int store_show_news(struct store *s, int64_t since_us, struct json **ret, struct errmsg *err) ATS_MUSTCHECK;
 
+/* ---- for the status page */
+int store_show_newest(struct store *s, size_t limit, struct json **ret, struct errmsg *err) ATS_MUSTCHECK;
+/* Rows of sync_status with "since", the longest blocked first. */
+int store_show_blocked(struct store *s, size_t limit, struct json **ret, struct errmsg *err) ATS_MUSTCHECK;
+int store_show_daemons(struct store *s, struct json **ret, struct errmsg *err) ATS_MUSTCHECK;
+int store_show_hour(struct store *s, struct json **ret, struct errmsg *err) ATS_MUSTCHECK;  /* one row: the last hour */
+int store_show_hours(struct store *s, struct json **ret, struct errmsg *err) ATS_MUSTCHECK; /* each of the last 24 */
+/* One array a minute: Unix time, events, refused, writes, failed_writes, calls, failed_calls, synced, lag_seconds,
+ * longest_lag_seconds (the last two may be null). */
+int store_show_activity(struct store *s, int64_t hours, struct json **ret, struct errmsg *err) ATS_MUSTCHECK;
+/* Personal data: what somebody answered, and where he or she can be reached. */
+int store_show_answers(struct store *s, const char *candidate, size_t limit, struct json **ret,
+                       struct errmsg *err) ATS_MUSTCHECK;
+int store_show_contacts(struct store *s, const char *candidate, struct json **ret, struct errmsg *err) ATS_MUSTCHECK;
+/* Who is meant: by external id, profile id, run id, or reference. An array of texts (external ids, references of those
+ * without one), the likeliest first; several if runs or profiles of several sources have this id. */
+int store_find_candidate(struct store *s, const char *words, const struct config *c, struct json **ret,
+                         struct errmsg *err) ATS_MUSTCHECK;
+
 struct ledger_value { /* the live row of a key, as people want to see it */
     const char *key, *kind, *target, *value, *state;
     const char *error, *workflow_external_id, *run_id, *event_id; /* NULL: none */

@@ -263,9 +263,11 @@ static const struct key admin_keys[] = {
     {.name = "listen", .type = &type_address_or_none, AT(admin.listen), .fallback = "127.0.0.1:8481", .fixed = true,
      .help = "Where health, metrics and the status page are; none switches them off."},
     {.name = "token", .type = &type_secret, AT(admin.token), .min = 8,
-     .help = "Asked for as a bearer token; required if listen is not a loopback address."},
+     .help = "Asked for as a bearer token, and by the page's sign-in form; required if listen is not a loopback "
+             "address."},
     {.name = "show_personal", .type = &type_bool, AT(admin.show_personal), .fallback = "false",
-     .help = "Shows candidate ids and messages on the status page, not only counts."},
+     .help = "Lets the status page show a candidate's answers, e-mail address, phone number and the values of writes, "
+             "each time after a click."},
     END,
 };
 static const struct key database_keys[] = {

@@ -74,9 +74,11 @@ static void refresh_gauges(void *ctx)
 {
     struct app *app = ctx;
     struct errmsg reason;
+    /* who takes no events does not notice that the database is away; the overseer does */
+    bool ready = is_ready(app, &reason) == ST_OK && metric_sum(overseer_database_gauge(), NULL, NULL) > 0;
 
     receiver_refresh_gauges(app->receiver);
-    metric_set(app->ready, is_ready(app, &reason) == ST_OK ? 1 : 0, NULL, NULL, NULL, NULL);
+    metric_set(app->ready, ready ? 1 : 0, NULL, NULL, NULL, NULL);
 }
 
 /* What no database knows: webhooks that were refused are not in it. */
@@ -123,7 +125,7 @@ static int start(struct app *app, struct errmsg *err)
     int st;
 
     if ((st = receiver_new(app->config, wake_dispatcher, app, &app->receiver, err)) != ST_OK ||
-        (st = admin_new(app->config, is_ready, app, &app->admin, err)) != ST_OK) {
+        (st = admin_new(app->config, app->connectors, is_ready, app, &app->admin, err)) != ST_OK) {
         return st; /* both addresses are ours before anything moves */
     }
     if ((st = receiver_start(app->receiver, err)) != ST_OK || (st = admin_start(app->admin, err)) != ST_OK) {
@@ -289,7 +291,7 @@ static bool adopt(struct app *app, struct config *config, struct connector_set *
     if (app->overseer) {
         overseer_reload(app->overseer, config);
     }
-    admin_reload(app->admin, config);
+    admin_reload(app->admin, config, connectors);
     restart_notify(app, config);
     return true;
 }

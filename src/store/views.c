@@ -34,8 +34,12 @@ static bool is_time(const char *column)
 /* The server writes times in the session's time zone; everywhere else we speak UTC. */
 static struct json *in_utc(const struct json *row)
 {
-    struct json *copy = json_object();
+    struct json *copy;
 
+    if (json_type(row) != JSON_OBJECT) {
+        return json_copy(row);
+    }
+    copy = json_object();
     for (const struct json *m = json_first(row); m; m = json_next(m)) {
         int64_t us;
 
@@ -128,6 +132,90 @@ int store_show_news(struct store *s, int64_t since_us, struct json **ret, struct
     db_params_init(&p);
     db_add_time(&p, since_us);
     return show(s, &sql_show_news, &p, ret, err);
+}
+
+static int show_some(struct store *s, const struct sql_stmt *stmt, int64_t n, struct json **ret, struct errmsg *err)
+{
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_i64(&p, n);
+    return show(s, stmt, &p, ret, err);
+}
+
+int store_show_newest(struct store *s, size_t limit, struct json **ret, struct errmsg *err)
+{
+    return show_some(s, &sql_show_newest, (int64_t)limit, ret, err);
+}
+
+int store_show_blocked(struct store *s, size_t limit, struct json **ret, struct errmsg *err)
+{
+    return show_some(s, &sql_show_blocked, (int64_t)limit, ret, err);
+}
+
+int store_show_activity(struct store *s, int64_t hours, struct json **ret, struct errmsg *err)
+{
+    return show_some(s, &sql_show_activity, hours, ret, err);
+}
+
+int store_show_daemons(struct store *s, struct json **ret, struct errmsg *err)
+{
+    return show(s, &sql_show_daemons, NULL, ret, err);
+}
+
+int store_show_hour(struct store *s, struct json **ret, struct errmsg *err)
+{
+    return show(s, &sql_show_hour, NULL, ret, err);
+}
+
+int store_show_hours(struct store *s, struct json **ret, struct errmsg *err)
+{
+    return show(s, &sql_show_hours, NULL, ret, err);
+}
+
+int store_show_answers(struct store *s, const char *candidate, size_t limit, struct json **ret, struct errmsg *err)
+{
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_text(&p, candidate);
+    db_add_i64(&p, (int64_t)limit);
+    return show(s, &sql_show_answers, &p, ret, err);
+}
+
+int store_show_contacts(struct store *s, const char *candidate, struct json **ret, struct errmsg *err)
+{
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_text(&p, candidate);
+    return show(s, &sql_show_contacts, &p, ret, err);
+}
+
+int store_find_candidate(struct store *s, const char *words, const struct config *c, struct json **ret,
+                         struct errmsg *err)
+{
+    struct db_array *sources = db_array_new(DB_TEXT_ARRAY);
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    for (size_t i = 0; i < c->source_count; i++) {
+        db_array_text(sources, c->sources[i].name);
+    }
+    db_params_init(&p);
+    db_add_text(&p, words);
+    db_add_array(&p, sources);
+    st = db_exec(s->db, &sql_find_candidate, &p, DB_ROWS, &r, err);
+    if (st == ST_OK) {
+        *ret = json_array();
+        for (size_t i = 0; i < db_rows(r); i++) {
+            json_push(*ret, json_string(db_text(r, i, 0)));
+        }
+    }
+    db_result_free(r);
+    db_array_free(sources);
+    return st;
 }
 
 static struct ledger_value value_of(const struct db_result *r, size_t row, struct arena *arena)

@@ -30,6 +30,7 @@ static const char generator[] =
     "= 0)::int, "
     "case when i % 1000 = 0 then 'him' end, now() - (n() - i) * interval '5 seconds' from generate_series(0, n() - 1) "
     "as i;"
+    "update atsync.candidate set blocked_since = now() - interval '1 hour' where ref like 'x:c%01';"
     "insert into atsync.run (source, run_id, ref, connector, is_contact, is_latest, workflow_id, workflow_version_id, "
     "workflow_external_id, job, profile_id, external_id, "
     "state, outcome, result, truncated, complete, conflict, started_at, completed_at, last_event_at, nodes) "
@@ -84,6 +85,8 @@ static const struct {
     {"count_resync", NONE, "candidate: an operator wants to know how much there is"},
     {"count_dead", NONE, NULL},
     {"count_dead", "'c77', null, null, null, null", NULL},
+    {"find_candidate", "'c77', array['popp']", NULL},
+    {"find_candidate", "'run_77', array['popp']", NULL},
     {"gauges", "", NULL},
     {"ingest", "same('popp'::text), refs(), " T T T T T T T T Z "same('x'::text)::bytea[]", NULL},
     {"lease_owners", "'him'", NULL},
@@ -126,6 +129,10 @@ static const struct {
     {"retry_dead", NONE ", 'popp', 'ats', 'x:c5', 500", NULL},
     {"retry_dead", "'c77', null, null, null, null, null, null, null, 500", NULL},
     {"revive_config", "'ats'", NULL},
+    {"show_answers", "'c77', 100", NULL},
+    {"show_blocked", "20", NULL},
+    {"show_contacts", "'c77'", NULL},
+    {"show_newest", "20", NULL},
     {"show_news", "now() - interval '5 seconds'", NULL},
     {"show_sync", "'c77'", NULL},
     {"skip_dead", "null, 'ats', 'cedar', now() - interval '1 day', 'invalid', null, null, null, 500", NULL},

@@ -310,6 +310,32 @@ static struct program *program_new(struct harness *h, const char *name)
     return p;
 }
 
+/* The arguments that follow the first, after argv[0]. */
+static void take_arguments(struct harness *h, char **argv, va_list ap)
+{
+    const char *arg;
+    size_t n = 1;
+
+    while ((arg = va_arg(ap, const char *)) != NULL && n + 1 < ARGS_MAX)
+        argv[n++] = arena_strdup(h->arena, arg);
+}
+
+struct program *program_start(struct harness *h, const char *name, ...)
+{
+    const char *slash = strrchr(name, '/');
+    struct program *p = program_new(h, slash != NULL ? slash + 1 : name);
+    char *argv[ARGS_MAX] = {NULL};
+    va_list ap;
+
+    argv[0] = arena_strdup(h->arena, name);
+    va_start(ap, name);
+    take_arguments(h, argv, ap);
+    va_end(ap);
+    p->pid = spawn(p->log_path, argv);
+    assert_true(p->pid > 0);
+    return p;
+}
+
 const char *program_log(struct harness *h, const struct program *p)
 {
     return file_text(h, p->log_path);
@@ -330,15 +356,12 @@ int program_run(struct harness *h, const char **ret_output, const char *name, ..
 {
     char *argv[ARGS_MAX] = {NULL};
     char *log_path = arena_printf(h->arena, "%s/run-%s.out", h->dir, name);
-    size_t n = 1;
     va_list ap;
-    const char *arg;
     int status;
 
     argv[0] = arena_printf(h->arena, "%s/%s", TEST_BUILD_DIR, name);
     va_start(ap, name);
-    while ((arg = va_arg(ap, const char *)) != NULL && n + 1 < ARGS_MAX)
-        argv[n++] = arena_strdup(h->arena, arg);
+    take_arguments(h, argv, ap);
     va_end(ap);
     (void)unlink(log_path);
     status = run(log_path, argv);
@@ -804,6 +827,7 @@ void daemon_rewrite_conf(struct harness *h, struct program *d, const struct daem
     buf_printf(&out, "receiver:\n  listen: 127.0.0.1:%u\n", d->port);
     add_lines(&out, "  ", conf->receiver, "");
     buf_printf(&out, "admin:\n  listen: 127.0.0.1:%u\n", d->admin_port);
+    add_lines(&out, "  ", conf->admin, "");
     buf_printf(&out, "database:\n  conninfo: \"%s\"\n", conf->conninfo != NULL ? conf->conninfo : h->conninfo);
     add_lines(&out, "  ", conf->database, "");
     buf_puts(&out, "delivery:\n");
@@ -1212,5 +1236,6 @@ static int group_teardown(void **state)
 
 int e2e_main_(const char *name, const struct CMUnitTest *tests, size_t count)
 {
+    cmocka_set_test_filter(getenv("TEST_FILTER")); /* for developers: only tests of this name, * and ? allowed */
     return _cmocka_run_group_tests(name, tests, count, group_setup, group_teardown);
 }

@@ -95,6 +95,7 @@ struct daemon_conf {       /* lines of YAML without indentation; NULL: the lines
     const char *type;      /* rest */
     const char *access;    /* credentials: {token: E2E_TOKEN} */
     const char *database;  /* none, beside conninfo */
+    const char *admin;     /* none, beside listen */
 };
 /* Writes the configuration, brings the schema up to date, starts the daemon and waits until it is ready. conf NULL: all
  * defaults. */
@@ -110,6 +111,8 @@ void daemon_kill(struct harness *h, struct program *d);                    /* SI
 int program_wait(struct harness *h, struct program *p);                    /* exit status, or 128 + signal */
 bool program_ended(struct harness *h, struct program *p, int *ret_status); /* the same without waiting */
 const char *program_log(struct harness *h, const struct program *p);
+/* Starts any program ("/usr/bin/chromedriver", "--port=1", NULL); it ends with the test. */
+struct program *program_start(struct harness *h, const char *name, ...) ATS_SENTINEL;
 /* Runs a program of the build ("atsyncctl", "-c", …, NULL) to its end; output (may be NULL): stdout and stderr. */
 int program_run(struct harness *h, const char **ret_output, const char *name, ...) ATS_SENTINEL;
 
