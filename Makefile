@@ -100,7 +100,7 @@ CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 STUB_SRCS := tests/lib/stub_ats.c
 HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/ctlkit.c tests/lib/oauth_stub.c tests/lib/replica.c tests/lib/tls.c
-DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c operate_test.c issues_test.c plans_test.c tokens_test.c)
+DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c dashboard_test.c operate_test.c issues_test.c plans_test.c tokens_test.c)
 E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c admin_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c)
 # the status page in a real browser
 BROWSER_SRCS := tests/lib/browser.c
@@ -186,6 +186,12 @@ check-e2e: $(E2E_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
 check-page: $(PAGE_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats ## the status page in Chromium
 	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(PAGE_PROGRAMS)
 
+# alert rules and dashboards: needs nothing of the build
+.PHONY: check-monitoring
+check-monitoring: ## alert rules and dashboards
+	@mkdir -p $(BUILD)/tests
+	@tests/monitoring/run.sh '$(abspath $(RESULTS))'
+
 # preloaded into a daemon whose clock is wrong; no sanitizer, it is loaded before theirs
 $(BUILD)/clock_shift.so: $(CLOCK_SHIFT_SRCS)
 	$(CC) -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(WERROR) -fPIC -shared -o $@ $<
@@ -270,7 +276,7 @@ $(GEN)/settings: force
 	@printf '%s\n' '$(subst ','\'',$(SETTINGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(SETTINGS))' >$@
 
 # Targets that need no compiler here: the tools may still be missing. run and check install them, then call make again.
-NO_BUILD := help deps run check bench check-model format clean dist uninstall list-sources
+NO_BUILD := help deps run check bench check-model check-monitoring format clean dist uninstall list-sources
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 MISSING := $(shell command -v $(firstword $(CC)) >/dev/null || echo $(firstword $(CC)); command -v $(PKG_CONFIG) >/dev/null || echo pkg-config; \
 	$(PKG_CONFIG) --exists $(PKGS) 2>/dev/null || for p in $(PKGS); do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done; \
@@ -329,9 +335,9 @@ list-sources:
 
 # ---- install ---------------------------------------------------------------------------------------------------------
 INSTALL ?= install
-INSTALLED_DATA := $(wildcard conf/connectors/*.jq conf/connector-tests/*.json) $(shell find sql -name '*.sql')
+INSTALLED_DATA := $(wildcard conf/connectors/*.jq conf/connector-tests/*.json packaging/monitoring/*) $(shell find sql -name '*.sql')
 INSTALLED_MAN := $(wildcard packaging/man/*.[1-9])
-data_path = $(DATADIR)/atsyncd/$(patsubst conf/%,%,$(1))
+data_path = $(DATADIR)/atsyncd/$(patsubst packaging/%,%,$(patsubst conf/%,%,$(1)))
 man_path = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
 .PHONY: install uninstall dist
 install: all ## install; DESTDIR, PREFIX and SYSCONFDIR are honoured

@@ -62,6 +62,7 @@ step "unit tests" run SANITIZER=address check-unit
 step "database tests" run SANITIZER=address check-db
 step "end-to-end tests" run SANITIZER=address check-e2e
 step "status page in a browser" run SANITIZER=address check-page
+step "monitoring" run check-monitoring
 step "model of the protocol" run check-model
 step "build with fault points" build FAULTS=1 all sandbox-ats fault-tests
 step "crashes at each step" run check-faults

@@ -27,6 +27,7 @@ expect 755 /usr/bin/atsyncctl
 expect 644 /usr/share/bash-completion/completions/atsyncctl
 expect 640 /etc/atsyncd/atsyncd.conf
 for file in conf/connectors/*.jq; do expect 644 "/usr/share/atsyncd/connectors/${file##*/}"; done
+for file in packaging/monitoring/*; do expect 644 "/usr/share/atsyncd/monitoring/${file##*/}"; done
 for file in sql/migrations/*.sql; do expect 644 "/usr/share/atsyncd/sql/migrations/${file##*/}"; done
 for file in packaging/man/*.[1-9]; do
     [ ! -e "$file" ] || expect 644 "/usr/share/man/man${file##*.}/${file##*/}"
