@@ -17,6 +17,9 @@ BINDIR ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
 COMPLETIONDIR ?= $(DATADIR)/bash-completion/completions
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 
 # ---- flavours: objects of different flavours never mix -----------------------------------------------------------
 SANITIZER ?=
@@ -276,7 +279,7 @@ $(GEN)/settings: force
 	@printf '%s\n' '$(subst ','\'',$(SETTINGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(SETTINGS))' >$@
 
 # Targets that need no compiler here: the tools may still be missing. run and check install them, then call make again.
-NO_BUILD := help deps run check bench check-model check-monitoring format clean dist uninstall list-sources
+NO_BUILD := help deps run check bench check-model check-monitoring format clean dist install-units uninstall list-sources
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 MISSING := $(shell command -v $(firstword $(CC)) >/dev/null || echo $(firstword $(CC)); command -v $(PKG_CONFIG) >/dev/null || echo pkg-config; \
 	$(PKG_CONFIG) --exists $(PKGS) 2>/dev/null || for p in $(PKGS); do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done; \
@@ -337,10 +340,13 @@ list-sources:
 INSTALL ?= install
 INSTALLED_DATA := $(wildcard conf/connectors/*.jq conf/connector-tests/*.json packaging/monitoring/*) $(shell find sql -name '*.sql')
 INSTALLED_MAN := $(wildcard packaging/man/*.[1-9])
+INSTALLED_UNITS := $(wildcard packaging/systemd/*.service)
+# the units name the places of a package
+at_our_places = sed -e 's|/usr/sbin/|$(SBINDIR)/|g' -e 's|/etc/atsyncd|$(SYSCONFDIR)/atsyncd|g'
 data_path = $(DATADIR)/atsyncd/$(patsubst packaging/%,%,$(patsubst conf/%,%,$(1)))
 man_path = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(notdir $(1))
-.PHONY: install uninstall dist
-install: all ## install; DESTDIR, PREFIX and SYSCONFDIR are honoured
+.PHONY: install install-units uninstall dist
+install: all install-units ## install; DESTDIR, PREFIX and SYSCONFDIR are honoured
 	$(INSTALL) -d -m 755 $(addprefix $(DESTDIR),$(sort $(SBINDIR) $(BINDIR) $(SYSCONFDIR) $(COMPLETIONDIR) $(dir $(foreach f,$(INSTALLED_DATA),$(call data_path,$(f))) $(foreach f,$(INSTALLED_MAN),$(call man_path,$(f))))))
 	$(INSTALL) -m 755 $(BUILD)/atsyncd $(DESTDIR)$(SBINDIR)/atsyncd
 	$(INSTALL) -m 755 $(BUILD)/atsyncctl $(DESTDIR)$(BINDIR)/atsyncctl
@@ -348,10 +354,20 @@ install: all ## install; DESTDIR, PREFIX and SYSCONFDIR are honoured
 	$(foreach f,$(INSTALLED_MAN),$(INSTALL) -m 644 $(f) $(DESTDIR)$(call man_path,$(f)) && ):
 	$(INSTALL) -m 644 packaging/completion/atsyncctl $(DESTDIR)$(COMPLETIONDIR)/atsyncctl
 	$(INSTALL) -d -m 750 $(DESTDIR)$(SYSCONFDIR)/atsyncd
+	@# for systemd alone, which hands what is in it to the daemon (LoadCredential=)
+	$(INSTALL) -d -m 700 $(DESTDIR)$(SYSCONFDIR)/atsyncd/credentials
 	@# an administrator's configuration is never written over
 	[ -e $(DESTDIR)$(SYSCONFDIR)/atsyncd/atsyncd.conf ] || $(INSTALL) -m 640 conf/atsyncd.conf $(DESTDIR)$(SYSCONFDIR)/atsyncd/atsyncd.conf
+install-units:
+	@mkdir -p $(BUILD)
+	$(INSTALL) -d -m 755 $(addprefix $(DESTDIR),$(UNITDIR) $(SYSUSERSDIR) $(TMPFILESDIR))
+	$(foreach f,$(INSTALLED_UNITS),$(at_our_places) $(f) >$(BUILD)/$(notdir $(f)) && $(INSTALL) -m 644 $(BUILD)/$(notdir $(f)) $(DESTDIR)$(UNITDIR)/ && ):
+	$(INSTALL) -m 644 packaging/systemd/atsyncd.sysusers $(DESTDIR)$(SYSUSERSDIR)/atsyncd.conf
+	$(at_our_places) packaging/systemd/atsyncd.tmpfiles >$(BUILD)/atsyncd.tmpfiles
+	$(INSTALL) -m 644 $(BUILD)/atsyncd.tmpfiles $(DESTDIR)$(TMPFILESDIR)/atsyncd.conf
 uninstall: ## take away what install brought, except the configuration
 	rm -f $(DESTDIR)$(SBINDIR)/atsyncd $(DESTDIR)$(BINDIR)/atsyncctl $(DESTDIR)$(COMPLETIONDIR)/atsyncctl $(foreach f,$(INSTALLED_MAN),$(DESTDIR)$(call man_path,$(f)))
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(INSTALLED_UNITS))) $(DESTDIR)$(SYSUSERSDIR)/atsyncd.conf $(DESTDIR)$(TMPFILESDIR)/atsyncd.conf
 	rm -rf $(DESTDIR)$(DATADIR)/atsyncd
 dist: ## a source archive, the same bytes for the same commit
 	@mkdir -p build

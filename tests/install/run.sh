@@ -26,13 +26,16 @@ expect 755 /usr/sbin/atsyncd
 expect 755 /usr/bin/atsyncctl
 expect 644 /usr/share/bash-completion/completions/atsyncctl
 expect 640 /etc/atsyncd/atsyncd.conf
+for file in packaging/systemd/*.service; do expect 644 "/usr/lib/systemd/system/${file##*/}"; done
+expect 644 /usr/lib/sysusers.d/atsyncd.conf
+expect 644 /usr/lib/tmpfiles.d/atsyncd.conf
 for file in conf/connectors/*.jq; do expect 644 "/usr/share/atsyncd/connectors/${file##*/}"; done
 for file in packaging/monitoring/*; do expect 644 "/usr/share/atsyncd/monitoring/${file##*/}"; done
 for file in sql/migrations/*.sql; do expect 644 "/usr/share/atsyncd/sql/migrations/${file##*/}"; done
 for file in packaging/man/*.[1-9]; do
     [ ! -e "$file" ] || expect 644 "/usr/share/man/man${file##*.}/${file##*/}"
 done
-if find "$stage" -type d ! -perm 755 | grep -v '/etc/atsyncd$' | sed "s|^$stage||" | grep .; then fault "these directories are not open to all"; fi
+if find "$stage" -type d ! -perm 755 | grep -Ev '/etc/atsyncd(/credentials)?$' | sed "s|^$stage||" | grep .; then fault "these directories are not open to all"; fi
 version=$(cat packaging/VERSION)
 for program in sbin/atsyncd bin/atsyncctl; do
     "$stage/usr/$program" --version | grep -qF "$version" || fault "$program --version does not say $version"
@@ -46,5 +49,10 @@ make --no-print-directory -s DESTDIR="$stage" PREFIX=/usr BUILD=build/released i
 make --no-print-directory -s DESTDIR="$stage" PREFIX=/usr BUILD=build/released uninstall
 left=$(cd "$stage" && find . ! -type d | sort)
 [ "$left" = ./etc/atsyncd/atsyncd.conf ] || fault "after uninstall: $left"
+
+# the units name the programs and the configuration where they are
+make --no-print-directory -s DESTDIR="$stage/local" PREFIX=/usr/local SYSCONFDIR=/usr/local/etc BUILD=build/released install-units
+grep -qx 'ExecStart=/usr/local/sbin/atsyncd -c /usr/local/etc/atsyncd/atsyncd.conf' "$stage/local/usr/local/lib/systemd/system/atsyncd.service" ||
+    fault "the unit of another prefix starts another program"
 [ $bad = 0 ] && echo "ok      install"
 exit $bad
