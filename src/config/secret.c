@@ -1,11 +1,13 @@
 #include "config/secret.h"
 
 #include <stdbool.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/text.h"
 #include "config/file.h"
 
+#define CREDENTIAL_PREFIX "secret_"
 enum { SECRET_MAX_BYTES = 64 * 1024, OTHERS = 07 };
 
 /* Is path directly below $CREDENTIALS_DIRECTORY? systemd keeps that directory closed and makes the files itself. */
@@ -47,12 +49,36 @@ static int from_environment(const char *name, char **ret, struct errmsg *err)
     return ST_OK;
 }
 
+/*
+ * What the shipped unit makes of a file NAME in that directory is the credential secret_NAME. Root finds the file itself, so
+ * that atsyncctl needs no running daemon; nobody else may look into the directory.
+ */
+static char *credential_at_rest(const char *name)
+{
+    char *path = text_starts(name, CREDENTIAL_PREFIX)
+                     ? mem_printf(ATSYNC_SYSCONFDIR "/atsyncd/credentials/%s", name + strlen(CREDENTIAL_PREFIX))
+                     : NULL;
+
+    if (path && access(path, F_OK) != 0) {
+        mem_free(path);
+        path = NULL;
+    }
+    return path;
+}
+
 static int from_credential(const char *name, char **ret, struct errmsg *err)
 {
     const char *dir = getenv("CREDENTIALS_DIRECTORY");
+    char *at_rest;
 
     if (*name == '\0' || strchr(name, '/') != NULL || text_eq(name, ".") || text_eq(name, ".."))
         return err_set(err, ST_INVALID, "\"%s\" cannot be the name of a credential: it is a file name without /", name);
+    if ((dir == NULL || *dir == '\0') && (at_rest = credential_at_rest(name)) != NULL) {
+        int st = from_file(at_rest, OTHERS, ret, err);
+
+        mem_free(at_rest);
+        return st;
+    }
     if (dir == NULL || *dir == '\0')
         return err_set(err, ST_NOT_FOUND,
                        "no credential %s: CREDENTIALS_DIRECTORY is not set; add LoadCredential=%s:PATH to the unit",
