@@ -153,7 +153,7 @@ static void print_help(FILE *out)
     for (size_t i = 0; i < ATS_COUNT(commands); i++) {
         fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].help);
     }
-    fputs("\nManual: man 1 atsyncctl\n", out);
+    fputs("\nManual: man 8 atsyncctl\n", out);
 }
 
 static void print_command_help(const struct command *c)

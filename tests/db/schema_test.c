@@ -8,6 +8,9 @@
 #include "lib/storekit.h"
 
 #define GOLDEN TEST_SOURCE_DIR "/tests/db/schema.golden"
+#define VIEWS_PAGE TEST_SOURCE_DIR "/packaging/man/atsyncd-views.7"
+#define VIEWS_BEGIN ".\\\" Begin of what `make views-page' writes. Change the comments in sql/migrations instead.\n"
+#define VIEWS_END ".\\\" End of what `make views-page' writes.\n"
 #define COUNT_RELATIONS                                                                                                \
     "select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'atsync'"
 
@@ -216,9 +219,16 @@ static const char *file_of(struct harness *h, const char *path)
     return copy;
 }
 
-static void write_golden(const char *text)
+static bool is_update(void)
 {
-    FILE *f = fopen(GOLDEN, "we");
+    const char *update = getenv("ATSYNC_GOLDEN");
+
+    return update && strcmp(update, "update") == 0;
+}
+
+static void write_golden(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "we");
 
     assert_non_null(f);
     assert_true(fputs(text, f) >= 0);
@@ -229,7 +239,6 @@ E2E_TEST(the_schema_is_the_golden_one)
 {
     struct store *s = open_store(h);
     const char *query = file_of(h, TEST_SOURCE_DIR "/tests/db/schema_catalog.sql");
-    const char *update = getenv("ATSYNC_GOLDEN");
     const char *is;
     const char *golden;
     unsigned line = 1;
@@ -237,8 +246,8 @@ E2E_TEST(the_schema_is_the_golden_one)
     (void)migrate(h, s, false);
     store_free(s);
     is = sql_text(h, query);
-    if (update && strcmp(update, "update") == 0) {
-        write_golden(is);
+    if (is_update()) {
+        write_golden(GOLDEN, is);
     }
     golden = file_of(h, GOLDEN);
     assert_true(strlen(golden) > 1000);
@@ -247,12 +256,34 @@ E2E_TEST(the_schema_is_the_golden_one)
         size_t b_len = strcspn(b, "\n");
 
         if (a_len != b_len || strncmp(a, b, a_len) != 0) {
-            fail_msg("line %u of the schema is\n%.*s\nand of %s\n%.*s\nIf that is meant: ATSYNC_GOLDEN=update "
-                     "%s/tests/db/schema_test",
-                     line, (int)a_len, a, GOLDEN, (int)b_len, b, TEST_BUILD_DIR);
+            fail_msg("line %u of the schema is\n%.*s\nand of %s\n%.*s\nIf that is meant: make views-page writes "
+                     "it anew",
+                     line, (int)a_len, a, GOLDEN, (int)b_len, b);
         }
         a += a_len + (a[a_len] != '\0');
         b += b_len + (b[b_len] != '\0');
+    }
+}
+
+/* The manual shows every view and column with the words of the database's own comments. */
+E2E_TEST(the_manual_shows_the_views)
+{
+    struct store *s = open_store(h);
+    const char *page = file_of(h, VIEWS_PAGE);
+    const char *begin = strstr(page, VIEWS_BEGIN);
+    const char *end = strstr(page, VIEWS_END);
+    const char *is;
+
+    (void)migrate(h, s, false);
+    store_free(s);
+    assert_non_null(begin);
+    assert_non_null(end);
+    begin += strlen(VIEWS_BEGIN);
+    is = sql_text(h, file_of(h, TEST_SOURCE_DIR "/tests/db/views_page.sql"));
+    if (is_update()) {
+        write_golden(VIEWS_PAGE, arena_printf(h->arena, "%.*s%s%s", (int)(begin - page), page, is, end));
+    } else if ((size_t)(end - begin) != strlen(is) || memcmp(begin, is, strlen(is)) != 0) {
+        fail_msg("%s does not show the views as they are: make views-page writes it anew", VIEWS_PAGE);
     }
 }
 
@@ -302,6 +333,7 @@ int main(void)
         E2E_RUN(newer_releases),
         E2E_RUN(two_at_once),
         E2E_RUN(the_schema_is_the_golden_one),
+        E2E_RUN(the_manual_shows_the_views),
         E2E_RUN(the_reader_sees_the_views_and_nothing_else),
         E2E_RUN(every_view_says_what_it_is),
     };
