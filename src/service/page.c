@@ -5,7 +5,7 @@
 #include "base/text.h"
 #include "domain/glance.h"
 
-enum { ANSWER_MAX_BYTES = 4000 };
+enum { ANSWER_MAX_BYTES = 4000, ISSUES_SHOWN = 50 };
 
 /* ---- text: everything is escaped unless it comes from here */
 
@@ -363,11 +363,13 @@ static void add_figures(struct buf *out, const struct json *s)
 
 static void add_issues(struct buf *out, const struct json *issues)
 {
+    size_t shown = 0;
+
     buf_puts(out, "<section id=\"issues\" data-live>\n<h2>Open issues</h2>\n");
     if (json_count(issues) == 0) {
         buf_puts(out, "<p>None.</p>\n");
     }
-    for (const struct json *i = json_first(issues); i; i = json_next(i)) {
+    for (const struct json *i = json_first(issues); i && shown < ISSUES_SHOWN; i = json_next(i), shown++) {
         html(out, "<article class=\"issue @\">\n<h3>", look_of(json_get_str(i, "severity"))->class);
         add_badge(out, json_get_str(i, "severity"));
         buf_putc(out, ' ');
@@ -379,6 +381,10 @@ static void add_issues(struct buf *out, const struct json *issues)
             html(out, ", @ affected", amount(i, "affected_candidates").s);
         }
         buf_puts(out, ".</p>\n</article>\n");
+    }
+    if (json_count(issues) > shown) {
+        html(out, "<p>And @ more: <code>atsyncctl issues</code> lists them all.</p>\n",
+             amount_text((int64_t)(json_count(issues) - shown)).s);
     }
     buf_puts(out, "</section>\n");
 }

@@ -12,6 +12,7 @@ enum {
     ANSWERS_MAX = 500,
     CHART_HOURS = 24,
     KEPT_PER_COST = 10,
+    FAILURE_KEPT_MS = 1000,
 };
 
 struct kept {
@@ -21,6 +22,8 @@ struct kept {
 
 struct report {
     struct store *store;
+    struct errmsg failure; /* told again, without asking, to those who come right after */
+    int64_t failed_until_ms;
     struct kept figures, minutes, hours;
     struct json *status, *candidate;
 };
@@ -99,6 +102,23 @@ static int look(struct report *r, struct errmsg *err)
         figures = NULL;
     }
     json_free(figures);
+    return st;
+}
+
+/* A database that is away makes everybody wait for the connection; those who come meanwhile need not try it as well. */
+static int look_unless_failed(struct report *r, struct errmsg *err)
+{
+    int st;
+
+    if (clock_mono_ms() < r->failed_until_ms) {
+        *err = r->failure;
+        return ST_UNAVAILABLE;
+    }
+    st = look(r, err);
+    if (st != ST_OK) {
+        r->failure = *err;
+        r->failed_until_ms = clock_mono_ms() + FAILURE_KEPT_MS;
+    }
     return st;
 }
 
@@ -198,7 +218,7 @@ const struct json *report_status(struct report *r, const struct report_about *ab
     json_set_str(j, "started_at", time_iso8601(about->started_us).s);
     json_set_int(j, "uptime_seconds", (now_us - about->started_us) / 1000000);
     if (about->ready && !is_fresh(&r->figures)) {
-        st = look(r, &err);
+        st = look_unless_failed(r, &err);
     }
     json_set_bool(j, "ready", about->ready);
     if (!about->ready) {

@@ -128,6 +128,24 @@ static void test_a_status(void **state)
     json_free(status);
 }
 
+static void test_many_issues(void **state)
+{
+    struct json *status = parsed(status_text), *issues = json_array();
+    struct buf out;
+
+    (void)state;
+    for (int i = 0; i < 1060; i++)
+        json_push(issues, json_copy(json_first(json_get(status, "issues"))));
+    json_set(status, "issues", issues);
+    buf_init(&out, PAGE_MAX);
+    page_status(&out, status, NULL, &nobody);
+    assert_int_equal(count(buf_text(&out), "<article class=\"issue"), 50);
+    assert_has(buf_text(&out), "And 1\xe2\x80\xaf"
+                               "010 more: <code>atsyncctl issues</code>");
+    buf_free(&out);
+    json_free(status);
+}
+
 static void test_without_a_database(void **state)
 {
     struct json *status =
@@ -290,10 +308,15 @@ static void test_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_status),         cmocka_unit_test(test_without_a_database),
-        cmocka_unit_test(test_a_candidate),      cmocka_unit_test(test_a_long_answer),
-        cmocka_unit_test(test_words_stay_words), cmocka_unit_test(test_failures_and_signing_in),
-        cmocka_unit_test(test_too_much),         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_a_status),
+        cmocka_unit_test(test_many_issues),
+        cmocka_unit_test(test_without_a_database),
+        cmocka_unit_test(test_a_candidate),
+        cmocka_unit_test(test_a_long_answer),
+        cmocka_unit_test(test_words_stay_words),
+        cmocka_unit_test(test_failures_and_signing_in),
+        cmocka_unit_test(test_too_much),
+        cmocka_unit_test(test_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
