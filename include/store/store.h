@@ -27,8 +27,9 @@ struct store;
 struct store *store_new(const struct config *c,
                         const char *role); /* role: for application_name, "receiver"; does not connect */
 /* For a connection that asks for few rows by their keys and nothing else (receiver, dispatcher): its plans do not depend on how large tables were
- * when they were made. Before the first connection. */
-void store_expect_few_rows(struct store *s);
+ * when they were made. may_forget: what is done by single statements (claims, states of connectors) does not wait for the disk; a crash of the server may undo
+ * the last of it, and whoever records intents makes what came before durable with them. Before the first connection. */
+void store_expect_few_rows(struct store *s, bool may_forget);
 void store_free(struct store *s); /* NULL is harmless */
 void store_disconnect(struct store *s);
 /* Takes from the configuration what may change while connected (database.statement_timeout). Any thread. */

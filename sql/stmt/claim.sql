@@ -1,18 +1,14 @@
 -- Leases due candidates of one connector that did not fail before ($5 = 0) or did (1), the longest due first. $6: those due before were seen lately, and
 -- are looked at again from time to time only: so the cost does not grow with what was done since somebody else's snapshot was taken.
--- plan: anew
-with due as (
-    select source, connector, ref
-    from atsync.candidate
-    where connector = $1 and due_at <= now() and due_at >= $6 and least(attempts, 1) = $5 and (lease_until is null or lease_until <= now())
-    order by due_at
-    limit $4
-    for update skip locked
-)
 update atsync.candidate c
 set lease_no = c.lease_no + 1,
     lease_owner = $2,
     lease_until = now() + $3 * interval '1 millisecond'
-from due d
-where c.source = d.source and c.connector = d.connector and c.ref = d.ref
+where c.ctid = any (array(
+    select d.ctid
+    from atsync.candidate d
+    where d.connector = $1 and d.due_at <= now() and d.due_at >= $6 and least(d.attempts, 1) = $5 and (d.lease_until is null or d.lease_until <= now())
+    order by d.due_at
+    limit $4
+    for update skip locked))
 returning c.source, c.connector, c.ref, c.external_id, c.version, c.lease_no, c.attempts::bigint, c.due_at, now(), c.sending

@@ -866,6 +866,8 @@ static const struct sql_stmt pause_stmt = {
     .name = "begin", .text = "set local idle_in_transaction_session_timeout = 5000", .planned_anew = true};
 static const struct sql_stmt lazy_stmt = {
     .name = "begin", .text = "set local synchronous_commit = off", .planned_anew = true};
+static const struct sql_stmt durable_stmt = {
+    .name = "begin", .text = "set local synchronous_commit to default", .planned_anew = true};
 
 static int not_queued(struct db *db, int st)
 {
@@ -1095,9 +1097,7 @@ void db_queue_begin(struct db *db, enum db_durability durability)
 {
     db_queue(db, &begin_stmt, NULL, DB_COMMAND, NULL);
     db_queue(db, &pause_stmt, NULL, DB_COMMAND, NULL);
-    if (durability == DB_MAY_BE_LOST) {
-        db_queue(db, &lazy_stmt, NULL, DB_COMMAND, NULL);
-    }
+    db_queue(db, durability == DB_MAY_BE_LOST ? &lazy_stmt : &durable_stmt, NULL, DB_COMMAND, NULL);
 }
 
 void db_queue_commit(struct db *db)

@@ -672,12 +672,12 @@ static int claim_lane(struct dispatcher *d, struct look *look, bool *ret_more, s
 
 static int claim_all(struct dispatcher *d, bool *ret_more, struct errmsg *err)
 {
-    int st = claim_lane(d, look_of(d, ""), ret_more, err);
+    int st = ST_OK;
 
     for (size_t i = 0; i < d->config->connector_count && st == ST_OK; i++) {
         st = claim_lane(d, look_of(d, d->config->connectors[i].name), ret_more, err);
     }
-    return st;
+    return st == ST_OK ? claim_lane(d, look_of(d, ""), ret_more, err) : st;
 }
 
 /* A job may be recorded and gone while the statement is under way: copies. */
@@ -953,7 +953,7 @@ struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connec
     d->lanes = lanes_new();
     d->owner = store_owner_name(c->instance);
     d->store = store_new(c, "dispatcher");
-    store_expect_few_rows(d->store);
+    store_expect_few_rows(d->store, true);
     d->delivery = delivery_new(c, connectors, job_ended, d, (unsigned)c->delivery.slots);
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&d->lock, NULL);

@@ -64,7 +64,7 @@ struct ingest *ingest_new(const struct config *c, const struct ingest_hooks *hoo
     in->hooks = *hooks;
     in->queue_max = (size_t)c->receiver.queue_max_events;
     in->store = store_new(c, "receiver");
-    store_expect_few_rows(in->store);
+    store_expect_few_rows(in->store, false);
     (void)pthread_mutex_init(&in->mutex, NULL);
     thread_cond_init(&in->changed);
     in->seconds = metric_histogram("atsyncd_ingest_seconds", "Time from a verified event to its commit.", "",

@@ -397,7 +397,7 @@ struct recorder *recorder_new(const struct config *c, struct lanes *lanes, const
     r->hooks = *hooks;
     r->lanes = lanes;
     r->store = store_new(c, "recorder");
-    store_expect_few_rows(r->store);
+    store_expect_few_rows(r->store, true);
     (void)pthread_mutex_init(&r->mutex, NULL);
     thread_cond_init(&r->changed);
     r->lag = metric_histogram("atsyncd_sync_lag_seconds",

@@ -20,10 +20,7 @@ int store_claim(struct store *s, const char *connector, bool retries, const char
     db_add_i64(&p, (int64_t)limit);
     db_add_i32(&p, retries);
     db_add_time(&p, since_us == INT64_MIN ? 0 : since_us);
-    db_queue_begin(s->db, DB_MAY_BE_LOST); /* whoever records afterwards makes it durable with the rest */
-    db_queue(s->db, &sql_claim, &p, DB_ROWS, &r);
-    db_queue_commit(s->db);
-    st = db_flush(s->db, err);
+    st = db_exec(s->db, &sql_claim, &p, DB_ROWS, &r, err);
     if (st != ST_OK) {
         return st;
     }

@@ -14,12 +14,11 @@ enum { KEY_MAX_BYTES = 400 };
  * Plans are made once a connection, perhaps while a table is empty, and then reading it whole looks cheap for ever after. Whatever is asked for
  * on these connections is a few rows by their keys.
  */
-static const char few_rows_by_key[] =
-    "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off";
+#define FEW_ROWS_BY_KEY "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off"
 
-void store_expect_few_rows(struct store *s)
+void store_expect_few_rows(struct store *s, bool may_forget)
 {
-    db_set_session(s->db, few_rows_by_key);
+    db_set_session(s->db, may_forget ? FEW_ROWS_BY_KEY "; set synchronous_commit = off" : FEW_ROWS_BY_KEY);
 }
 
 struct store *store_new(const struct config *c, const char *role)
