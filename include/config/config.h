@@ -84,11 +84,13 @@ struct connector_config {
     bool allow_private_addresses;
 };
 
+enum { DELIVERY_WORKERS_MAX = 16 };
 struct delivery_config {
     bool enabled;     /* false: this daemon only receives */
     int64_t lease_ms; /* how long a candidate belongs to a daemon that says nothing */
     int64_t poll_ms;  /* safety net beside the wake-ups */
-    int64_t slots;    /* candidates in work at once */
+    int64_t slots;    /* candidates in work at once, of each worker */
+    int64_t workers;  /* dispatchers of this daemon */
 };
 
 struct config {

@@ -14,7 +14,8 @@
 
 struct dispatcher;
 
-struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connectors);
+/* worker: of several in this daemon, from 0. */
+struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connectors, unsigned worker);
 int dispatcher_start(struct dispatcher *d, struct errmsg *err) ATS_MUSTCHECK;
 void dispatcher_wake(
     void *dispatcher); /* any thread: there may be something due. (void * so that it serves as a hook) */

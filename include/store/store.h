@@ -84,18 +84,26 @@ struct claim_batch {
     struct arena *arena;
 };
 /*
+ * How far claims of one connector and kind have come: who became due before since_us is passed over until until_ms (our monotonic clock), and looked for
+ * again then. All zero: nothing was seen yet. Looking for all costs more the more was done since the oldest snapshot that somebody holds in the database;
+ * so a claim costs the same while that goes on, and who became due out of order waits a second at most.
+ */
+struct claim_mark {
+    int64_t since_us;
+    int64_t until_ms;
+};
+/*
  * Leases up to limit due candidates of one connector ('' for those without one), the longest due first: those that failed before (retries), or the
- * others. since_us: only those that became due at this time or later; INT64_MIN: all. Looking for all costs more the more was done since the oldest
- * snapshot that somebody holds in the database, so who claims often passes what it has seen already, and asks for all from time to time.
+ * others. mark is the caller's to keep from claim to claim; NULL: look for all.
  */
 int store_claim(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms, size_t limit,
-                int64_t since_us, struct claim_batch *ret, struct errmsg *err) ATS_MUSTCHECK;
+                struct claim_mark *mark, struct claim_batch *ret, struct errmsg *err) ATS_MUSTCHECK;
 void claim_batch_clear(struct claim_batch *b);
 /*
- * Who holds a lease: "<instance>@<host>:<pid>:<start of the process>", so that a restarted daemon can tell its own dead predecessor from a living
+ * Who holds a lease: "<instance>@<host>:<pid>:<start of the process>[/<worker>]", so that a restarted daemon can tell its own dead predecessor from a living
  * twin that was given the same name by mistake. Caller: mem_free.
  */
-char *store_owner_name(const char *instance);
+char *store_owner_name(const char *instance, unsigned worker); /* worker: of several in this process, from 0 */
 /* Makes due at once what this owner and its dead predecessors of the same instance hold. Only while this owner has nothing in work. */
 int store_take_back(struct store *s, const char *owner, struct errmsg *err) ATS_MUSTCHECK;
 /* Prolongs the leases of these candidates, those that have ended excepted: afterwards each lasts STORE_RENEWED_MS or longer. */

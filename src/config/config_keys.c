@@ -291,7 +291,11 @@ static const struct key delivery_keys[] = {
     {.name = "poll", .type = &type_duration, AT(delivery.poll_ms), .min = 10, .max = MINUTE, .fallback = "1s",
      .help = "How often work is looked for besides being woken."},
     {.name = "slots", .type = &type_count, AT(delivery.slots), .min = 1, .max = 10000, .fallback = "256",
-     .help = "Candidates in work at once, all connectors together."},
+     .help = "Candidates in work at once, all connectors together; of each worker."},
+    {.name = "workers", .type = &type_count, AT(delivery.workers), .min = 1, .max = DELIVERY_WORKERS_MAX, .fallback = "1",
+     .fixed = true,
+     .help = "How many times this daemon plans, sends and records side by side, each with threads and database "
+             "connections of its own: more than one pays on machines with more than two cores."},
     END,
 };
 static const struct key retention_keys[] = {

@@ -331,14 +331,15 @@ static void show_count(const struct key *key, const void *object, struct buf *ou
     buf_puts(out, num_text(number_get(object, key->offset)).s);
 }
 
-const struct key_type type_count = {.name = "number", .example = "100", .read = read_count, .show = show_count};
-
 static void copy_number(const struct key *key, void *to, const void *from)
 {
     int64_t n = number_get(from, key->offset);
 
     value_put(to, key->offset, &n, sizeof n);
 }
+
+const struct key_type type_count = {
+    .name = "number", .example = "100", .read = read_count, .show = show_count, .copy = copy_number};
 
 static void read_duration(struct config_reader *r, const struct key *key, const struct yaml *node,
                           const struct key_path *path, void *object)

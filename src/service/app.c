@@ -30,7 +30,8 @@ struct app {
     struct config *config;
     struct connector_set *connectors;
     struct receiver *receiver;
-    _Atomic(struct dispatcher *) dispatcher; /* NULL until the database was seen, and when this daemon only receives */
+    /* NULL until the database was seen, and when this daemon only receives */
+    _Atomic(struct dispatcher *) dispatchers[DELIVERY_WORKERS_MAX];
     struct notify *notify;
     struct overseer *overseer;
     struct admin *admin;
@@ -46,10 +47,13 @@ struct app {
 static void wake_dispatcher(void *ctx)
 {
     struct app *app = ctx;
-    struct dispatcher *d = atomic_load(&app->dispatcher);
 
-    if (d) {
-        dispatcher_wake(d);
+    for (size_t i = 0; i < ATS_COUNT(app->dispatchers); i++) {
+        struct dispatcher *d = atomic_load(&app->dispatchers[i]);
+
+        if (d) {
+            dispatcher_wake(d);
+        }
     }
 }
 
@@ -139,20 +143,22 @@ static int start(struct app *app, struct errmsg *err)
 
 static int start_work(struct app *app, struct errmsg *err)
 {
-    struct dispatcher *d;
     int st;
 
     app->overseer = overseer_new(app->config, own_problems, app);
     if ((st = overseer_start(app->overseer, err)) != ST_OK || !app->config->delivery.enabled) {
         return st;
     }
-    d = dispatcher_new(app->config, app->connectors);
-    st = dispatcher_start(d, err);
-    if (st != ST_OK) {
-        dispatcher_free(d);
-        return st;
+    for (unsigned i = 0; i < (unsigned)app->config->delivery.workers; i++) {
+        struct dispatcher *d = dispatcher_new(app->config, app->connectors, i);
+
+        st = dispatcher_start(d, err);
+        if (st != ST_OK) {
+            dispatcher_free(d);
+            return st;
+        }
+        atomic_store(&app->dispatchers[i], d);
     }
-    atomic_store(&app->dispatcher, d);
     app->notify = notify_new(app->config, wake_dispatcher, app);
     return notify_start(app->notify, err);
 }
@@ -278,15 +284,18 @@ static void restart_notify(struct app *app, const struct config *config)
 /* The receiver first, as it alone may refuse: then nothing has changed. */
 static bool adopt(struct app *app, struct config *config, struct connector_set *connectors)
 {
-    struct dispatcher *d = atomic_load(&app->dispatcher);
     struct errmsg err = {{0}};
 
     if (receiver_reload(app->receiver, config, &err) != ST_OK) {
         tell_problem(err.text, num_text(app->reloads).s);
         return false;
     }
-    if (d) {
-        dispatcher_reload(d, config, connectors);
+    for (size_t i = 0; i < ATS_COUNT(app->dispatchers); i++) {
+        struct dispatcher *d = atomic_load(&app->dispatchers[i]);
+
+        if (d) {
+            dispatcher_reload(d, config, connectors);
+        }
     }
     if (app->overseer) {
         overseer_reload(app->overseer, config);
@@ -380,8 +389,11 @@ static void watch_for_second_signal(const sigset_t *set)
 /* First the door, so that nothing new comes; then what delivers; last what tells how it goes. */
 static void stop(struct app *app)
 {
-    struct dispatcher *d = atomic_load(&app->dispatcher);
+    struct dispatcher *dispatchers[DELIVERY_WORKERS_MAX];
 
+    for (size_t i = 0; i < ATS_COUNT(dispatchers); i++) {
+        dispatchers[i] = atomic_load(&app->dispatchers[i]);
+    }
     if (app->receiver) {
         receiver_stop(app->receiver);
         receiver_join(app->receiver);
@@ -389,17 +401,21 @@ static void stop(struct app *app)
     if (app->notify) {
         notify_free(app->notify);
     }
-    if (d) {
-        dispatcher_stop(d);
-        dispatcher_join(d);
+    for (size_t i = 0; i < ATS_COUNT(dispatchers) && dispatchers[i]; i++) {
+        dispatcher_stop(dispatchers[i]);
+    }
+    for (size_t i = 0; i < ATS_COUNT(dispatchers) && dispatchers[i]; i++) {
+        dispatcher_join(dispatchers[i]);
     }
     overseer_free(app->overseer);
     janitor_free(app->janitor);
     admin_stop(app->admin);
     admin_join(app->admin);
     admin_free(app->admin);
-    atomic_store(&app->dispatcher, NULL);
-    dispatcher_free(d);
+    for (size_t i = 0; i < ATS_COUNT(dispatchers); i++) {
+        atomic_store(&app->dispatchers[i], NULL);
+        dispatcher_free(dispatchers[i]);
+    }
     receiver_free(app->receiver);
 }
 

@@ -31,9 +31,7 @@ enum {
     CLAIM_MAX = 256,        /* candidates of one claim: more makes the first of them wait for the last */
     STATES_EVERY_MS = 1000, /* how old what we know of paused connectors may be */
     BEAT_EVERY_MS = 2000,
-    RETRIES_EVERY_MS = 50,     /* how often retries are looked for while there are none */
-    PASSED_FOR_MS = 1000,      /* how long who became due earlier than the others may be overlooked */
-    PASSED_MARGIN_US = 100000, /* commits do not become visible in the order of their due times */
+    RETRIES_EVERY_MS = 50, /* how often retries are looked for while there are none */
     NAMES_EVERY_MS = 60000,
     IDENTIFIED_EVERY_MS = 10000, /* who began to wait for an identity while it was being committed */
     IDENTIFIED_RECENT_S = 600,
@@ -63,12 +61,8 @@ struct look {
     struct lane *lane;
     bool was_closed; /* as seen last: the slow start begins when it closes */
     int64_t closed_at_ms;
-    int64_t retries_at_ms; /* when retries are looked for next */
-    /* First attempts and retries: who became due before this was seen already, and is looked at again when that is over. */
-    struct passed {
-        int64_t since_us;
-        int64_t until_ms;
-    } passed[2];
+    int64_t retries_at_ms;      /* when retries are looked for next */
+    struct claim_mark marks[2]; /* of first attempts and of retries */
     struct look *next;
 };
 
@@ -540,18 +534,14 @@ static bool tells_new_name(struct dispatcher *d, const struct record *records, s
 static int claim_round(struct dispatcher *d, struct look *look, bool retries, size_t limit, struct errmsg *err)
 {
     struct batch_memory *memory = mem_zalloc(sizeof *memory);
-    struct passed *passed = &look->passed[retries];
     struct work *works;
     struct record *records;
     size_t count;
     int st;
 
     memory->claim_began_ms = clock_mono_ms();
-    if (passed->until_ms <= memory->claim_began_ms) {
-        *passed = (struct passed){.since_us = INT64_MIN, .until_ms = memory->claim_began_ms + PASSED_FOR_MS};
-    }
     st = store_claim(d->store, lane_name(look->lane), retries, d->owner, d->config->delivery.lease_ms, limit,
-                     passed->since_us, &memory->claim, err);
+                     &look->marks[retries], &memory->claim, err);
     if (st != ST_OK) {
         d->give_back = true; /* it may have been done all the same */
         mem_free(memory);
@@ -563,11 +553,6 @@ static int claim_round(struct dispatcher *d, struct look *look, bool retries, si
     if (count == 0) {
         batch_unref(memory);
         return 0;
-    }
-    for (size_t i = 0; i < count; i++) {
-        int64_t since_us = memory->claim.items[i].due_us - PASSED_MARGIN_US;
-
-        passed->since_us = since_us > passed->since_us ? since_us : passed->since_us;
     }
     FAULT_POINT("claimed");
     st = store_load(d->store, &memory->claim, &memory->loaded, err);
@@ -814,7 +799,7 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
     if (take_due(d, now_ms)) { /* also who became due earlier than what was seen last */
         for (struct look *l = d->looks; l; l = l->next) {
             l->retries_at_ms = 0;
-            l->passed[0].until_ms = l->passed[1].until_ms = 0;
+            l->marks[0].until_ms = l->marks[1].until_ms = 0;
         }
     }
     if (now_ms - d->beat_at_ms > BEAT_EVERY_MS || d->beat_at_ms == 0) {
@@ -943,7 +928,7 @@ static void batch_recorded(void *ctx, bool states_changed)
     dispatcher_wake(d); /* there is room again */
 }
 
-struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connectors)
+struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connectors, unsigned worker)
 {
     struct dispatcher *d = mem_zalloc(sizeof *d);
 
@@ -951,7 +936,7 @@ struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connec
     d->connectors = connector_set_ref(connectors);
     d->next_due_at_ms = INT64_MAX;
     d->lanes = lanes_new();
-    d->owner = store_owner_name(c->instance);
+    d->owner = store_owner_name(c->instance, worker);
     d->store = store_new(c, "dispatcher");
     store_expect_few_rows(d->store, true);
     d->delivery = delivery_new(c, connectors, job_ended, d, (unsigned)c->delivery.slots);

@@ -641,7 +641,7 @@ struct tokens *tokens_new(struct config *c, struct connector_set *connectors, vo
 
     t->changed = changed;
     t->ctx = ctx;
-    t->owner = store_owner_name(c->instance);
+    t->owner = store_owner_name(c->instance, 0);
     t->store = store_new(c, "tokens");
     t->http = httpc_new(CONNECTIONS_MAX, "atsyncd/" ATSYNC_VERSION);
     (void)pthread_mutex_init(&t->mutex, NULL);

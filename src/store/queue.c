@@ -1,12 +1,31 @@
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "store/internal.h"
 #include "store/store.h"
 #include "sql.h"
 
+enum {
+    MARK_FOR_MS = 1000,
+    MARK_MARGIN_US = 100000, /* commits do not become visible in the order of their due times */
+};
+
+static int64_t seen_before(struct claim_mark *mark)
+{
+    int64_t now_ms = clock_mono_ms();
+
+    if (!mark) {
+        return 0;
+    }
+    if (mark->until_ms <= now_ms) {
+        *mark = (struct claim_mark){.until_ms = now_ms + MARK_FOR_MS};
+    }
+    return mark->since_us;
+}
+
 int store_claim(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms, size_t limit,
-                int64_t since_us, struct claim_batch *ret, struct errmsg *err)
+                struct claim_mark *mark, struct claim_batch *ret, struct errmsg *err)
 {
     struct claim_batch b = {0};
     struct db_result *r = NULL;
@@ -19,7 +38,7 @@ int store_claim(struct store *s, const char *connector, bool retries, const char
     db_add_i64(&p, lease_ms);
     db_add_i64(&p, (int64_t)limit);
     db_add_i32(&p, retries);
-    db_add_time(&p, since_us == INT64_MIN ? 0 : since_us);
+    db_add_time(&p, seen_before(mark));
     st = db_exec(s->db, &sql_claim, &p, DB_ROWS, &r, err);
     if (st != ST_OK) {
         return st;
@@ -41,6 +60,9 @@ int store_claim(struct store *s, const char *connector, bool retries, const char
             .index = i,
         };
         b.now_us = db_time(r, i, 8);
+        if (mark && b.items[i].due_us - MARK_MARGIN_US > mark->since_us) {
+            mark->since_us = b.items[i].due_us - MARK_MARGIN_US;
+        }
     }
     db_result_free(r);
     *ret = b;
@@ -86,14 +108,15 @@ static int64_t process_start(int64_t pid)
     return ticks;
 }
 
-char *store_owner_name(const char *instance)
+char *store_owner_name(const char *instance, unsigned worker)
 {
     char host[256] = "localhost";
 
     if (gethostname(host, sizeof host - 1) != 0) {
         snprintf(host, sizeof host, "localhost");
     }
-    return mem_printf("%s@%s:%s:%s", instance, host, num_text(getpid()).s, num_text(process_start(getpid())).s);
+    return mem_printf("%s@%s:%s:%s%s%s", instance, host, num_text(getpid()).s, num_text(process_start(getpid())).s,
+                      worker > 0 ? "/" : "", worker > 0 ? num_text(worker).s : "");
 }
 
 /* Is this owner a process of this host that is not there any more? One of another host under our name counts as gone: it was moved here. */
@@ -113,6 +136,7 @@ static bool is_gone(const char *mine, const char *other)
     start_text = strchr(copy, ':');
     if (start_text) {
         *start_text++ = '\0';
+        start_text[strcspn(start_text, "/")] = '\0'; /* another worker of a living process is alive */
     }
     alive = start_text && text_to_i64(copy, 1, INT32_MAX, &pid) && text_to_i64(start_text, 0, INT64_MAX, &start) &&
             process_start(pid) == start;

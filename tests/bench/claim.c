@@ -45,13 +45,14 @@ static struct config *read_config(const char *path)
 /* Claims once and gives back. Returns how many candidates; *ret_us: the claim alone. */
 static size_t work(struct store *s, const char *connector, const char *owner, size_t limit, int64_t *ret_us)
 {
+    static struct claim_mark mark;
     struct claim_batch batch;
     struct record *records;
     struct errmsg err;
     int64_t began_us = clock_mono_us();
     size_t count;
 
-    check(store_claim(s, connector, false, owner, LEASE_MS, limit, &batch, &err), &err);
+    check(store_claim(s, connector, false, owner, LEASE_MS, limit, &mark, &batch, &err), &err);
     *ret_us = clock_mono_us() - began_us;
     count = batch.count;
     records = mem_array(count + 1, sizeof *records);
@@ -92,7 +93,8 @@ int main(int argc, char **argv)
     }
     config = read_config(argv[1]);
     store = store_new(config, "bench");
-    owner = store_owner_name("bench");
+    store_expect_few_rows(store, true);
+    owner = store_owner_name("bench", 0);
     check(store_connect(store, &err), &err);
     while (claimed < (size_t)first) {
         size_t n = work(store, argv[2], owner, (size_t)limit, &us);

@@ -949,6 +949,7 @@ static void start_all(struct chaos *c)
         lives_in_the_past(d, true);
         c->daemons[d] = daemon_start(c->h, &(struct daemon_conf){
                                                .instance = names[d],
+                                               .delivery = d == 1 ? "lease: 2s\npoll: 200ms\nworkers: 2\n" : NULL,
                                                .workflows = workflows,
                                                .connector = "rate_limit: 1000/1s\nconcurrency: 24\ntimeout: 1s\n"
                                                             "allow_private_addresses: true\n" E2E_RETRY,

@@ -25,7 +25,7 @@ static struct claim_batch claim_as(struct store *s, const char *connector, bool 
     struct claim_batch b;
     struct errmsg err;
 
-    assert_done(store_claim(s, connector, retries, owner, lease_ms, limit, INT64_MIN, &b, &err), &err);
+    assert_done(store_claim(s, connector, retries, owner, lease_ms, limit, NULL, &b, &err), &err);
     return b;
 }
 
@@ -137,7 +137,7 @@ static void *take_all(void *arg)
     size_t count = 1;
 
     while (count > 0 &&
-           (t->status = store_claim(t->store, "ats", false, t->owner, 60000, 7, INT64_MIN, &b, &t->err)) == ST_OK) {
+           (t->status = store_claim(t->store, "ats", false, t->owner, 60000, 7, NULL, &b, &t->err)) == ST_OK) {
         count = b.count;
         t->taken += count;
         claim_batch_clear(&b);
@@ -263,7 +263,7 @@ E2E_TEST(how_a_candidate_is_given_back)
 
 E2E_TEST(an_owner_is_a_process)
 {
-    char *name = store_owner_name("one");
+    char *name = store_owner_name("one", 0);
     char host[256] = "";
     char *expected;
 
@@ -272,6 +272,11 @@ E2E_TEST(an_owner_is_a_process)
     expected = mem_printf("one@%s:%s:", host, num_text(getpid()).s);
     assert_true(text_starts(name, expected));
     assert_true(strlen(name) > strlen(expected));
+    mem_free(expected);
+    expected = mem_printf("%s/2", name);
+    mem_free(name);
+    name = store_owner_name("one", 2);
+    assert_string_equal(name, expected);
     mem_free(expected);
     mem_free(name);
 }
@@ -286,7 +291,7 @@ static pid_t start_twin(char *ret_name, size_t size)
     assert_int_equal(pipe(fds), 0);
     pid = fork();
     if (pid == 0) {
-        char *name = store_owner_name("one");
+        char *name = store_owner_name("one", 0);
 
         n = write(fds[1], name, strlen(name));
         for (;;) {
@@ -330,16 +335,18 @@ E2E_TEST(leases_of_the_dead_are_taken_back)
     lease_to(h, "twin", twin);
     lease_to(h, "other-instance", arena_printf(h->arena, "one2@%s:4194305:1", host));
     lease_to(h, "no-instance", "two");
+    lease_to(h, "worker", arena_printf(h->arena, "%s/1", k->owner)); /* beside us in this process */
+    lease_to(h, "dead-worker", arena_printf(h->arena, "one@%s:4194305:1/1", host));
     assert_done(store_take_back(k->store, k->owner, &err), &err);
     assert_sql(h,
                "select string_agg(ref, ' ' order by ref) from atsync.candidate where lease_owner is null and "
                "lease_until is null",
-               "mine moved nonsense predecessor same-pid-before");
+               "dead-worker mine moved nonsense predecessor same-pid-before");
     assert_int_equal(kill(pid, SIGKILL), 0);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     assert_done(store_take_back(k->store, k->owner, &err), &err);
     assert_sql(h, "select string_agg(ref, ' ' order by ref) from atsync.candidate where lease_owner is not null",
-               "no-instance other-instance");
+               "no-instance other-instance worker");
     kit_close(k);
 }
 

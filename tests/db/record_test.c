@@ -373,7 +373,7 @@ E2E_TEST(an_unrouted_candidate_is_forgotten_unless_something_came)
     sql_script(h, "insert into atsync.candidate (source, connector, ref, due_at, last_event_at) values ('popp', '', "
                   "'p:1', now(), '2026-01-01Z'), "
                   "('popp', '', 'p:2', now(), '2026-01-02Z')");
-    assert_done(store_claim(k->store, "", false, "him", 60000, 9, INT64_MIN, &b, &err), &err);
+    assert_done(store_claim(k->store, "", false, "him", 60000, 9, NULL, &b, &err), &err);
     assert_int_equal(b.count, 2);
     sql_script(h, "update atsync.candidate set version = version + 1 where ref = 'p:2'");
 
@@ -398,7 +398,7 @@ E2E_TEST(an_unrouted_candidate_is_forgotten_unless_something_came)
     /* A route to who is in work: looked at again afterwards; to who waits for its next attempt: then. */
     sql_script(h,
                "update atsync.candidate set due_at = now() + interval '1 hour', lease_owner = 'her' where ref = 'x:1'");
-    assert_done(store_claim(k->store, "", false, "him", 60000, 9, INT64_MIN, &b, &err), &err);
+    assert_done(store_claim(k->store, "", false, "him", 60000, 9, NULL, &b, &err), &err);
     records[0].who = &b.items[0];
     assert_done(store_record(k->store, records, 1, &err), &err);
     assert_sql(

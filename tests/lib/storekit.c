@@ -90,7 +90,7 @@ struct kit *kit_open(struct harness *h, const char *workflows)
     k->h = h;
     k->config = kit_config(h, workflows);
     k->store = kit_store(k, "test");
-    k->owner = store_owner_name("one");
+    k->owner = store_owner_name("one", 0);
     k->lease_ms = 60000;
     assert_done(store_migrate(k->store, false, ignore_line, NULL, &err), &err);
     kit_register(k);
@@ -294,7 +294,7 @@ static size_t work_once(struct kit *k, const char *connector, bool retries)
     struct errmsg err;
     size_t count;
 
-    assert_done(store_claim(k->store, connector, retries, k->owner, k->lease_ms, CLAIM, INT64_MIN, &batch, &err), &err);
+    assert_done(store_claim(k->store, connector, retries, k->owner, k->lease_ms, CLAIM, NULL, &batch, &err), &err);
     assert_done(store_load(k->store, &batch, &loaded, &err), &err);
     assert_done(store_workflow_names(k->store, batch.arena, &table.rows, &table.count, &err), &err);
     count = batch.count;
