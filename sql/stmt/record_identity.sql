@@ -28,5 +28,11 @@ with named as (
 )
 update atsync.candidate q
 set version = q.version + 1, due_at = case when q.lease_owner is null then now() else q.due_at end
-from waiting w
-where q.source = w.source and q.connector = '' and q.ref = w.alias
+from (
+    select c.source, c.ref
+    from waiting w
+    join atsync.candidate c on c.source = w.source and c.connector = '' and c.ref = w.alias
+    order by c.source, c.ref
+    for update of c skip locked -- who is being looked at this moment is found by wake_identified
+) f
+where q.source = f.source and q.connector = '' and q.ref = f.ref

@@ -1,6 +1,7 @@
 /*
  * One transaction for everything that is to be remembered of a batch of candidates. The order of the statements is
- * the order of locks: first the candidates that are still ours, by key, then their rows.
+ * the order of locks, so that two of these do not wait for each other in a circle: first our own candidates by key, then those that we pass something on to
+ * (of those without a connector only what nobody else holds), then rows of other tables, which nobody locks before candidates.
  */
 #include "base/buf.h"
 #include "base/clock.h"
@@ -84,57 +85,57 @@ static const char *sending_of(const struct recording *rec, const struct record *
     return text;
 }
 
-/*
- * A candidate that is not given back in this transaction is locked, and gets the list of what is being sent. Also one that was claimed a moment ago by
- * our clock: this process may be stopped between any two lines for longer than its lease, and must not overwrite what its successor has recorded meanwhile.
- */
-static void keep_leases(const struct recording *rec, struct db_result **ret)
+static int by_key(const void *a, const void *b)
 {
-    struct batch b;
+    const struct claimed *x = (*(const struct record *const *)a)->who;
+    const struct claimed *y = (*(const struct record *const *)b)->who;
+    int order = strcmp(x->source, y->source);
 
-    batch_init(&b, "tttllt");
-    for (size_t i = 0; i < rec->count; i++) {
-        struct record *one = &rec->records[i];
-
-        one->lost = true;
-        if (one->release && !one->forget) {
-            continue;
-        }
-        add_who(&b, one->who);
-        db_array_i64(b.column[3], one->who->lease_no);
-        db_array_i64(b.column[4], (int64_t)i);
-        db_array_text(b.column[5], sending_of(rec, one));
-    }
-    batch_queue(&b, rec->db, &sql_record_intent, DB_ROWS, ret);
-    batch_clear(&b);
+    order = order ? order : strcmp(x->connector, y->connector);
+    return order ? order : strcmp(x->ref, y->ref);
 }
 
-/* Giving back locks as well, and tells whether the lease was ours: it comes first. */
-static void release(const struct recording *rec, struct db_result **ret)
+/* In the order of their keys, as who stores events goes, too: so that none waits for the other in a circle. */
+static const struct record **sort(const struct recording *rec)
 {
+    const struct record **sorted = arena_alloc(rec->arena, (rec->count + 1) * sizeof *sorted);
+
+    for (size_t i = 0; i < rec->count; i++) {
+        sorted[i] = &rec->records[i];
+    }
+    qsort(sorted, rec->count, sizeof *sorted, by_key);
+    return sorted;
+}
+
+/*
+ * All candidates are locked, those that stay in work as well. Also one that was claimed a moment ago by our clock: this process may be stopped between any
+ * two lines for longer than its lease, and must not overwrite what its successor has recorded meanwhile.
+ */
+static void update_candidates(const struct recording *rec, struct db_result **ret)
+{
+    const struct record **sorted = sort(rec);
     struct batch b;
 
-    batch_init(&b, "tttltbbttlllt");
+    batch_init(&b, "tttllbtltbbttl");
     for (size_t i = 0; i < rec->count; i++) {
-        struct record *one = &rec->records[i];
+        const struct record *one = sorted[i];
+        bool kept = !one->release || one->forget;
 
-        if (!one->release || one->forget) {
-            continue;
-        }
-        one->lost = true;
+        rec->records[one - rec->records].lost = true;
         add_who(&b, one->who);
-        db_array_i64(b.column[3], one->who->version);
-        db_array_text(b.column[4], one->state);
-        db_array_i64(b.column[5], one->synced);
-        db_array_i64(b.column[6], one->failed);
-        db_array_text(b.column[7], one->error_class);
-        db_array_text(b.column[8], plain(rec, one->error));
-        db_array_i64(b.column[9], one->next_due_ms == INT64_MAX ? DB_NULL_I64 : one->next_due_ms);
-        db_array_i64(b.column[10], one->who->lease_no);
-        db_array_i64(b.column[11], (int64_t)i);
-        db_array_text(b.column[12], sending_of(rec, one));
+        db_array_i64(b.column[3], one->who->lease_no);
+        db_array_i64(b.column[4], one - rec->records);
+        db_array_i64(b.column[5], kept);
+        db_array_text(b.column[6], sending_of(rec, one));
+        db_array_i64(b.column[7], one->who->version);
+        db_array_text(b.column[8], kept ? NULL : one->state);
+        db_array_i64(b.column[9], !kept && one->synced);
+        db_array_i64(b.column[10], !kept && one->failed);
+        db_array_text(b.column[11], one->error_class);
+        db_array_text(b.column[12], plain(rec, one->error));
+        db_array_i64(b.column[13], one->next_due_ms == INT64_MAX ? DB_NULL_I64 : one->next_due_ms);
     }
-    batch_queue(&b, rec->db, &sql_record_release, DB_ROWS, ret);
+    batch_queue(&b, rec->db, &sql_record_candidate, DB_ROWS, ret);
     batch_clear(&b);
 }
 
@@ -653,33 +654,29 @@ static enum db_durability durability_of(const struct recording *rec)
 
 static int record_once(struct recording *rec)
 {
-    struct db_result *kept = NULL;
-    struct db_result *given_back = NULL;
+    struct db_result *ours = NULL;
     int st;
 
     db_queue_begin(rec->db, durability_of(rec));
-    keep_leases(rec, &kept);
-    release(rec, &given_back);
+    update_candidates(rec, &ours);
     st = db_flush(rec->db, rec->err);
-    keep_ours(rec, kept);
-    keep_ours(rec, given_back);
-    db_result_free(kept);
-    db_result_free(given_back);
+    keep_ours(rec, ours);
+    db_result_free(ours);
     if (st != ST_OK) {
         db_rollback(rec->db);
         return st;
     }
     FAULT_POINT("record-in-transaction");
+    insert_routes(rec);
+    forget(rec);
+    learn_identities(rec);
     supersede(rec);
     insert_writes(rec);
     record_results(rec);
     upsert_runs(rec);
-    learn_identities(rec);
     learn_workflow_names(rec);
     insert_audit(rec);
     insert_calls(rec);
-    insert_routes(rec);
-    forget(rec);
     db_queue_commit(rec->db);
     FAULT_POINT("record-before-commit");
     st = db_flush(rec->db, rec->err);

@@ -99,11 +99,10 @@ static const struct {
     {"population", "", "candidate: everybody is counted, seldom"},
     {"problems", "array['cedar'], array['s']", NULL},
     {"record_call", KEYS ", same(1::bigint), " T T T "same(200), " T "same(5::bigint), same('t'::text)", NULL},
+    {"record_candidate",
+     KEYS ", same(0::bigint), same(1::bigint), " B T "same(5::bigint), " T B B T T "same(5::bigint)", NULL},
     {"record_forget", KEYS ", same(5::bigint)", NULL},
     {"record_identity", "same('popp'::text), refs(), refs(), refs(), same('popp'::text), runs()", NULL},
-    {"record_intent", KEYS ", same(0::bigint), same(1::bigint), same('t'::text)", NULL},
-    {"record_release",
-     KEYS ", same(5::bigint), " T B B T T "same(5::bigint), same(0::bigint), same(1::bigint), same('t'::text)", NULL},
     {"record_result",
      KEYS ", same('field/f1'::text), same(1::bigint), same('applied'::text), " B "same(1::bigint), same(200), " T T
           "same(0)",

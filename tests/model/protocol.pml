@@ -223,7 +223,7 @@ inline forget()
     note_result = NOTHING
 }
 
-/* sql/stmt/record_release.sql, in the transaction of the record that it ends */
+/* sql/stmt/record_candidate.sql, in the transaction of the record that it ends */
 inline release()
 {
     owner = NOBODY;

@@ -1,0 +1,22 @@
+-- Locks the candidates that are still ours, in the order in which they come, and tells which they are. Those that stay in work (kept) get the list of what is
+-- being sent; the others are given back: idle, due again later, or due at once because something arrived meanwhile.
+update atsync.candidate q
+set sending = r.sending,
+    lease_owner = case when r.kept then q.lease_owner end,
+    lease_until = case when r.kept then q.lease_until end,
+    state = case when r.kept then q.state else r.state end,
+    synced_version = case when r.synced then r.version else q.synced_version end,
+    last_synced_at = case when r.synced then now() else q.last_synced_at end,
+    attempts = case when r.kept then q.attempts when r.failed then q.attempts + 1 else 0 end,
+    blocked_since = case when r.kept then q.blocked_since
+                         when r.failed or r.state in ('waiting_for_identity', 'unmapped') then coalesce(q.blocked_since, now()) end,
+    error_class = case when r.kept then q.error_class else r.error_class end,
+    last_error = case when r.kept then q.last_error else r.error end,
+    due_at = case when r.kept then q.due_at
+                  when q.version > r.version and not r.failed then now()
+                  when r.delay_ms is not null then now() + r.delay_ms * interval '1 millisecond' end
+from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[], $8::bigint[], $9::text[], $10::boolean[],
+            $11::boolean[], $12::text[], $13::text[], $14::bigint[])
+     as r (source, connector, ref, lease_no, idx, kept, sending, version, state, synced, failed, error_class, error, delay_ms)
+where q.source = r.source and q.connector = r.connector and q.ref = r.ref and q.lease_no = r.lease_no
+returning r.idx
