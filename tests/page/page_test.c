@@ -59,6 +59,8 @@ static const char contrast[] =
     "if (document.scrollingElement.scrollWidth > document.scrollingElement.clientWidth) bad.push('wider than the "
     "screen: ' + [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > "
     "document.scrollingElement.clientWidth).map((e) => e.tagName + '.' + e.className).slice(0, 5));"
+    "if (innerWidth < 700) for (const e of document.querySelectorAll('.scroll')) if (e.scrollWidth > e.clientWidth) "
+    "bad.push('a table has to be pushed sideways');"
     "return [...new Set(bad)].join('; ')";
 
 static void assert_readable(struct browser *b)
