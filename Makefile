@@ -84,10 +84,10 @@ COMMON_SRCS := \
 	$(addprefix src/domain/,event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c skew.c issue.c glance.c) \
 	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c) \
 	$(addprefix src/connector/,meta.c fit.c module.c message.c remedy.c request.c auth.c step.c) \
-	$(addprefix src/store/,store.c schema.c setup.c ingest.c queue.c load.c record.c operate.c issues.c views.c activity.c tokens.c)
+	$(addprefix src/store/,store.c schema.c setup.c doctor.c ingest.c queue.c load.c record.c operate.c issues.c views.c activity.c tokens.c)
 DAEMON_SRCS := src/main.c \
 	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c recorder.c lanes.c connector_states.c standing.c delivery.c tokens.c admin.c report.c page.c janitor.c app.c notify.c sdnotify.c overseer.c tally.c gate.c refusals.c lookup_cache.c)
-CTL_SRCS := $(addprefix src/ctl/,main.c command.c advice.c print.c progress.c plan.c show.c operate.c migrate.c setup.c setup_secrets.c setup_server.c check.c check_clock.c check_permissions.c check_probe.c send_sample.c sample.c connectors.c connector_page.c connector_test.c rehearsal.c) src/service/settings.c
+CTL_SRCS := $(addprefix src/ctl/,main.c command.c advice.c print.c progress.c plan.c show.c operate.c migrate.c setup.c setup_secrets.c setup_server.c check.c check_clock.c check_permissions.c check_probe.c doctor.c doctor_judge.c doctor_schema.c send_sample.c sample.c connectors.c connector_page.c connector_test.c rehearsal.c) src/service/settings.c
 # tests of connectors: a table of cases in TYPE.json for each
 TABLE_SRCS := tests/unit/connector/table.c
 TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby workable smartrecruiters bullhorn teamtailor recruitee jobadder merge kombo icims zoho-recruit bamboohr)
@@ -98,12 +98,12 @@ UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c) \
 	$(addprefix tests/unit/connector/,message_test.c remedy_test.c meta_test.c request_test.c module_test.c auth_test.c step_test.c rest_test.c) \
 	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c refusals_test.c tally_test.c gate_test.c page_test.c) \
-	$(addprefix tests/unit/ctl/,sample_test.c print_test.c progress_test.c advice_test.c setup_test.c connector_page_test.c rehearsal_test.c check_test.c)
+	$(addprefix tests/unit/ctl/,sample_test.c print_test.c progress_test.c advice_test.c setup_test.c doctor_test.c connector_page_test.c rehearsal_test.c check_test.c)
 CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 STUB_SRCS := tests/lib/stub_ats.c
 HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/ctlkit.c tests/lib/oauth_stub.c tests/lib/replica.c tests/lib/tls.c
-DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c dashboard_test.c operate_test.c issues_test.c plans_test.c tokens_test.c)
+DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c dashboard_test.c operate_test.c issues_test.c plans_test.c tokens_test.c doctor_test.c)
 E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c admin_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c)
 # the status page in a real browser
 BROWSER_SRCS := tests/lib/browser.c
@@ -112,7 +112,7 @@ PAGE_TESTS := tests/page/page_test.c
 CLOCK_SHIFT_SRCS := tests/lib/clock_shift.c
 BENCH_SRCS := $(addprefix tests/bench/,load.c curl_ceiling.c claim.c)
 CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c backlog_test.c fault_points_test.c disk_full_test.c)
-COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o
+COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o $(GEN)/golden.o
 DAEMON_OBJS := $(DAEMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/page.o
 CTL_OBJS := $(CTL_SRCS:%.c=$(BUILD)/%.o) $(GEN)/samples.o
 SANDBOX_OBJS := $(SANDBOX_SRCS:%.c=$(BUILD)/%.o)
@@ -164,6 +164,7 @@ $(BUILD)/tests/unit/ctl/print_test: $(BUILD)/src/ctl/print.o
 $(BUILD)/tests/unit/ctl/progress_test: $(addprefix $(BUILD)/src/ctl/,progress.o print.o)
 $(BUILD)/tests/unit/ctl/advice_test: $(BUILD)/src/ctl/advice.o
 $(BUILD)/tests/unit/ctl/setup_test: $(addprefix $(BUILD)/src/ctl/,setup_secrets.o setup_server.o)
+$(BUILD)/tests/unit/ctl/doctor_test: $(addprefix $(BUILD)/src/ctl/,doctor_judge.o doctor_schema.o)
 $(BUILD)/tests/unit/ctl/connector_page_test: $(addprefix $(BUILD)/src/ctl/,connector_page.o print.o)
 $(BUILD)/tests/unit/ctl/rehearsal_test: $(addprefix $(BUILD)/src/ctl/,rehearsal.o print.o)
 $(BUILD)/tests/unit/ctl/check_test: $(addprefix $(BUILD)/src/ctl/,check_clock.o check_permissions.o)
@@ -260,6 +261,9 @@ PAGE_FILES := $(sort $(wildcard src/service/page/*.html src/service/page/*.css s
 $(GEN)/page.c: src/service/page/embed.awk $(PAGE_FILES)
 	@mkdir -p $(GEN)
 	awk -f src/service/page/embed.awk $(PAGE_FILES) >$@
+$(GEN)/golden.c: sql/embed.awk sql/schema.golden
+	@mkdir -p $(GEN)
+	awk -v mode=golden -f sql/embed.awk sql/schema.golden >$@
 SAMPLES := $(sort $(wildcard conf/samples/*.json))
 $(GEN)/samples.c: conf/samples/embed.awk $(SAMPLES)
 	@mkdir -p $(GEN)
@@ -333,7 +337,7 @@ connectors-page: $(BUILD)/atsyncctl ## write the connectors' part of atsyncd-con
 	mv $(BUILD)/connectors-page $(CONNECTORS_PAGE)
 # The part of atsyncd-views(7) that is made of the comments in the database, and the golden schema; a database test compares.
 .PHONY: views-page
-views-page: $(BUILD)/tests/db/schema_test ## write the views' part of atsyncd-views(7) and tests/db/schema.golden anew
+views-page: $(BUILD)/tests/db/schema_test ## write the views' part of atsyncd-views(7) and sql/schema.golden anew
 	ATSYNC_GOLDEN=update $(BUILD)/tests/db/schema_test
 # Prints every C file that something here builds; lint compares it with the tree.
 .PHONY: list-sources

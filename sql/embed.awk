@@ -1,5 +1,5 @@
 # Turns SQL files into C. mode=header: declarations of one struct sql_stmt per file; mode=statements: their definitions;
-# mode=migrations: the table of migrations. The symbol is sql_ + the file name without its ending.
+# mode=migrations: the table of migrations; mode=golden: the schema that they make, as one text. The symbol is sql_ + the file name without its ending.
 function base(path,   n, parts) { n = split(path, parts, "/"); sub(/\.sql$/, "", parts[n]); return parts[n] }
 function quote(line) { gsub(/\\/, "&&", line); gsub(/"/, "\\\"", line); gsub(/\t/, "\\t", line); return "    \"" line "\\n\"" }
 BEGIN {
@@ -10,9 +10,11 @@ BEGIN {
         print "#endif"
         exit
     }
-    print (mode == "migrations") ? "#include \"store/migrations.h\"" : "#include \"sql.h\""
+    if (mode == "golden") print "#include \"store/migrations.h\"\nconst char schema_golden[] ="
+    else print (mode == "migrations") ? "#include \"store/migrations.h\"" : "#include \"sql.h\""
     if (mode == "migrations") print "const struct migration migrations[] = {"
 }
+mode == "golden" { print quote($0); next }
 FNR == 1 {
     if (open) print (mode == "migrations") ? "    }," : "    , " anew "};"
     anew = "false"
@@ -28,6 +30,7 @@ mode == "statements" && $0 ~ /^-- plan: anew/ { anew = "true" }
 { if (mode == "statements" && $0 ~ /^--/) next; print quote($0) }
 END {
     if (mode == "header") exit
+    if (mode == "golden") print ";"
     if (mode == "statements" && open) print "    , " anew "};"
     if (mode == "migrations") { if (open) print "    },"; print "};\nconst unsigned migration_count = sizeof(migrations) / sizeof(migrations[0]);" }
 }

@@ -24,6 +24,7 @@ struct ctl {
 int ctl_setup(const struct ctl *ctl, int argc, char **argv);
 int ctl_migrate(const struct ctl *ctl, int argc, char **argv);
 int ctl_check(const struct ctl *ctl, int argc, char **argv);
+int ctl_doctor(const struct ctl *ctl, int argc, char **argv);
 int ctl_send_sample(const struct ctl *ctl, int argc, char **argv);
 int ctl_plan(const struct ctl *ctl, int argc, char **argv);
 int ctl_link(const struct ctl *ctl, int argc, char **argv);
@@ -64,6 +65,7 @@ bool ctl_open(const struct ctl *ctl, const char *command, struct config **ret_co
  */
 #define CTL_DAEMON_USER "atsyncd"
 int ctl_connect(const struct config *c, struct store *s, struct errmsg *err) ATS_MUSTCHECK;
+int ctl_connect_by(const char *conninfo, struct store *s, struct errmsg *err) ATS_MUSTCHECK; /* the same */
 /* Connects as this OS user, which takes root; NULL: as we are. */
 int ctl_connect_as(const char *os_user, struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 /* "2026-04-28T10:45:00Z", or "2h", "3d" back from the database's time. ST_INVALID says how to write it. */

@@ -41,6 +41,15 @@ void crypto_base64(const void *data, size_t len, char *ret);
 bool crypto_unhex(const char *text, size_t len, uint8_t *ret, size_t cap, size_t *ret_len) ATS_MUSTCHECK;
 bool crypto_unbase64(const char *text, size_t len, uint8_t *ret, size_t cap, size_t *ret_len) ATS_MUSTCHECK;
 
+/* The certificates of a PEM text: how many there are, and the one that ends first. ST_INVALID: there is none, or one is
+ * damaged. */
+struct crypto_certificates {
+    size_t count;
+    int64_t ends_us;   /* since 1970 */
+    char subject[200]; /* "CN=atsync.example.com, O=…", cut */
+};
+int crypto_certificates(const char *pem, size_t len, struct crypto_certificates *ret, struct errmsg *err) ATS_MUSTCHECK;
+
 /* A UUID (RFC 9562, version 8: our own) made from a digest of the text: equal texts, equal UUIDs. ret: 37 bytes. */
 void crypto_uuid_of(const char *text, char ret[37]);
 

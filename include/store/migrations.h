@@ -1,5 +1,5 @@
 /*
- * migrations - the table of schema versions, generated from sql/migrations/NNN_name.sql at build time. Used by store/schema only.
+ * migrations - the table of schema versions, generated from sql/migrations/NNN_name.sql at build time. Used in src/store only.
  */
 #ifndef ATSYNC_STORE_MIGRATIONS_H
 #define ATSYNC_STORE_MIGRATIONS_H
@@ -16,5 +16,8 @@ struct migration {
 };
 extern const struct migration migrations[];
 extern const unsigned migration_count;
+/* The schema that they make, as sql/stmt/schema_catalog.sql tells it: generated from sql/schema.golden, which a test
+ * compares with what they really make. */
+extern const char schema_golden[];
 
 #endif

@@ -158,13 +158,18 @@ int ctl_connect_as(const char *os_user, struct store *s, struct errmsg *err)
     return st;
 }
 
-int ctl_connect(const struct config *c, struct store *s, struct errmsg *err)
+int ctl_connect_by(const char *conninfo, struct store *s, struct errmsg *err)
 {
-    char *named = geteuid() == 0 ? db_conninfo_value(c->database.conninfo, "user") : NULL;
+    char *named = geteuid() == 0 ? db_conninfo_value(conninfo, "user") : NULL;
     bool as_daemon = geteuid() == 0 && !named && !getenv("PGUSER") && getpwnam(CTL_DAEMON_USER);
 
     mem_free_secret(named);
     return ctl_connect_as(as_daemon ? CTL_DAEMON_USER : NULL, s, err);
+}
+
+int ctl_connect(const struct config *c, struct store *s, struct errmsg *err)
+{
+    return ctl_connect_by(c->database.conninfo, s, err);
 }
 
 bool ctl_open(const struct ctl *ctl, const char *command, struct config **ret_config, struct store **ret_store,

@@ -48,6 +48,12 @@ static const struct command {
      "\n"
      "Example: atsyncctl -c new.conf check\n",
      ctl_check},
+    {"doctor", "", "find what is wrong or will be: disk, bloat, clocks, schema, secrets, silence",
+     "Each finding says what it is, why it matters and what to do. The exit status is 1 if one of them is an error.\n"
+     "Root sees most: the disk of a local database and the files of all.\n"
+     "\n"
+     "Example: atsyncctl doctor --json | jq .findings\n",
+     ctl_doctor},
     {"connectors", "[TYPE]", "list the types of connectors, or show all about one, with an example",
      "  TYPE     this type: abilities, credentials, settings, limits, and lines for the configuration\n"
      "  --mdoc   print the pages of all types for the manual\n"

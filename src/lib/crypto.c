@@ -1,13 +1,18 @@
 #include "lib/crypto.h"
 
 #include <limits.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/x509.h>
 
 #include "base/mem.h"
 
@@ -303,4 +308,53 @@ done:
     mem_free(packed);
     mem_free(plain);
     return st;
+}
+
+/* ---- certificates */
+
+static void note_certificate(X509 *certificate, struct crypto_certificates *all)
+{
+    struct tm end = {0};
+    int64_t ends_us;
+    BIO *name;
+    int len;
+
+    all->count++;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) != 1)
+        return;
+    ends_us = (int64_t)timegm(&end) * 1000000;
+    if (ends_us >= all->ends_us)
+        return;
+    all->ends_us = ends_us;
+    all->subject[0] = '\0';
+    name = BIO_new(BIO_s_mem());
+    if (name != NULL && X509_NAME_print_ex(name, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) >= 0) {
+        len = BIO_read(name, all->subject, (int)sizeof all->subject - 1);
+        all->subject[len > 0 ? len : 0] = '\0';
+    }
+    BIO_free(name);
+}
+
+int crypto_certificates(const char *pem, size_t len, struct crypto_certificates *ret, struct errmsg *err)
+{
+    struct crypto_certificates all = {.ends_us = INT64_MAX};
+    BIO *in = len <= INT_MAX ? BIO_new_mem_buf(pem, (int)len) : NULL;
+    X509 *certificate;
+    unsigned long code;
+
+    if (in == NULL)
+        return err_set(err, ST_LIMIT, "too many certificates to look at");
+    while ((certificate = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL) {
+        note_certificate(certificate, &all);
+        X509_free(certificate);
+    }
+    code = ERR_peek_last_error();
+    ERR_clear_error();
+    BIO_free(in);
+    if (all.count == 0)
+        return err_set(err, ST_INVALID, "there is no certificate in it");
+    if (ERR_GET_LIB(code) != ERR_LIB_PEM || ERR_GET_REASON(code) != PEM_R_NO_START_LINE) /* how the end looks */
+        return err_set(err, ST_INVALID, "a certificate in it is damaged");
+    *ret = all;
+    return ST_OK;
 }

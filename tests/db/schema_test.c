@@ -7,7 +7,7 @@
 #include "lib/db.h"
 #include "lib/storekit.h"
 
-#define GOLDEN TEST_SOURCE_DIR "/tests/db/schema.golden"
+#define GOLDEN TEST_SOURCE_DIR "/sql/schema.golden"
 #define VIEWS_PAGE TEST_SOURCE_DIR "/packaging/man/atsyncd-views.7"
 #define VIEWS_BEGIN ".\\\" Begin of what `make views-page' writes. Change the comments in sql/migrations instead.\n"
 #define VIEWS_END ".\\\" End of what `make views-page' writes.\n"
@@ -238,7 +238,7 @@ static void write_golden(const char *path, const char *text)
 E2E_TEST(the_schema_is_the_golden_one)
 {
     struct store *s = open_store(h);
-    const char *query = file_of(h, TEST_SOURCE_DIR "/tests/db/schema_catalog.sql");
+    const char *query = file_of(h, TEST_SOURCE_DIR "/sql/stmt/schema_catalog.sql");
     const char *is;
     const char *golden;
     unsigned line = 1;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "lib/db.h"
 #include "lib/ctlkit.h"
@@ -161,7 +162,7 @@ static const char *setup_conf(struct harness *h, const char *conninfo)
 
 static const char *catalog_of(struct harness *h, const char *conninfo)
 {
-    return text_in(h, conninfo, file_of(h, TEST_SOURCE_DIR "/tests/db/schema_catalog.sql"));
+    return text_in(h, conninfo, file_of(h, TEST_SOURCE_DIR "/sql/stmt/schema_catalog.sql"));
 }
 
 /* First in the program: the role atsync_reader belongs to the whole server and is not there yet. */
@@ -243,7 +244,7 @@ E2E_TEST(setup_repairs_rights)
     conf = setup_conf(h, admin);
     output = RUN(h, 0, "-c", conf, "setup", "--superuser", admin, "--user", daemon_user());
     assert_has(output, "was there\trole\tpostgres\ta superuser\n");
-    assert_string_equal(catalog_of(h, admin), file_of(h, TEST_SOURCE_DIR "/tests/db/schema.golden"));
+    assert_string_equal(catalog_of(h, admin), file_of(h, TEST_SOURCE_DIR "/sql/schema.golden"));
     {
         struct db *db = db_new(admin, "test");
         struct errmsg err;
@@ -326,7 +327,7 @@ E2E_TEST(setup_prints_what_an_administrator_runs)
         assert_non_null(f);
         if (pclose(f) != 0)
             fail_msg("%s", file_of(h, arena_printf(h->arena, "%s/psql.out", h->dir)));
-        assert_string_equal(catalog_of(h, admin), file_of(h, TEST_SOURCE_DIR "/tests/db/schema.golden"));
+        assert_string_equal(catalog_of(h, admin), file_of(h, TEST_SOURCE_DIR "/sql/schema.golden"));
     }
     output = RUN(h, 0, "-c", conf, "setup", "--superuser", conninfo_with(h, "user=postgres host=127.0.0.1"), "--user",
                  daemon_user());
@@ -368,6 +369,216 @@ E2E_TEST(setup_says_why_not)
     assert_has(output, "atsyncctl setup: cannot open /no/such/file: No such file or directory\n");
     output = RUN(h, 2, "setup", "--usr", "x");
     assert_has(output, "there is no option --usr, did you mean --user?\n");
+}
+
+/* ---- doctor */
+
+/* Ended with the year 2019. */
+static const char ended_certificate[] = "-----BEGIN CERTIFICATE-----\n"
+                                        "MIIBGzCBwgIBATAKBggqhkjOPQQDAjAaMRgwFgYDVQQDDA9vbGQuZXhhbXBsZS5j\n"
+                                        "b20wHhcNMTkwMTAxMDAwMDAwWhcNMjAwMTAxMDAwMDAwWjAaMRgwFgYDVQQDDA9v\n"
+                                        "bGQuZXhhbXBsZS5jb20wWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASuPrKal0wI\n"
+                                        "OCQwHRjIYqmQA8rExAMbL6wTUCh2t9nf6XeKSKd4nuX31QEdJZNV3Q/5oZIqkX9q\n"
+                                        "XzxFsZDUTMwWMAoGCCqGSM49BAMCA0gAMEUCIQCGTyZ4YRpbeQONYVEs33vd7U/+\n"
+                                        "kYUrJGuRdecot/xGOwIgFcq9nIOlJ7X0xghu3JDNIjIBs261t3uaQdCrcpGY26Q=\n"
+                                        "-----END CERTIFICATE-----\n";
+
+/* {"exp":1577836800}: likewise. */
+#define ENDED_TOKEN "eyJhbGciOiJub25lIn0.eyJleHAiOjE1Nzc4MzY4MDB9.c2ln"
+
+static const struct json *doctor(struct harness *h, const struct program *d, int expected)
+{
+    return json_of(h, RUN(h, expected, "-c", d->conf_path, "doctor", "--json"));
+}
+
+static bool has_finding(const struct json *report, const char *severity, const char *check, const char *part)
+{
+    for (const struct json *f = json_first(json_get(report, "findings")); f != NULL; f = json_next(f)) {
+        if (text_eq(json_get_str(f, "severity"), severity) && text_eq(json_get_str(f, "check"), check) &&
+            text_has(json_get_str(f, "what"), part)) {
+            assert_non_null(json_get_str(f, "why"));
+            assert_non_null(json_get_str(f, "todo"));
+            return true;
+        }
+    }
+    return false;
+}
+
+static void assert_finding(const struct json *report, const char *severity, const char *check, const char *part)
+{
+    if (!has_finding(report, severity, check, part))
+        fail_msg("no %s of %s with \"%s\" in: %s", severity, check, part, json_text(report));
+}
+
+/* With a disk that is nearly full a test machine is as good as with another one. */
+static size_t count_findings(const struct json *report)
+{
+    size_t count = 0;
+
+    for (const struct json *f = json_first(json_get(report, "findings")); f != NULL; f = json_next(f))
+        count += !text_eq(json_get_str(f, "check"), "disk");
+    return count;
+}
+
+static void set_server(struct harness *h, const char *setting, const char *expected)
+{
+    sql_script(h, setting);
+    sql_script(h, "select pg_reload_conf()");
+    wait_sql(h, "select current_setting('fsync')", expected);
+}
+
+E2E_TEST(doctor_finds_nothing_where_all_is_well)
+{
+    struct program *d = daemon_start(h, NULL);
+    const struct json *report;
+    const char *output;
+
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_sql(h, "select sync_state from atsync.sync_status", "synced");
+    sql_script(h, "alter system set full_page_writes = on");
+    set_server(h, "alter system set fsync = on", "on");
+    report = json_of(h, RUN(h, 0, "-c", d->conf_path, "doctor", "--json"));
+    if (count_findings(report) > 0)
+        fail_msg("%s", json_text(report));
+    assert_true(json_get_bool(report, "ok"));
+    assert_true(json_count(json_get(report, "checked")) >= 17);
+    assert_true(json_count(json_get(json_get(report, "measured"), "tables")) >= 10);
+    if (geteuid() == 0)
+        assert_int_equal(json_count(json_get(report, "not_checked")), 0);
+    output = on_terminal(h, 0, (const char *const[]){"-c", d->conf_path, "doctor", NULL});
+    if (json_count(json_get(report, "findings")) == 0) {
+        assert_has(output, "Nothing is wrong: ");
+        assert_string_equal(RUN(h, 0, "-c", d->conf_path, "doctor"), "");
+    }
+    sql_script(h, "alter system reset full_page_writes");
+    set_server(h, "alter system reset fsync", "off");
+    daemon_stop(h, d);
+}
+
+E2E_TEST(doctor_names_what_is_broken)
+{
+    const char *certificate = write_text(h, "ended.pem", 0600, ended_certificate);
+    struct program *d =
+        daemon_start(h, &(struct daemon_conf){.access = "credentials: {token: \"" ENDED_TOKEN "\"}\n",
+                                              .connector = arena_printf(
+                                                  h->arena, E2E_CONNECTOR E2E_RETRY "tls: {certificate: %s, key: %s}\n",
+                                                  certificate, certificate)});
+    const struct json *report;
+    const char *output;
+
+    /* the same hours of the weeks before had events; a sender's clock that is ahead */
+    sql_script(
+        h, "insert into atsync.event (source, event_id, type, subject, event_time, received_at) select 'popp', 'evt_' "
+           "|| i, 't', '', now() - i * interval '3 minutes' - interval '3 hours' + interval '90 seconds', now() - i * "
+           "interval '3 minutes' - interval '3 hours' from generate_series(0, 20 * 24 * 30) as i");
+    sql_script(h,
+               "drop index atsync.candidate_external; create index mine on atsync.event (type); alter table atsync.run "
+               "set (autovacuum_enabled = false); alter table atsync.ats_call drop column verb cascade");
+    report = doctor(h, d, 1);
+    assert_false(json_get_bool(report, "ok"));
+    assert_finding(report, "error", "durability", "fsync is off.");
+    assert_finding(report, "error", "durability", "full_page_writes is off.");
+    assert_finding(report, "error", "schema", "The index candidate_external of the table candidate is missing.");
+    assert_finding(report, "error", "schema", "The column verb of the table ats_call is missing.");
+    assert_finding(report, "error", "schema", "The view candidate_timeline is missing.");
+    assert_finding(report, "info", "schema", "The index mine of the table event is not of this release.");
+    assert_finding(report, "warning", "schema", "The table run is ");
+    assert_finding(report, "error", "autovacuum", "autovacuum is off for the table atsync.run.");
+    assert_finding(report, "error", "tokens", "The token connectors.sandbox.credentials.token ended ");
+    assert_finding(report, "error", "certificates", "The certificate CN=old.example.com of connector sandbox (");
+    assert_finding(report, "error", "silence",
+                   "popp has sent nothing for 3 h. In the same hours of the last 4 weeks it sent");
+    assert_finding(report, "warning", "clock", "Events of popp carry times up to 90 s ahead of the database's clock.");
+    /* nothing of secrets is told */
+    output = RUN(h, 1, "-c", d->conf_path, "doctor", "--json");
+    assert_has_not(output, "eyJleHAi");
+    assert_has_not(output, E2E_SECRET);
+
+    /* for scripts: five cells a line, the worst first; for people wrapped */
+    output = RUN(h, 1, "-c", d->conf_path, "doctor");
+    assert_true(text_starts(output, "error\t"));
+    for (const char *line = output; *line != '\0'; line += strcspn(line, "\n") + 1)
+        assert_int_equal(text_count(arena_strndup(h->arena, line, strcspn(line, "\n")), "\t"), 4);
+    output = on_terminal(h, 1, (const char *const[]){"-c", d->conf_path, "doctor", NULL});
+    assert_has(output, "error    schema\r\n  The index candidate_external of the table candidate is\r\n  missing.\r\n");
+    assert_has(output, "    To do: CREATE INDEX CONCURRENTLY candidate_external ON\r\n    atsync.candidate");
+
+    /* a wrong clock on this machine */
+    shift_clock(3600);
+    report = doctor(h, d, 1);
+    shift_clock(0);
+    assert_finding(report, "error", "clock", "the clock of this machine is 3");
+
+    /* what others can read */
+    assert_int_equal(chmod(d->conf_path, 0644), 0);
+    report = doctor(h, d, 1);
+    assert_finding(report, "error", "configuration", d->conf_path);
+    assert_finding(report, "error", "secrets", "Everybody on this machine can read ");
+    assert_finding(report, "error", "durability", "fsync is off."); /* it goes on with what it knows */
+    assert_int_equal(chmod(d->conf_path, 0600), 0);
+
+    /* a release older than the schema: what is missing cannot be told any more */
+    sql_script(h, "insert into atsync.schema_version (version, name, breaking) values (98, '098_later', false)");
+    report = doctor(h, d, 1);
+    assert_finding(report, "warning", "schema", "The schema is version 98; this release, ");
+    assert_false(has_finding(report, "error", "schema", "candidate_external"));
+    sql_script(h, "insert into atsync.schema_version (version, name, breaking) values (99, '099_other', true)");
+    report = doctor(h, d, 1);
+    assert_finding(report, "error", "schema", "The schema is version 99, and this release must not work on more than ");
+
+    daemon_kill(h, d);
+    sql_script(
+        h, "delete from atsync.daemon; update atsync.candidate set due_at = now() - interval '1 hour'; insert into "
+           "atsync.candidate (source, connector, ref, last_event_at, due_at) values ('popp', 'sandbox', 'x:1', now(), "
+           "now() - interval '1 hour')");
+    report = doctor(h, d, 1);
+    assert_finding(report, "error", "daemons", "No daemon works on this database.");
+
+    pg_stop(h, "fast");
+    report = doctor(h, d, 1);
+    assert_finding(report, "error", "database", "cannot connect to the database: ");
+    pg_start(h);
+    report = json_of(h, RUN(h, 1, "-c", "/no/such/file", "doctor", "--json"));
+    assert_finding(report, "error", "configuration", "cannot open /no/such/file");
+    assert_string_equal(json_get_str(json_at(report, "not_checked.0"), "check"), "database");
+}
+
+/* ---- long work */
+
+/* More than one page; the second one waits for a lock, so that the line has to be drawn when that is gone. */
+E2E_TEST(long_work_shows_how_far_it_is)
+{
+    struct program *d = daemon_start(h, &(struct daemon_conf){.delivery = "enabled: false\nlease: 2s\npoll: 200ms\n"});
+    struct db *other = db_new(h->conninfo, "other");
+    const char *const args[] = {"-c", d->conf_path, "resync", "--yes", NULL};
+    const char *output;
+    struct errmsg err;
+    struct child c;
+    int64_t until;
+
+    sql_script(h, "insert into atsync.candidate (source, connector, ref, external_id, last_event_at) select 'popp', "
+                  "'sandbox', 'x:' || n, n::text, now() from generate_series(1001, 2700) n");
+    assert_int_equal(
+        db_script(other, "lock", "begin; update atsync.candidate set attempts = 0 where ref = 'x:1700'", &err), ST_OK);
+    assert_int_equal(setenv("TERM", "xterm", 1), 0);
+    child_start(h, &c, true, args);
+    wait_sql(h, "select version from atsync.candidate where ref = 'x:1001'", "2");
+    assert_string_equal(sql_text(h, "select version from atsync.candidate where ref = 'x:1700'"), "1");
+    /* until it would be drawn */
+    for (until = clock_mono_ms() + 700; clock_mono_ms() < until;)
+        (void)child_read(&c, POLL_MS);
+    assert_int_equal(db_script(other, "unlock", "rollback", &err), ST_OK);
+    db_free(other);
+    output = child_end(h, &c, 0);
+    assert_has(output, "resyncing 1,000 of 1,700 (58%)");
+    assert_has(output, "\r\033[K1700 candidates will be looked at again."); /* the line is gone before the result */
+    assert_int_equal(text_count(output, "\n"), 1);
+
+    /* a dumb terminal and a pipe see nothing of it */
+    sql_script(h, "update atsync.candidate set version = 1");
+    assert_string_equal(RUN(h, 0, "-c", d->conf_path, "resync", "--yes"),
+                        "1700 candidates will be looked at again. What the ATS holds already is not written again.\n");
+    daemon_stop(h, d);
 }
 
 /* ---- completion */
@@ -469,6 +680,9 @@ int main(void)
         E2E_RUN(setup_without_a_superuser),
         E2E_RUN(setup_prints_what_an_administrator_runs),
         E2E_RUN(setup_says_why_not),
+        E2E_RUN(doctor_finds_nothing_where_all_is_well),
+        E2E_RUN(doctor_names_what_is_broken),
+        E2E_RUN(long_work_shows_how_far_it_is),
         E2E_RUN(bash_completes),
         E2E_RUN(every_command_has_help_and_completion),
     };

@@ -79,10 +79,15 @@ static void pooler_start(struct harness *h)
     f = fopen(pooler.config_path, "we");
     assert_non_null(f);
     assert_true(fprintf(f,
-                        "[databases]\n* = host=127.0.0.1 port=%s user=postgres\n"
+                        "[databases]\n"
+                        "in_session = host=127.0.0.1 port=%s user=postgres dbname=%s pool_mode=session\n"
+                        "in_statement = host=127.0.0.1 port=%s user=postgres dbname=%s pool_mode=statement\n"
+                        "alone = host=127.0.0.1 port=%s user=postgres dbname=%s pool_size=1\n"
+                        "* = host=127.0.0.1 port=%s user=postgres\n"
                         "[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %u\nunix_socket_dir =\n"
                         "auth_type = any\npool_mode = transaction\ndefault_pool_size = 2\n",
-                        word_of(h, "port="), port) > 0);
+                        word_of(h, "port="), word_of(h, "dbname="), word_of(h, "port="), word_of(h, "dbname="),
+                        word_of(h, "port="), word_of(h, "dbname="), word_of(h, "port="), port) > 0);
     assert_int_equal(fclose(f), 0);
     assert_int_equal(chmod(pooler.config_path, 0644), 0);
     pooler.pid = fork();
@@ -245,12 +250,63 @@ E2E_TEST(a_parameter_that_the_pooler_refuses_is_named)
     daemon_stop(h, d);
 }
 
+/* ---- doctor */
+
+/* The finding about the pooler, "severity: what"; "" if there is none. */
+static const char *found_by_doctor(struct harness *h, struct program *d, const char *conninfo)
+{
+    const char *output = NULL;
+    const char *found = "";
+    bool looked = false;
+
+    daemon_rewrite_conf(h, d, &(struct daemon_conf){.conninfo = conninfo});
+    (void)program_run(h, &output, "atsyncctl", "-c", d->conf_path, "doctor", "--json", NULL);
+    for (const struct json *f = json_first(json_at(json_of(h, output), "findings")); f != NULL; f = json_next(f)) {
+        if (text_eq(json_get_str(f, "check"), "pooler"))
+            found = arena_printf(h->arena, "%s%s: %s", found, json_get_str(f, "severity"), json_get_str(f, "what"));
+    }
+    for (const struct json *c = json_first(json_at(json_of(h, output), "checked")); c != NULL; c = json_next(c))
+        looked = looked || text_eq(json_str(c), "pooler");
+    if (!looked)
+        fail_msg("%s", output);
+    return found;
+}
+
+E2E_TEST(doctor_tells_the_mode)
+{
+#define IN_TRANSACTION "info: A pooler in transaction mode stands before the database."
+    struct program *d;
+    const char *words;
+
+    NEEDS_PGBOUNCER();
+    d = daemon_start(h, &(struct daemon_conf){.conninfo = pooler.conninfo});
+    words = arena_strndup(h->arena, pooler.conninfo, (size_t)(strstr(pooler.conninfo, "dbname=") - pooler.conninfo));
+    /* while the daemon works through the same pool */
+    assert_string_equal(found_by_doctor(h, d, pooler.conninfo), IN_TRANSACTION);
+    daemon_stop(h, d);
+    assert_string_equal(found_by_doctor(h, d, h->conninfo), "");
+    assert_string_equal(found_by_doctor(h, d, arena_printf(h->arena, "%sdbname=alone", words)), IN_TRANSACTION);
+    assert_string_equal(found_by_doctor(h, d, arena_printf(h->arena, "%sdbname=in_session", words)),
+                        "info: A pooler in session mode stands before the database.");
+    assert_string_equal(found_by_doctor(h, d, arena_printf(h->arena, "%sdbname=in_statement", words)),
+                        "error: A pooler in statement mode stands before the database.");
+    /* with a direct connection for LISTEN all is well, with another way through the pooler it is not */
+    assert_string_equal(
+        found_by_doctor(h, d, arena_printf(h->arena, "%s\"\n  listen_conninfo: \"%s", pooler.conninfo, h->conninfo)),
+        "");
+    assert_string_equal(
+        found_by_doctor(h, d,
+                        arena_printf(h->arena, "%s\"\n  listen_conninfo: \"%s", pooler.conninfo, pooler.conninfo)),
+        "warning: database.listen_conninfo leads through a pooler too.");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         POOLER_TEST(nine_samples_become_one_right_record),
         POOLER_TEST(what_another_daemon_receives_is_found_by_polling),
         POOLER_TEST(a_direct_connection_for_wake_ups),
+        POOLER_TEST(doctor_tells_the_mode),
         POOLER_TEST(a_parameter_that_the_pooler_refuses_is_named),
     };
 

@@ -238,6 +238,68 @@ static void test_open_refuses(void **state)
     mem_free(cut);
 }
 
+/* ---- certificates: made with openssl ca, both with the same key */
+
+static const char ended[] = "-----BEGIN CERTIFICATE-----\n"
+                            "MIIBGzCBwgIBATAKBggqhkjOPQQDAjAaMRgwFgYDVQQDDA9vbGQuZXhhbXBsZS5j\n"
+                            "b20wHhcNMTkwMTAxMDAwMDAwWhcNMjAwMTAxMDAwMDAwWjAaMRgwFgYDVQQDDA9v\n"
+                            "bGQuZXhhbXBsZS5jb20wWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASuPrKal0wI\n"
+                            "OCQwHRjIYqmQA8rExAMbL6wTUCh2t9nf6XeKSKd4nuX31QEdJZNV3Q/5oZIqkX9q\n"
+                            "XzxFsZDUTMwWMAoGCCqGSM49BAMCA0gAMEUCIQCGTyZ4YRpbeQONYVEs33vd7U/+\n"
+                            "kYUrJGuRdecot/xGOwIgFcq9nIOlJ7X0xghu3JDNIjIBs261t3uaQdCrcpGY26Q=\n"
+                            "-----END CERTIFICATE-----\n";
+static const char good[] = "-----BEGIN CERTIFICATE-----\n"
+                           "MIIBSDCB7gIBAjAKBggqhkjOPQQDAjAvMRgwFgYDVQQDDA9uZXcuZXhhbXBsZS5j\n"
+                           "b20xEzARBgNVBAoMCkNlZGFyLCBMdGQwIBcNMTkwMTAxMDAwMDAwWhgPMjExOTAx\n"
+                           "MDEwMDAwMDBaMC8xGDAWBgNVBAMMD25ldy5leGFtcGxlLmNvbTETMBEGA1UECgwK\n"
+                           "Q2VkYXIsIEx0ZDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABK4+spqXTAg4JDAd\n"
+                           "GMhiqZADysTEAxsvrBNQKHa32d/pd4pIp3ie5ffVAR0lk1XdD/mhkiqRf2pfPEWx\n"
+                           "kNRMzBYwCgYIKoZIzj0EAwIDSQAwRgIhAM029hHhoJC1KirTBS60PxT6WwXUEtLQ\n"
+                           "Gt+8mdnGkrtlAiEAv08emrGQpZfpWqYOIoWIAz7OVNXoauq/FOnr4WwtD7w=\n"
+                           "-----END CERTIFICATE-----\n";
+
+static void test_certificates(void **state)
+{
+    static const struct {
+        const char *first, *second;
+        size_t count; /* 0: refused */
+        int64_t ends_s;
+        const char *subject; /* or the message */
+    } cases[] = {
+        {good, "", 1, INT64_C(4701974400), "O=Cedar\\, Ltd,CN=new.example.com"},
+        {ended, "", 1, 1577836800, "CN=old.example.com"},
+        {good, ended, 2, 1577836800, "CN=old.example.com"}, /* the one that ends first */
+        {ended, good, 2, 1577836800, "CN=old.example.com"},
+        {"# a comment\n\n", good, 1, INT64_C(4701974400), "O=Cedar\\, Ltd,CN=new.example.com"},
+        {"", "", 0, 0, "there is no certificate in it"},
+        {"nothing", "", 0, 0, "there is no certificate in it"},
+        {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "", 0, 0, "there is no certificate in it"},
+        {good, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", 0, 0,
+         "a certificate in it is damaged"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        char *pem = mem_printf("%s%s", cases[i].first, cases[i].second);
+        struct crypto_certificates all = {.count = 99};
+        struct errmsg err = {""};
+        int st = crypto_certificates(pem, strlen(pem), &all, &err);
+
+        print_message("case %zu\n", i);
+        if (cases[i].count == 0) {
+            assert_int_equal(st, ST_INVALID);
+            assert_string_equal(err.text, cases[i].subject);
+            assert_int_equal(all.count, 99);
+        } else {
+            assert_int_equal(st, ST_OK);
+            assert_int_equal(all.count, cases[i].count);
+            assert_int_equal(all.ends_us, cases[i].ends_s * 1000000);
+            assert_string_equal(all.subject, cases[i].subject);
+        }
+        mem_free(pem);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_seal_and_open),
         cmocka_unit_test(test_stored_form_never_changes),
         cmocka_unit_test(test_open_refuses),
+        cmocka_unit_test(test_certificates),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
