@@ -48,6 +48,20 @@ struct database_config {
     int64_t statement_timeout_ms;
 };
 
+struct source_api { /* Popp's API, which runs are completed from */
+    char *key;      /* NULL: it is not asked */
+    char *base_url;
+    char *organization; /* NULL: the source's only one */
+    char *run_path;
+    char *probe_path;
+    char *answer; /* a jq program; NULL: the answer as it is */
+    int64_t after_ms;
+    int64_t rate_count, rate_per_ms;
+    int64_t per_day;
+    int64_t timeout_ms;
+    char *proxy;
+};
+
 struct source_config {
     char *name;
     unsigned line;
@@ -56,6 +70,7 @@ struct source_config {
     struct signature_config signature; /* secrets are owned by the config */
     size_t secret_count;
     char **secrets;
+    struct source_api api;
 };
 
 struct named_value { /* a setting or a credential */
@@ -146,6 +161,9 @@ void config_connector_fingerprint(const struct connector_config *c, char ret[CON
 /* The same over all that decides what is written at the connector: that, and the mapping of its workflows. */
 void config_mapping_fingerprint(const struct config *config, const struct connector_config *c,
                                 char ret[CONFIG_FINGERPRINT_BYTES]);
+const char *config_api_organization(const struct source_config *s); /* NULL when there is no API */
+/* The same of what decides how a source's API answers. */
+void config_api_fingerprint(const struct source_config *s, char ret[CONFIG_FINGERPRINT_BYTES]);
 const char *config_value(const struct named_value *values, size_t count, const char *name); /* or NULL */
 
 /* Appends one "path: old -> new" a line for each difference (secrets as "changed") to out. */

@@ -143,6 +143,7 @@ extern key_check check_receiver_tls;
 extern key_check check_delivery;
 extern key_check check_source;
 extern key_check check_signature;
+extern key_check check_source_api;
 extern key_check check_connector;
 extern key_check check_retry;
 extern key_check check_connector_tls;

@@ -33,4 +33,7 @@ struct finding check_permissions(const struct config *config, const struct conne
 struct finding check_probe(struct httpc *http, struct config *config, const struct connector_config *connector,
                            struct connector_module *module);
 
+/* Whether the source's API key is accepted: one read-only request. Blocks until the answer is there. */
+struct finding check_api(struct httpc *http, const struct source_config *source);
+
 #endif

@@ -105,6 +105,8 @@ create table atsync.run (
     completed_at timestamptz,
     last_event_at timestamptz not null,
     nodes text not null,
+    asked integer not null default 0,
+    ask_at timestamptz,
     primary key (source, run_id)
 ) with (fillfactor = 90);
 create index run_ref on atsync.run (source, ref);
@@ -112,6 +114,9 @@ create index run_external on atsync.run (external_id);
 create index run_workflow on atsync.run (source, workflow_external_id, last_event_at desc);
 create index run_incomplete on atsync.run (source, workflow_external_id) where (truncated and not complete and outcome is not null) or conflict;
 create index run_latest on atsync.run (last_event_at desc) where is_latest;
+-- Which runs the sender's API is asked for: those that never ended and were not asked for yet, and those that were.
+create index run_silent on atsync.run (source, last_event_at) where state = 'running' and ask_at is null;
+create index run_asked on atsync.run (source, ask_at) where state = 'running' and ask_at is not null;
 
 -- lz4 stores a 2 KiB body 1.7 times as fast as the default; servers before 14 or built without it keep the default.
 do $$
@@ -242,6 +247,19 @@ create table atsync.daemon (
     started_at timestamptz not null default now(),
     seen_at timestamptz not null default now()
 );
+
+-- What all daemons share about a source's API: how much it was asked today, and until when not at all.
+create table atsync.source_api (
+    source text collate "C" primary key,
+    fingerprint text not null,
+    day date,
+    used bigint not null default 0,
+    until timestamptz,
+    failures integer not null default 0,
+    problem text,
+    error text,
+    seen_at timestamptz not null default now()
+) with (fillfactor = 50);
 
 create table atsync.issue (
     id bigint generated always as identity primary key,

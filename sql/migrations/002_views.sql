@@ -201,7 +201,7 @@ select who.source, who.external_id as candidate_external_id, t.at, t.kind, t.sum
 from (select distinct c.source, c.ref, c.external_id from atsync.candidate c where c.external_id is not null) who
 cross join lateral (
     select e.event_time as at, 'event' as kind, e.type as summary,
-           concat_ws(', ', 'run ' || e.run_id, 'workflow ' || e.workflow_external_id, 'received ' || to_char(e.received_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')) as detail
+           concat_ws(', ', case when e.event_id like '(api)/%' then 'made from Popp''s API' end, 'run ' || e.run_id, 'workflow ' || e.workflow_external_id, 'received ' || to_char(e.received_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')) as detail
     from (select who.ref as subject
           union select i.alias from atsync.identity i where i.source = who.source and i.ref = who.ref and not i.conflict) s
     join atsync.event e on e.source = who.source and e.subject = s.subject and e.subject <> ''
@@ -257,6 +257,7 @@ comment on table atsync.ats_call is 'HTTP calls made.';
 comment on table atsync.workflow_version is 'Read the view workflow_versions.';
 comment on table atsync.contact_resolution is 'Read the view contact_resolutions.';
 comment on table atsync.connector_state is 'What all daemons share about a connector.';
+comment on table atsync.source_api is 'What all daemons share about Popp''s API, which incomplete runs are asked for at; empty unless it is configured.';
 comment on table atsync.daemon is 'Daemons that are alive, so that they can share the rate of a connector.';
 comment on table atsync.activity_minute is 'Read the view activity.';
 comment on table atsync.connector_token is 'What signing in at an ATS gave, encrypted with database.encryption_key. Newer versions replace older ones.';

@@ -52,6 +52,12 @@ where w.live and w.state = 'pending' and w.error_class in ('unavailable', 'uncer
                       and a.outcome in ('ok', 'already'))
 group by w.connector
 union all
+select 'source_api', a.source, null, null, a.problem, a.error,
+       (select count(distinct r.ref) from atsync.run r where r.source = a.source and r.truncated and not r.complete and r.outcome is not null),
+       null, null, null
+from atsync.source_api a
+where a.problem is not null and (a.problem <> 'unavailable' or a.failures >= 3) and a.seen_at > now() - interval '10 minutes'
+union all
 select 'unseen_slug', v.source, null, m.workflow, m.slug, null, 0, null, null, null
 from unnest($1::text[], $2::text[]) as m (workflow, slug)
 join lateral (

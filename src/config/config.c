@@ -528,6 +528,28 @@ void config_connector_fingerprint(const struct connector_config *c, char ret[CON
     finish_fingerprint(&b, ret);
 }
 
+const char *config_api_organization(const struct source_config *s)
+{
+    if (s->api.key == NULL)
+        return NULL;
+    return s->api.organization != NULL ? s->api.organization : s->organizations[0];
+}
+
+void config_api_fingerprint(const struct source_config *s, char ret[CONFIG_FINGERPRINT_BYTES])
+{
+    struct buf b;
+
+    buf_init(&b, SIZE_MAX / 4);
+    mix(&b, s->api.key);
+    mix(&b, s->api.base_url);
+    mix(&b, config_api_organization(s));
+    mix(&b, s->api.run_path);
+    mix(&b, s->api.answer);
+    mix(&b, s->api.proxy);
+    mix(&b, num_text(s->api.per_day).s);
+    finish_fingerprint(&b, ret);
+}
+
 void config_mapping_fingerprint(const struct config *config, const struct connector_config *c,
                                 char ret[CONFIG_FINGERPRINT_BYTES])
 {

@@ -4,7 +4,10 @@
 #include "base/suggest.h"
 #include "base/text.h"
 #include "config/config_keys.h"
+#include "domain/completion.h"
 #include "domain/note.h"
+#include "lib/httpc.h"
+#include "lib/jqvm.h"
 
 enum { NAME_MAX_BYTES = 64 };
 
@@ -89,9 +92,14 @@ void check_source(struct config_reader *r, const struct yaml *node, unsigned key
     struct source_config *s = object;
     struct signature_verifier *verifier = NULL;
     const struct key_path secrets = {.parent = path, .name = "signing_secrets"};
+    const struct key_path api = {.parent = path, .name = "api"};
+    const struct key_path organization = {.parent = &api, .name = "organization"};
     struct errmsg err;
 
     check_name(r, key_line, path);
+    if (s->api.key != NULL && s->api.organization == NULL && s->organization_count != 1)
+        reader_problem(r, line_of(node, "api"), &organization,
+                       "is missing: the organization that the key belongs to (or give exactly one in organizations)");
     s->signature.secrets = (const char *const *)s->secrets;
     s->signature.secret_count = s->secret_count;
     /* some secrets have a form of their own (whsec_): learn now that one is damaged */
@@ -150,6 +158,52 @@ void check_signature(struct config_reader *r, const struct yaml *node, unsigned 
     }
     only_with(r, node, path, "encoding", scheme, "body");
     only_with(r, node, path, "prefix", scheme, "body");
+}
+
+/* The key must not travel unencrypted, unless it stays on this machine or in its network. */
+static bool is_encrypted_or_near(const char *url)
+{
+    const char *host = strstr(url, "://");
+    const char *begin;
+    size_t len;
+    char *name;
+    bool near;
+
+    if (host == NULL || text_starts(url, "https://"))
+        return true;
+    begin = host + 3 + (host[3] == '[');
+    len = host[3] == '[' ? strcspn(begin, "]") : strcspn(begin, ":/");
+    name = mem_strndup(begin, len);
+    near = text_ieq(name, "localhost") ||
+           ((strchr(name, ':') != NULL || strspn(name, "0123456789.") == len) && httpc_address_is_private(name));
+    mem_free(name);
+    return near;
+}
+
+void check_source_api(struct config_reader *r, const struct yaml *node, unsigned key_line, const struct key_path *path,
+                      void *object)
+{
+    const struct source_config *s = object;
+    const struct key_path run_path = {.parent = path, .name = "run_path"};
+    const struct key_path probe_path = {.parent = path, .name = "probe_path"};
+    const struct key_path base_url = {.parent = path, .name = "base_url"};
+    const struct key_path answer = {.parent = path, .name = "answer"};
+    struct jqvm *vm = NULL;
+    struct errmsg err;
+
+    (void)key_line;
+    if (completion_path_check(s->api.run_path, &err) != ST_OK)
+        reader_problem(r, line_of(node, "run_path"), &run_path, "%s", err.text);
+    if (*s->api.probe_path != '/')
+        reader_problem(r, line_of(node, "probe_path"), &probe_path, "must begin with /");
+    if (!is_encrypted_or_near(s->api.base_url))
+        reader_problem(
+            r, line_of(node, "base_url"), &base_url,
+            "must begin with https://: the key would travel unencrypted (http:// is for loopback and private "
+            "addresses)");
+    if (s->api.answer != NULL && jqvm_compile("answer", s->api.answer, &vm, &err) != ST_OK)
+        reader_problem(r, line_of(node, "answer"), &answer, "%s", err.text);
+    jqvm_free(vm);
 }
 
 /* ---- connectors */

@@ -211,6 +211,35 @@ static const struct key signature_keys[] = {
      .help = "How far the time of a request may be off (schemes standard-webhooks and timestamped only)."},
     END,
 };
+static const struct key source_api_keys[] = {
+    {.name = "key", .type = &type_secret, AT(api.key), .min = 1, .required = true,
+     .help = "An API key of the sender, with which runs that were cut off or never ended are asked for; without it its "
+             "API is never called."},
+    {.name = "base_url", .type = &type_url, AT(api.base_url), .min = 1, .max = TEXT_BYTES,
+     .fallback = "https://api.joinpopp.com/v1", .help = "Where the API is; requests go to this host and no other."},
+    {.name = "organization", .type = &type_text, AT(api.organization), .min = 1, .max = NAME_BYTES,
+     .help = "The organization that the key belongs to; without it the only one of organizations."},
+    {.name = "run_path", .type = &type_text, AT(api.run_path), .min = 1, .max = TEXT_BYTES,
+     .fallback = "/workflow-runs/{run_id}",
+     .help = "What is asked for below base_url to get a run; {run_id} and {workflow_id} are put in."},
+    {.name = "probe_path", .type = &type_text, AT(api.probe_path), .min = 1, .max = TEXT_BYTES,
+     .fallback = "/candidate-profiles/by-external-id/atsyncd-probe",
+     .help = "What atsyncctl check asks for to see whether the key is accepted; 404 is a good answer."},
+    {.name = "answer", .type = &type_text, AT(api.answer), .min = 1, .max = NOTE_BYTES,
+     .help = "A jq program that makes a run with status, outcome, completedAt and nodes out of the answer, should it "
+             "not look so by itself."},
+    {.name = "after", .type = &type_duration, AT(api.after_ms), .min = SECOND, .max = 30 * DAY, .fallback = "1h",
+     .help = "How long a run that has not ended must have been silent before it is asked for the first time."},
+    {.name = "rate_limit", .type = &type_rate, AT(api.rate_count), .offset2 = offsetof(OBJECT, api.rate_per_ms),
+     .min = 1, .max = 1000000, .fallback = "1/s", .help = "The most requests of this daemon in a time."},
+    {.name = "per_day", .type = &type_count, AT(api.per_day), .min = 1, .max = 10000000, .fallback = "1000",
+     .help = "The most requests in a day (UTC), of all daemons together."},
+    {.name = "timeout", .type = &type_duration, AT(api.timeout_ms), .min = 10, .max = 10 * MINUTE, .fallback = "30s",
+     .help = "How long one request may take."},
+    {.name = "proxy", .type = &type_proxy, AT(api.proxy), .min = 1, .max = TEXT_BYTES,
+     .help = "URL of a proxy (http, https, socks5, socks5h)."},
+    END,
+};
 static const struct key source_keys[] = {
     {.name = "organizations", .type = &type_texts, AT(organizations), .offset2 = offsetof(OBJECT, organization_count),
      .min = 1, .max = NAME_BYTES,
@@ -219,6 +248,7 @@ static const struct key source_keys[] = {
      .min = 1, .required = true,
      .help = "The secrets of the sender; any of them is accepted, so that one can be replaced without a lost event."},
     {.name = "signature", .children = signature_keys, .check = check_signature},
+    {.name = "api", .children = source_api_keys, .check = check_source_api},
     END,
 };
 static const struct key source_entry = {.name = "NAME", .children = source_keys, .check = check_source};

@@ -114,7 +114,7 @@ static void check_database(struct report *r, const struct config *config)
     store_free(store);
 }
 
-/* ---- the connectors */
+/* ---- the connectors, and the APIs of sources */
 
 static void check_connectors(struct report *r, struct config *config, const struct connector_set *connectors)
 {
@@ -128,6 +128,14 @@ static void check_connectors(struct report *r, struct config *config, const stru
 
         add(r, what, check_probe(http, config, c, connector_set_find(connectors, c->name)));
         mem_free(what);
+    }
+    for (size_t i = 0; i < config->source_count; i++) {
+        if (config->sources[i].api.key) {
+            char *what = mem_printf("API of %s", config->sources[i].name);
+
+            add(r, what, check_api(http, &config->sources[i]));
+            mem_free(what);
+        }
     }
     httpc_free(http);
 }

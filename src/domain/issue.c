@@ -177,8 +177,11 @@ static struct issue_text truncated(const struct problem *p, struct arena *a)
         .severity = "warning",
         .message = arena_printf(a, "Runs of workflow %s arrived cut off, and answers of %s are missing.",
                                 or_none(p->workflow), candidates(p->affected, a)),
-        .hint = "Subscribe to WORKFLOW_NODE_COMPLETED in Popp, so that cut events can be completed; what is known has "
-                "been written.",
+        .hint =
+            arena_printf(a,
+                         "Subscribe to WORKFLOW_NODE_COMPLETED in Popp, or give an API key in sources.%s.api, so that "
+                         "cut events can be completed; what is known has been written.",
+                         p->source ? p->source : "NAME"),
     };
 }
 
@@ -314,6 +317,91 @@ static struct issue_text clock_skew(const struct problem *p, struct arena *a)
     };
 }
 
+static struct issue_text api_key(const char *source, struct arena *a)
+{
+    return (struct issue_text){
+        .severity = "error",
+        .message =
+            arena_printf(a,
+                         "Popp's API does not accept the key of source %s: runs that were cut off or never ended "
+                         "are not completed.",
+                         source),
+        .hint =
+            arena_printf(a,
+                         "Look in Popp's developer portal whether the key has expired or was revoked, put a new one "
+                         "into sources.%s.api.key and reload; atsyncctl check tells whether it is accepted.",
+                         source),
+    };
+}
+
+static struct issue_text api_answer(const char *source, struct arena *a)
+{
+    return (struct issue_text){
+        .severity = "warning",
+        .message =
+            arena_printf(a,
+                         "Answers of Popp's API for source %s are not understood: runs that were cut off or never "
+                         "ended are not completed.",
+                         source),
+        .hint = arena_printf(a,
+                             "Compare an answer of the API with what popp-api.md of the documentation expects, fit "
+                             "sources.%s.api.run_path or answer to it, and reload.",
+                             source),
+    };
+}
+
+static struct issue_text api_limit(const char *source, struct arena *a)
+{
+    return (struct issue_text){
+        .severity = "warning",
+        .message =
+            arena_printf(a,
+                         "The requests to Popp's API that source %s may make in a day are used up: other runs wait "
+                         "for tomorrow (UTC).",
+                         source),
+        .hint = arena_printf(a,
+                             "Raise sources.%s.api.per_day if Popp permits it; if many runs are cut off, subscribe to "
+                             "WORKFLOW_NODE_COMPLETED in Popp.",
+                             source),
+    };
+}
+
+static struct issue_text api_unavailable(const char *source, struct arena *a)
+{
+    return (struct issue_text){
+        .severity = "warning",
+        .message =
+            arena_printf(a,
+                         "Popp's API for source %s does not answer properly: runs that were cut off or never ended "
+                         "wait for it.",
+                         source),
+        .hint = arena_printf(a,
+                             "See whether sources.%s.api.base_url is right and can be reached from here; it is tried "
+                             "again by itself.",
+                             source),
+    };
+}
+
+/* Popp's API, which is asked for incomplete runs. */
+static struct issue_text source_api(const struct problem *p, struct arena *a)
+{
+    static const struct {
+        const char *detail;
+        struct issue_text (*words)(const char *source, struct arena *a);
+    } kinds[] = {{"key", api_key}, {"answer", api_answer}, {"limit", api_limit}, {"unavailable", api_unavailable}};
+    struct issue_text text;
+    size_t i = 0;
+
+    while (i + 1 < ATS_COUNT(kinds) && !text_eq(kinds[i].detail, p->detail)) {
+        i++;
+    }
+    text = kinds[i].words(or_none(p->source), a);
+    if (p->sample && p->sample[0]) {
+        text.message = arena_printf(a, "%s The last answer: %s.", text.message, without_stop(p->sample, a));
+    }
+    return text;
+}
+
 static const struct {
     const char *class;
     struct issue_text (*words)(const struct problem *p, struct arena *arena);
@@ -331,6 +419,7 @@ static const struct {
     {"unseen_slug", unseen_slug},
     {"signatures", signatures},
     {"clock_skew", clock_skew},
+    {"source_api", source_api},
 };
 
 struct issue_text issue_words(const struct problem *p, struct arena *arena)

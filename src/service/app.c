@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "lib/httpc.h"
 #include "service/admin.h"
+#include "service/completer.h"
 #include "service/dispatcher.h"
 #include "service/janitor.h"
 #include "service/notify.h"
@@ -34,6 +35,7 @@ struct app {
     _Atomic(struct dispatcher *) dispatchers[DELIVERY_WORKERS_MAX];
     struct notify *notify;
     struct overseer *overseer;
+    struct completer *completer;
     struct admin *admin;
     struct janitor *janitor;
     struct metric *ready;
@@ -146,7 +148,9 @@ static int start_work(struct app *app, struct errmsg *err)
     int st;
 
     app->overseer = overseer_new(app->config, own_problems, app);
-    if ((st = overseer_start(app->overseer, err)) != ST_OK || !app->config->delivery.enabled) {
+    app->completer = completer_new(app->config, wake_dispatcher, app);
+    if ((st = overseer_start(app->overseer, err)) != ST_OK || (st = completer_start(app->completer, err)) != ST_OK ||
+        !app->config->delivery.enabled) {
         return st;
     }
     for (unsigned i = 0; i < (unsigned)app->config->delivery.workers; i++) {
@@ -300,6 +304,9 @@ static bool adopt(struct app *app, struct config *config, struct connector_set *
     if (app->overseer) {
         overseer_reload(app->overseer, config);
     }
+    if (app->completer) {
+        completer_reload(app->completer, config);
+    }
     admin_reload(app->admin, config, connectors);
     restart_notify(app, config);
     return true;
@@ -401,6 +408,7 @@ static void stop(struct app *app)
     if (app->notify) {
         notify_free(app->notify);
     }
+    completer_free(app->completer);
     for (size_t i = 0; i < ATS_COUNT(dispatchers) && dispatchers[i]; i++) {
         dispatcher_stop(dispatchers[i]);
     }

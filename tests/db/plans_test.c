@@ -41,6 +41,14 @@ static const char generator[] =
     "'[{\"nodeId\":\"n\",\"completedAt\":\"2026-05-12T09:00:00Z\",\"outcome\":{\"answers\":[{\"slug\":\"s\",\"answer\":"
     "\"yes\"},{\"slug\":\"t\",\"answer\":\"no\"}]}}]' "
     "from generate_series(0, n() - 1) as i where i % 200 <> 0;"
+    /* one in ten goes on, half of these were asked for; one in a hundred was cut off */
+    "update atsync.run r set state = case when i % 10 = 3 then 'running' else r.state end, outcome = case when i % 10 "
+    "= 3 "
+    "then null else r.outcome end, truncated = i % 100 = 1, complete = i % 100 <> 1, ask_at = case when i % 20 = 3 "
+    "then "
+    "now() + (i - n() / 2) * interval '1 minute' end from (select substr(run_id, 5)::int as i, run_id from atsync.run) "
+    "u "
+    "where u.run_id = r.run_id;"
     "insert into atsync.ats_write (source, connector, ref, key, rev, kind, target, value, hash, job, run_id, "
     "workflow_external_id, reason, state, lease_no, error_class, error, "
     "attempts, first_tried_at, last_tried_at, applied_at) "
@@ -92,6 +100,9 @@ static const struct {
     {"find_candidate", "'run_77', array['popp']", NULL},
     {"gauges", "", NULL},
     {"ingest", "same('popp'::text), refs(), " T T T T T T T T Z "same('x'::text)::bytea[]", NULL},
+    {"inquiry_again", "'popp', 'run_77', 5000", NULL},
+    {"inquiry_claim", "'popp', 3600000, 60000, 60000, 10", NULL},
+    {"inquiry_put_back", "'popp', 'run_77'", NULL},
     {"lease_owners", "'him'", NULL},
     {"link", "'popp', 'p:p77', 'x:c77', 'c77'", NULL},
     {"load_events", "same('popp'::text), refs()", NULL},

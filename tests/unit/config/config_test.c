@@ -40,9 +40,10 @@ static char *write_file(const char *name, const char *text, mode_t mode)
     return path;
 }
 
-static const char *const made[] = {"c.conf",         "popp.secret",   "other.secret",      "admin.token",
-                                   "encryption.key", "greenhouse.id", "greenhouse.secret", "certificate.pem",
-                                   "key.pem",        "ca.pem",        "client.pem",        "client.key"};
+static const char *const made[] = {"c.conf",          "popp.secret",    "popp-api.key",  "other.secret",
+                                   "admin.token",     "encryption.key", "greenhouse.id", "greenhouse.secret",
+                                   "certificate.pem", "key.pem",        "ca.pem",        "client.pem",
+                                   "client.key"};
 
 static int remove_dir(void **state)
 {
@@ -186,13 +187,14 @@ static void test_sources(void **state)
                              "    organizations: [org_1, org_2]\n"
                              "    signing_secrets: [one, two]\n"
                              "    signature: {header: x-popp, encoding: base64, prefix: \"sha256=\"}\n"
+                             "  asking: {signing_secrets: [a], organizations: org_1, api: {key: k}}\n"
                              "  plain: {signing_secrets: [a]}\n"
                              "  standard: {signing_secrets: [whsec_c2VjcmV0], signature: {scheme: standard-webhooks}}\n"
                              "  stamped: {signing_secrets: [c], signature: {scheme: timestamped, tolerance: 30s}}\n");
     const struct source_config *s = config_source(c, "popp");
 
     (void)state;
-    assert_int_equal(c->source_count, 4);
+    assert_int_equal(c->source_count, 5);
     assert_non_null(s);
     assert_int_equal(s->line, 2);
     assert_int_equal(s->organization_count, 2);
@@ -204,6 +206,20 @@ static void test_sources(void **state)
     assert_string_equal(s->signature.header, "x-popp");
     assert_int_equal(s->signature.encoding, SIGNATURE_BASE64);
     assert_string_equal(s->signature.prefix, "sha256=");
+
+    assert_null(s->api.key); /* without its section nothing is ever asked */
+    assert_null(config_api_organization(s));
+
+    s = config_source(c, "asking");
+    assert_string_equal(s->api.key, "k");
+    assert_string_equal(s->api.base_url, "https://api.joinpopp.com/v1");
+    assert_string_equal(s->api.run_path, "/workflow-runs/{run_id}");
+    assert_string_equal(config_api_organization(s), "org_1");
+    assert_null(s->api.answer);
+    assert_int_equal(s->api.after_ms, 3600000);
+    assert_int_equal(s->api.rate_count, 1);
+    assert_int_equal(s->api.rate_per_ms, 1000);
+    assert_int_equal(s->api.per_day, 1000);
 
     s = config_source(c, "plain");
     assert_int_equal(s->organization_count, 0);
@@ -501,6 +517,31 @@ static void test_problems(void **state)
         {"sources: {popp: {signing_secrets: [{file: x, env: y}]}}\n",
          "t.conf:1: sources.popp.signing_secrets[0]: must be a text, {file: PATH}, {env: NAME} or {credential: NAME}: "
          "exactly one of them\n"},
+        {"sources: {popp: {signing_secrets: [x], api: {key: k}}}\n",
+         "t.conf:1: sources.popp.api.organization: is missing: the organization that the key belongs to (or give "
+         "exactly "
+         "one in organizations)\n"},
+        {"sources: {popp: {signing_secrets: [x], organizations: [a, b], api: {key: k}}}\n",
+         "t.conf:1: sources.popp.api.organization: is missing: the organization that the key belongs to (or give "
+         "exactly "
+         "one in organizations)\n"},
+        {"sources: {popp: {signing_secrets: [x], api: {organization: a}}}\n",
+         "t.conf:1: sources.popp.api.key: is missing\n"},
+        {"sources: {popp: {signing_secrets: [x], organizations: a, api: {key: k, base_url: "
+         "\"http://api.example.com/v1\", "
+         "run_path: /runs, probe_path: x, after: 100ms}}}\n",
+         "t.conf:1: sources.popp.api.after: must be between 1s and 30d, not 100ms\n"
+         "t.conf:1: sources.popp.api.run_path: must hold {run_id}: the place of the run's id\n"
+         "t.conf:1: sources.popp.api.probe_path: must begin with /\n"
+         "t.conf:1: sources.popp.api.base_url: must begin with https://: the key would travel unencrypted (http:// is "
+         "for "
+         "loopback and private addresses)\n"},
+        {"sources: {popp: {signing_secrets: [x], organizations: a, api: {key: k, base_url: \"http://[::1]:8/v1\", "
+         "answer: "
+         "\"env.HOME\"}}}\n",
+         "t.conf:1: sources.popp.api.answer: answer:1: a connector may not use env: it would depend on the environment "
+         "of "
+         "the process\n"},
         {"sources: {popp: {signing_secrets: [~]}}\n",
          "t.conf:1: sources.popp.signing_secrets[0]: has no value: it must be a text, {file: PATH}, {env: NAME} or "
          "{credential: NAME}\n"},

@@ -27,6 +27,30 @@ static const struct {
      "Webhooks of source popp are refused: their signature is right, but the sender's clock is 3 hours behind this "
      "machine's, which is more than the tolerance.",
      "NTP"},
+    {{.class = "source_api", .source = "popp", .detail = "key", .sample = "HTTP 401", .affected = 2},
+     "popp///key",
+     "error",
+     "Popp's API does not accept the key of source popp: runs that were cut off or never ended are not completed. The "
+     "last answer: HTTP 401.",
+     "put a new one into sources.popp.api.key and reload"},
+    {{.class = "source_api", .source = "popp", .detail = "answer", .sample = "the answer has no status"},
+     "popp///answer",
+     "warning",
+     "Answers of Popp's API for source popp are not understood: runs that were cut off or never ended are not "
+     "completed. "
+     "The last answer: the answer has no status.",
+     "fit sources.popp.api.run_path or answer to it"},
+    {{.class = "source_api", .source = "popp", .detail = "limit", .sample = ""},
+     "popp///limit",
+     "warning",
+     "The requests to Popp's API that source popp may make in a day are used up: other runs wait for tomorrow (UTC).",
+     "Raise sources.popp.api.per_day"},
+    {{.class = "source_api", .source = "popp", .detail = "unavailable", .sample = "HTTP 503"},
+     "popp///unavailable",
+     "warning",
+     "Popp's API for source popp does not answer properly: runs that were cut off or never ended wait for it. The last "
+     "answer: HTTP 503.",
+     "See whether sources.popp.api.base_url is right"},
     {{.class = "clock_skew", .detail = "one", .ahead_ms = -7456},
      "///one",
      "warning",
