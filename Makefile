@@ -335,9 +335,10 @@ connectors-page: $(BUILD)/atsyncctl ## write the connectors' part of atsyncd-con
 	{ sed '/^\.\\" Begin of what/q' $(CONNECTORS_PAGE) && $(BUILD)/atsyncctl -c conf/atsyncd.conf connectors --mdoc && \
 		sed -n '/^\.\\" End of what/,$$p' $(CONNECTORS_PAGE); } >$(BUILD)/connectors-page
 	mv $(BUILD)/connectors-page $(CONNECTORS_PAGE)
-# The part of atsyncd-views(7) that is made of the comments in the database, and the golden schema; a database test compares.
-.PHONY: views-page
-views-page: $(BUILD)/tests/db/schema_test ## write the views' part of atsyncd-views(7) and sql/schema.golden anew
+# What is kept of the schema: sql/schema.golden, the release being made in tests/db/released, and the part of atsyncd-views(7)
+# that is made of the comments in the database; a database test compares.
+.PHONY: schema-files
+schema-files: $(BUILD)/tests/db/schema_test ## write what tests and manual keep of the schema anew
 	ATSYNC_GOLDEN=update $(BUILD)/tests/db/schema_test
 # Prints every C file that something here builds; lint compares it with the tree.
 .PHONY: list-sources

@@ -1,5 +1,5 @@
 -- The schema as text, one line for each thing in it, the same on every release of PostgreSQL (pg_dump's output is not).
--- schema_test compares it with sql/schema.golden (`make views-page` writes that anew), atsyncctl doctor a database in use.
+-- schema_test compares it with sql/schema.golden (`make schema-files` writes that anew), atsyncctl doctor a database in use.
 with relation as (
     select c.oid, c.relname, c.relkind, c.reloptions
     from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -1,4 +1,5 @@
 /* Migrations: on an empty database, again, two at once, dry, against newer releases; and the schema that they make. */
+#include <dirent.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -6,11 +7,13 @@
 #include "base/text.h"
 #include "lib/db.h"
 #include "lib/storekit.h"
+#include "store/migrations.h"
 
 #define GOLDEN TEST_SOURCE_DIR "/sql/schema.golden"
+#define RELEASED TEST_SOURCE_DIR "/tests/db/released"
 #define VIEWS_PAGE TEST_SOURCE_DIR "/packaging/man/atsyncd-views.7"
-#define VIEWS_BEGIN ".\\\" Begin of what `make views-page' writes. Change the comments in sql/migrations instead.\n"
-#define VIEWS_END ".\\\" End of what `make views-page' writes.\n"
+#define VIEWS_BEGIN ".\\\" Begin of what `make schema-files' writes. Change the comments in sql/migrations instead.\n"
+#define VIEWS_END ".\\\" End of what `make schema-files' writes.\n"
 #define COUNT_RELATIONS                                                                                                \
     "select count(*) from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'atsync'"
 
@@ -256,13 +259,109 @@ E2E_TEST(the_schema_is_the_golden_one)
         size_t b_len = strcspn(b, "\n");
 
         if (a_len != b_len || strncmp(a, b, a_len) != 0) {
-            fail_msg("line %u of the schema is\n%.*s\nand of %s\n%.*s\nIf that is meant: make views-page writes "
+            fail_msg("line %u of the schema is\n%.*s\nand of %s\n%.*s\nIf that is meant: make schema-files writes "
                      "it anew",
                      line, (int)a_len, a, GOLDEN, (int)b_len, b);
         }
         a += a_len + (a[a_len] != '\0');
         b += b_len + (b[b_len] != '\0');
     }
+}
+
+/* ---- from each release to this one */
+
+/* What a database of this release is made of, as text: its migrations and their rows in schema_version. */
+static const char *schema_of_this_release(struct harness *h)
+{
+    const char *text =
+        "-- The schema as release " ATSYNC_VERSION " makes it. Not changed once that is released: schema_test migrates "
+        "from it.\n\ncreate schema atsync;\ncreate table atsync.schema_version (version integer primary key, name text "
+        "not null, breaking boolean not null,\n    applied_at timestamptz not null default now());\n";
+
+    for (unsigned i = 0; i < migration_count; i++) {
+        text = arena_printf(
+            h->arena,
+            "%s\n-- ---- %s\ninsert into atsync.schema_version (version, name, breaking) values (%d, '%s', %s);\n%s",
+            text, migrations[i].name, migrations[i].version, migrations[i].name,
+            migrations[i].breaking ? "true" : "false", migrations[i].text);
+    }
+    return text;
+}
+
+E2E_TEST(the_schema_of_this_release_is_kept)
+{
+    const char *is = schema_of_this_release(h);
+
+    if (is_update()) {
+        write_golden(RELEASED "/" ATSYNC_VERSION ".sql", is);
+    } else if (strcmp(file_of(h, RELEASED "/" ATSYNC_VERSION ".sql"), is) != 0) {
+        fail_msg("sql/migrations makes another schema than " RELEASED "/" ATSYNC_VERSION ".sql says. If " ATSYNC_VERSION
+                 " is not released "
+                 "yet: make schema-files writes that anew. If it is: undo the change, and make it in a migration of "
+                 "its own");
+    }
+}
+
+#define COUNT_ROWS                                                                                                     \
+    "select string_agg(format('%s %s', c.relname, (xpath('//n/text()', query_to_xml(format('select count(*) as n "     \
+    "from "                                                                                                            \
+    "atsync.%I', c.relname), false, false, '')))[1]), E'\\n' order by c.relname) from pg_class c where "               \
+    "c.relnamespace = "                                                                                                \
+    "'atsync'::regnamespace and c.relkind = 'r' and c.relname <> 'schema_version'"
+
+static void migrate_from(struct harness *h, const char *release)
+{
+    const char *dump = file_of(h, arena_printf(h->arena, RELEASED "/%s.sql", release));
+    const char *data = file_of(h, arena_printf(h->arena, RELEASED "/%s.data.sql", release));
+    struct store *s = open_store(h);
+    const char *rows;
+    struct errmsg err;
+
+    assert_true(strlen(dump) > 1000 && strlen(data) > 100);
+    /* what was released stays as it was: whoever has it would not get the change */
+    for (unsigned i = 0; i < migration_count; i++) {
+        const char *head = arena_printf(h->arena, "\n-- ---- %s\n", migrations[i].name);
+
+        if (strstr(dump, head) && !strstr(dump, migrations[i].text)) {
+            fail_msg("%s was changed after release %s: undo that, and make the change in a migration of its own",
+                     migrations[i].name, release);
+        }
+    }
+    sql_script(h, "drop schema if exists atsync cascade");
+    sql_script(h, dump);
+    sql_script(h, data);
+    rows = sql_text(h, COUNT_ROWS);
+    (void)migrate(h, s, false);
+    assert_done(store_schema_check(s, &err), &err);
+    assert_string_equal(sql_text(h, file_of(h, TEST_SOURCE_DIR "/sql/stmt/schema_catalog.sql")), file_of(h, GOLDEN));
+    /* a migration may bring tables, and loses no row */
+    for (const char *line = rows; *line;
+         line += line[strcspn(line, "\n")] == '\n' ? strcspn(line, "\n") + 1 : strlen(line)) {
+        const char *one = arena_printf(h->arena, "%.*s", (int)strcspn(line, "\n"), line);
+
+        if (!strstr(sql_text(h, COUNT_ROWS), one)) {
+            fail_msg("from release %s: there were \"%s\" rows, and are\n%s", release, one, sql_text(h, COUNT_ROWS));
+        }
+    }
+    store_free(s);
+}
+
+E2E_TEST(every_released_schema_is_migrated)
+{
+    DIR *dir = opendir(RELEASED);
+    unsigned releases = 0;
+
+    assert_non_null(dir);
+    for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
+        size_t len = strlen(entry->d_name);
+
+        if (len > 4 && strcmp(entry->d_name + len - 4, ".sql") == 0 && !strstr(entry->d_name, ".data.")) {
+            migrate_from(h, arena_printf(h->arena, "%.*s", (int)(len - 4), entry->d_name));
+            releases++;
+        }
+    }
+    (void)closedir(dir);
+    assert_true(releases > 0);
 }
 
 /* The manual shows every view and column with the words of the database's own comments. */
@@ -283,7 +382,7 @@ E2E_TEST(the_manual_shows_the_views)
     if (is_update()) {
         write_golden(VIEWS_PAGE, arena_printf(h->arena, "%.*s%s%s", (int)(begin - page), page, is, end));
     } else if ((size_t)(end - begin) != strlen(is) || memcmp(begin, is, strlen(is)) != 0) {
-        fail_msg("%s does not show the views as they are: make views-page writes it anew", VIEWS_PAGE);
+        fail_msg("%s does not show the views as they are: make schema-files writes it anew", VIEWS_PAGE);
     }
 }
 
@@ -333,6 +432,8 @@ int main(void)
         E2E_RUN(newer_releases),
         E2E_RUN(two_at_once),
         E2E_RUN(the_schema_is_the_golden_one),
+        E2E_RUN(the_schema_of_this_release_is_kept),
+        E2E_RUN(every_released_schema_is_migrated),
         E2E_RUN(the_manual_shows_the_views),
         E2E_RUN(the_reader_sees_the_views_and_nothing_else),
         E2E_RUN(every_view_says_what_it_is),
