@@ -283,7 +283,7 @@ $(GEN)/settings: force
 	@printf '%s\n' '$(subst ','\'',$(SETTINGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(SETTINGS))' >$@
 
 # Targets that need no compiler here: the tools may still be missing. run and check install them, then call make again.
-NO_BUILD := help deps run check bench check-model check-monitoring format clean dist install-units uninstall list-sources
+NO_BUILD := help deps run check bench check-model check-monitoring format clean dist install-units deb uninstall list-sources
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 MISSING := $(shell command -v $(firstword $(CC)) >/dev/null || echo $(firstword $(CC)); command -v $(PKG_CONFIG) >/dev/null || echo pkg-config; \
 	$(PKG_CONFIG) --exists $(PKGS) 2>/dev/null || for p in $(PKGS); do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done; \
@@ -292,7 +292,8 @@ ifneq ($(MISSING),)
 $(error Not installed on this machine: $(MISSING). packaging/install-deps build installs what is needed)
 endif
 -include $(GEN)/flags.mk
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+# packages are built in trees of their own below build/
+-include $(shell find $(BUILD) \( -path $(BUILD)/deb -o -path $(BUILD)/rpm \) -prune -o -name '*.d' -type f -print 2>/dev/null)
 endif
 
 # ---- for people ----------------------------------------------------------------------------------------------------
@@ -378,6 +379,10 @@ uninstall: ## take away what install brought, except the configuration
 	rm -f $(DESTDIR)$(SBINDIR)/atsyncd $(DESTDIR)$(BINDIR)/atsyncctl $(DESTDIR)$(COMPLETIONDIR)/atsyncctl $(foreach f,$(INSTALLED_MAN),$(DESTDIR)$(call man_path,$(f)))
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(INSTALLED_UNITS))) $(DESTDIR)$(SYSUSERSDIR)/atsyncd.conf $(DESTDIR)$(TMPFILESDIR)/atsyncd.conf
 	rm -rf $(DESTDIR)$(DATADIR)/atsyncd
+.PHONY: deb
+deb: ## the Debian package, in build/deb
+	@packaging/install-deps build package
+	@packaging/deb $(BUILD)/deb
 dist: ## a source archive, the same bytes for the same commit
 	@mkdir -p build
 	git archive --format=tar --prefix=atsyncd-$(VERSION)/ HEAD | gzip -n9 >build/atsyncd-$(VERSION).tar.gz

@@ -35,7 +35,7 @@ static const struct {
     {"expired", "it was tried for as long as the configuration allows"},
     {"connector", "the connector's own program failed"},
     {"stale", "the record was changed in the ATS at the same time"},
-    {"moved", "the candidate stands in another stage than the mapping allows to change"},
+    {"moved", "the candidate stands in another stage than those that the mapping may change"},
 };
 
 const char *outcome_class_words(const char *error_class)
