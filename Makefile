@@ -283,7 +283,7 @@ $(GEN)/settings: force
 	@printf '%s\n' '$(subst ','\'',$(SETTINGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(SETTINGS))' >$@
 
 # Targets that need no compiler here: the tools may still be missing. run and check install them, then call make again.
-NO_BUILD := help deps run check bench check-model check-monitoring format clean dist install-units deb uninstall list-sources
+NO_BUILD := help deps run check bench check-model check-monitoring format clean dist install-units deb rpm uninstall list-sources
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 MISSING := $(shell command -v $(firstword $(CC)) >/dev/null || echo $(firstword $(CC)); command -v $(PKG_CONFIG) >/dev/null || echo pkg-config; \
 	$(PKG_CONFIG) --exists $(PKGS) 2>/dev/null || for p in $(PKGS); do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done; \
@@ -383,6 +383,15 @@ uninstall: ## take away what install brought, except the configuration
 deb: ## the Debian package, in build/deb
 	@packaging/install-deps build package
 	@packaging/deb $(BUILD)/deb
+.PHONY: rpm check-package
+rpm: ## the source rpm and the rpm, in build/rpm
+	@packaging/install-deps build package
+	@packaging/rpm/build $(BUILD)/rpm
+check-package: ## the packages on a clean, booted system: install, set up, upgrade, downgrade, purge (root; minutes; not in make check)
+	@packaging/install-deps build package
+	@tests/package/reproducible.sh
+	@tests/package/run.sh
+	@tests/package/rpm.sh
 dist: ## a source archive, the same bytes for the same commit
 	@mkdir -p build
 	git archive --format=tar --prefix=atsyncd-$(VERSION)/ HEAD | gzip -n9 >build/atsyncd-$(VERSION).tar.gz
