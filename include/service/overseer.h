@@ -10,6 +10,8 @@
 #ifndef ATSYNC_SERVICE_OVERSEER_H
 #define ATSYNC_SERVICE_OVERSEER_H
 
+#include <stdbool.h>
+
 #include "base/compiler.h"
 #include "base/status.h"
 #include "config/config.h"
@@ -26,6 +28,8 @@ int overseer_start(struct overseer *o, struct errmsg *err) ATS_MUSTCHECK;
 void overseer_reload(struct overseer *o, struct config *c);
 void overseer_stop(struct overseer *o);
 void overseer_join(struct overseer *o);
+/* Any thread: a migration that this release must not work with was made since the start (looked for every few seconds). */
+bool overseer_schema_is_too_new(struct overseer *o) ATS_MUSTCHECK;
 /* The gauge that tells whether the database can be used: 0 until an overseer has been there. */
 struct metric *overseer_database_gauge(void);
 void overseer_free(struct overseer *o); /* stops and joins if that was not done; NULL is harmless */

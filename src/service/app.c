@@ -24,7 +24,7 @@
 #include "service/settings.h"
 #include "service/thread.h"
 
-enum { PROBLEMS_MAX_BYTES = 256 * 1024, DATABASE_LOOK_MS = 50 };
+enum { PROBLEMS_MAX_BYTES = 256 * 1024, DATABASE_LOOK_MS = 50, SCHEMA_WATCH_S = 1 };
 
 struct app {
     const char *config_path;
@@ -431,10 +431,11 @@ static void stop(struct app *app)
 static int run(struct app *app, const sigset_t *set, struct errmsg *err)
 {
     const struct timespec look = {.tv_nsec = DATABASE_LOOK_MS * 1000000L};
+    const struct timespec watch = {.tv_sec = SCHEMA_WATCH_S};
 
     for (;;) {
         siginfo_t info;
-        int number = app->database_seen ? sigwaitinfo(set, &info) : sigtimedwait(set, &info, &look);
+        int number = sigtimedwait(set, &info, app->database_seen ? &watch : &look);
         int st;
 
         if (number == SIGHUP) {
@@ -444,6 +445,10 @@ static int run(struct app *app, const sigset_t *set, struct errmsg *err)
             return ST_OK;
         } else if (!app->database_seen && (st = look_at_database(app, err)) != ST_OK) {
             return st;
+        } else if (app->database_seen && overseer_schema_is_too_new(app->overseer)) {
+            return err_set(err, ST_CONFLICT,
+                           "a newer release has brought the database to a schema that this one must not work on: "
+                           "install the newer release");
         }
     }
 }

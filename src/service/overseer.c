@@ -1,5 +1,6 @@
 #include "service/overseer.h"
 
+#include <stdatomic.h>
 #include <pthread.h>
 
 #include "base/clock.h"
@@ -46,6 +47,8 @@ struct overseer {
     pthread_cond_t changed;
     struct config *config;
     bool stopping;
+
+    atomic_bool schema_too_new;
 
     /* the thread's own */
     bool away;
@@ -323,12 +326,27 @@ static int write_tally(struct overseer *o, struct errmsg *err)
     return st;
 }
 
+/* A newer release may have brought the database to another schema under a daemon that runs. */
+static int look_at_schema(struct overseer *o, struct errmsg *err)
+{
+    struct schema_status schema;
+    int st = store_connect(o->store, err);
+
+    if (st == ST_OK && (st = store_schema_status(o->store, &schema, err)) == ST_OK && schema.newer_breaking) {
+        atomic_store(&o->schema_too_new, true);
+    }
+    return st;
+}
+
 static void tick(struct overseer *o, const struct config *c)
 {
     struct errmsg err;
-    int st = write_tally(o, &err);
+    int st = look_at_schema(o, &err);
 
-    if (st == ST_OK) {
+    if (st == ST_OK && !atomic_load(&o->schema_too_new)) {
+        st = write_tally(o, &err);
+    }
+    if (st == ST_OK && !atomic_load(&o->schema_too_new)) {
         st = look(o, c, &err);
     }
     if (st != ST_OK && st != ST_UNAVAILABLE && st != ST_UNCERTAIN && !o->away) {
@@ -364,6 +382,11 @@ static void *overseer_main(void *arg)
         (void)write_tally(o, &err); /* the last seconds; nothing is lost but their figures */
     }
     return NULL;
+}
+
+bool overseer_schema_is_too_new(struct overseer *o)
+{
+    return atomic_load(&o->schema_too_new);
 }
 
 struct metric *overseer_database_gauge(void)

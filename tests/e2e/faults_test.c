@@ -245,11 +245,25 @@ E2E_TEST(another_daemon_takes_over_within_a_lease)
     daemon_stop(h, two);
 }
 
+/* Older daemons must not write what the newer release's tables no longer mean. */
+E2E_TEST(a_newer_release_migrates_under_a_running_daemon)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    sql_script(h, "insert into atsync.schema_version (version, name, breaking) values (900, '900_more', false)");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_whole_record(h, "ats_42");
+    sql_script(h, "insert into atsync.schema_version (version, name, breaking) values (901, '901_other', true)");
+    assert_int_equal(program_wait(h, d), 1);
+    assert_non_null(strstr(program_log(h, d), "install the newer release"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         E2E_RUN(errors_500_are_repeated),
         E2E_RUN(the_ats_is_away),
+        E2E_RUN(a_newer_release_migrates_under_a_running_daemon),
         E2E_RUN(killed_right_after_the_200),
         E2E_RUN(killed_between_intent_and_result),
         E2E_RUN(killed_before_the_ats_did_anything),
