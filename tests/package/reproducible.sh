@@ -6,15 +6,13 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y packaging/VERSION)
-export SOURCE_DATE_EPOCH
 packaging/deb build/deb >/dev/null
 (
     umask 077
     TZ=Asia/Kathmandu LC_ALL=C.UTF-8 DEB_BUILD_OPTIONS="nocheck parallel=1" packaging/deb "$work/a/deeper/place" >/dev/null
 )
 bad=0
-for deb in build/deb/*.deb; do
+for deb in build/deb/*.deb build/deb/*.dsc build/deb/*.orig.tar.gz build/deb/*.spdx.json; do
     if cmp -s "$deb" "$work/a/deeper/place/${deb##*/}"; then
         echo "ok      ${deb##*/} is the same twice"
     else
