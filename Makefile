@@ -389,6 +389,7 @@ rpm: ## the source rpm and the rpm, in build/rpm
 	@packaging/rpm/build $(BUILD)/rpm
 check-package: ## the packages on a clean, booted system: install, set up, upgrade, downgrade, purge (root; minutes; not in make check)
 	@packaging/install-deps build package
+	@tests/package/dist.sh
 	@tests/package/reproducible.sh
 	@tests/package/run.sh
 	@tests/package/rpm.sh
