@@ -386,6 +386,34 @@ E2E_TEST(the_manual_shows_the_views)
     }
 }
 
+/* The table in the guide, "| `event` | `event_id` | ...": Citus wants the column in each unique key of the table. */
+E2E_TEST(unique_keys_hold_what_tables_could_be_distributed_by)
+{
+    struct store *s = open_store(h);
+    const char *page = strstr(file_of(h, TEST_SOURCE_DIR "/packaging/doc/deployment.md"), "| table | distributed by |");
+    unsigned tables = 0;
+
+    (void)migrate(h, s, false);
+    store_free(s);
+    assert_non_null(page);
+    for (const char *line = page; line && *line == '|'; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        char table[64], column[64];
+
+        if (sscanf(line, "| `%63[a-z_]` | `%63[a-z_]` |", table, column) == 2) {
+            assert_sql(
+                h,
+                arena_printf(h->arena,
+                             "select count(*) from pg_attribute a where a.attrelid = 'atsync.%s'::regclass and "
+                             "a.attname = '%s' and not exists (select from pg_index i where i.indrelid = a.attrelid "
+                             "and i.indisunique and not a.attnum = any (i.indkey))",
+                             table, column),
+                "1");
+            tables++;
+        }
+    }
+    assert_int_equal(tables, 8);
+}
+
 E2E_TEST(the_reader_sees_the_views_and_nothing_else)
 {
     struct store *s = open_store(h);
@@ -435,6 +463,7 @@ int main(void)
         E2E_RUN(the_schema_of_this_release_is_kept),
         E2E_RUN(every_released_schema_is_migrated),
         E2E_RUN(the_manual_shows_the_views),
+        E2E_RUN(unique_keys_hold_what_tables_could_be_distributed_by),
         E2E_RUN(the_reader_sees_the_views_and_nothing_else),
         E2E_RUN(every_view_says_what_it_is),
     };

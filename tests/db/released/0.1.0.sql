@@ -25,7 +25,9 @@ create table atsync.event (
     received_at timestamptz not null default clock_timestamp(),
     body bytea,
     primary key (source, event_id)
-);
+) with (autovacuum_vacuum_insert_threshold = 50000, autovacuum_vacuum_insert_scale_factor = 0);
+-- The index by time knows only what has been vacuumed; what came since is read in full by who asks for the last minute. Hence the threshold above: by default
+-- a table of ten million rows is vacuumed after two million new ones.
 create index event_subject on atsync.event (source, subject) where subject <> '';
 create index event_received on atsync.event using brin (received_at) with (pages_per_range = 32);
 
@@ -111,6 +113,8 @@ create table atsync.run (
     completed_at timestamptz,
     last_event_at timestamptz not null,
     nodes text not null,
+    asked integer not null default 0,
+    ask_at timestamptz,
     primary key (source, run_id)
 ) with (fillfactor = 90);
 create index run_ref on atsync.run (source, ref);
@@ -118,6 +122,9 @@ create index run_external on atsync.run (external_id);
 create index run_workflow on atsync.run (source, workflow_external_id, last_event_at desc);
 create index run_incomplete on atsync.run (source, workflow_external_id) where (truncated and not complete and outcome is not null) or conflict;
 create index run_latest on atsync.run (last_event_at desc) where is_latest;
+-- Which runs the sender's API is asked for: those that never ended and were not asked for yet, and those that were.
+create index run_silent on atsync.run (source, last_event_at) where state = 'running' and ask_at is null;
+create index run_asked on atsync.run (source, ask_at) where state = 'running' and ask_at is not null;
 
 -- lz4 stores a 2 KiB body 1.7 times as fast as the default; servers before 14 or built without it keep the default.
 do $$
@@ -180,7 +187,7 @@ create table atsync.ats_call (
     outcome text not null,
     duration_ms double precision not null,
     error text
-);
+) with (autovacuum_vacuum_insert_threshold = 50000, autovacuum_vacuum_insert_scale_factor = 0);
 create index ats_call_ref on atsync.ats_call (source, ref);
 create index ats_call_at on atsync.ats_call using brin (at) with (pages_per_range = 32);
 
@@ -248,6 +255,19 @@ create table atsync.daemon (
     started_at timestamptz not null default now(),
     seen_at timestamptz not null default now()
 );
+
+-- What all daemons share about a source's API: how much it was asked today, and until when not at all.
+create table atsync.source_api (
+    source text collate "C" primary key,
+    fingerprint text not null,
+    day date,
+    used bigint not null default 0,
+    until timestamptz,
+    failures integer not null default 0,
+    problem text,
+    error text,
+    seen_at timestamptz not null default now()
+) with (fillfactor = 50);
 
 create table atsync.issue (
     id bigint generated always as identity primary key,
@@ -499,7 +519,7 @@ select who.source, who.external_id as candidate_external_id, t.at, t.kind, t.sum
 from (select distinct c.source, c.ref, c.external_id from atsync.candidate c where c.external_id is not null) who
 cross join lateral (
     select e.event_time as at, 'event' as kind, e.type as summary,
-           concat_ws(', ', 'run ' || e.run_id, 'workflow ' || e.workflow_external_id, 'received ' || to_char(e.received_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')) as detail
+           concat_ws(', ', case when e.event_id like '(api)/%' then 'made from Popp''s API' end, 'run ' || e.run_id, 'workflow ' || e.workflow_external_id, 'received ' || to_char(e.received_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')) as detail
     from (select who.ref as subject
           union select i.alias from atsync.identity i where i.source = who.source and i.ref = who.ref and not i.conflict) s
     join atsync.event e on e.source = who.source and e.subject = s.subject and e.subject <> ''
@@ -555,6 +575,7 @@ comment on table atsync.ats_call is 'HTTP calls made.';
 comment on table atsync.workflow_version is 'Read the view workflow_versions.';
 comment on table atsync.contact_resolution is 'Read the view contact_resolutions.';
 comment on table atsync.connector_state is 'What all daemons share about a connector.';
+comment on table atsync.source_api is 'What all daemons share about Popp''s API, which incomplete runs are asked for at; empty unless it is configured.';
 comment on table atsync.daemon is 'Daemons that are alive, so that they can share the rate of a connector.';
 comment on table atsync.activity_minute is 'Read the view activity.';
 comment on table atsync.connector_token is 'What signing in at an ATS gave, encrypted with database.encryption_key. Newer versions replace older ones.';
