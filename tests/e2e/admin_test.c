@@ -136,11 +136,27 @@ E2E_TEST(the_metrics_of_the_contract)
     daemon_stop(h, d);
 }
 
-/* The prefix, a text and a type for each; no sample without them (promtool says the rest, where it is installed). */
+static const char *manual(struct harness *h)
+{
+    static char text[256 * 1024];
+    FILE *f = fopen(TEST_SOURCE_DIR "/packaging/man/atsyncd.8", "re");
+    size_t len;
+
+    (void)h;
+    assert_non_null(f);
+    len = fread(text, 1, sizeof text - 1, f);
+    assert_int_equal(fclose(f), 0);
+    text[len] = '\0';
+    return text;
+}
+
+/* The prefix, a text and a type for each, and a word about it in atsyncd(8) (promtool says the rest, where it is
+ * installed). */
 E2E_TEST(the_metrics_are_well_formed)
 {
     struct program *d = daemon_start(h, NULL);
     char *promtool = arena_strdup(h->arena, "command -v promtool >/dev/null || exit 77; exec promtool check metrics");
+    const char *page = manual(h);
     const char *text;
     FILE *lint;
     int status;
@@ -153,6 +169,10 @@ E2E_TEST(the_metrics_are_well_formed)
 
         if (!text_starts(name, "atsyncd_")) {
             fail_msg("a name without the prefix: %.*s", (int)strcspn(line, "\n"), line);
+        }
+        if (text_starts(line, "# HELP ") &&
+            !text_has(page, arena_printf(h->arena, "%.*s", (int)strcspn(name, " "), name))) {
+            fail_msg("atsyncd(8) does not explain %.*s", (int)strcspn(name, " "), name);
         }
     }
     lint = popen(promtool, "w");
