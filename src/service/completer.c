@@ -22,6 +22,7 @@ enum {
     LOOK_MIN_MS = 200, /* how often it is looked for runs to ask for: a quarter of `after`, between these */
     LOOK_MAX_MS = 60000,
     OVER_AFTER_MS = 60000, /* for node events that may still come */
+    AFTER_NEWS_MS = 3600000,
     LEASE_EXTRA_MS = 60000,
     CLAIM_MAX = 10,
     POLL_MS = 1000,
@@ -235,7 +236,9 @@ static int use_answer(struct round *r, const struct inquiry *q, const struct ans
         (st = store_if_better(r, known, events, count, body, arena, &better, err)) != ST_OK) {
         return st;
     }
-    return again(r, q, COMPLETION_NO_NEWS, err); /* also when it is better: it may not be whole yet */
+    /* when it is better it may not be whole yet, but first it has to be worked on */
+    return better ? store_inquiry_again(r->c->store, r->source->name, q->run_id, AFTER_NEWS_MS, err)
+                  : again(r, q, COMPLETION_NO_NEWS, err);
 }
 
 static int use(struct round *r, const struct inquiry *q, const struct answer *a, const struct run *known,

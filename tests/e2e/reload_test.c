@@ -290,17 +290,21 @@ E2E_TEST(certificates_rotate_under_open_connections)
 
 /* ---- what is under way */
 
+/* whatever else the machine has to do: no lease and no call may end meanwhile */
+#define LONG_LEASE "lease: 10m\npoll: 200ms\n"
 #define PATIENT "rate_limit: 1000/1s\nconcurrency: 8\ntimeout: 60s\nallow_private_addresses: true\n"
 
 E2E_TEST(a_call_under_way_survives_and_is_recorded)
 {
-    struct program *d = daemon_start(h, &(struct daemon_conf){.connector = PATIENT E2E_RETRY});
+    struct program *d = daemon_start(h, &(struct daemon_conf){.connector = PATIENT E2E_RETRY, .delivery = LONG_LEASE});
 
     ats_fault(h, "{\"match\":{\"method\":\"POST\",\"path_contains\":\"/notes\"},\"action\":\"delay\",\"delay_ms\":-1}");
     popp_deliver(h, d, popp_event(h, "run-completed", NULL));
     wait_until(h, one_is_pending, NULL, "the note is with the ATS");
-    reload(h, d, &(struct daemon_conf){.connector = PATIENT "retry: {base: 60ms, cap: 600ms, max_age: 1h}\n"}, 1,
-           "reloaded\" changes=2 ");
+    reload(h, d,
+           &(struct daemon_conf){.delivery = LONG_LEASE,
+                                 .connector = PATIENT "retry: {base: 60ms, cap: 600ms, max_age: 1h}\n"},
+           1, "reloaded\" changes=2 ");
     reload_as_it_is(h, d, 2, "reloaded\" changes=0 ");
     /* others are worked on meanwhile, under the new settings */
     popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_7", "run", "run_7", NULL));
@@ -345,7 +349,8 @@ E2E_TEST(reloads_do_not_quicken_the_pace)
     enum { CANDIDATES = 6 };
     struct daemon_conf conf = {
         .workflows = WORKFLOW("Contacted"),
-        .connector = "rate_limit: 2/1s\nconcurrency: 8\ntimeout: 5s\nallow_private_addresses: true\n" E2E_RETRY,
+        .connector = "rate_limit: 2/1s\nconcurrency: 8\ntimeout: 60s\nallow_private_addresses: true\n" E2E_RETRY,
+        .delivery = LONG_LEASE,
     };
     struct program *d = daemon_start(h, &conf);
     const struct json *log, *last = NULL;
