@@ -52,7 +52,9 @@ int store_count_resync(struct store *s, const struct filter *f, struct arena *ar
 struct pages {
     int64_t done; /* so far: writes, for store_resync candidates */
     bool over;
-    char *source, *connector, *ref; /* where the last page ended */
+    char *source, *connector, *ref; /* store_resync: where the last page ended */
+    bool has_begun;                 /* the others: when; what has died since is not theirs */
+    int64_t began_us;
 };
 void pages_clear(struct pages *p);
 int store_resync(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err) ATS_MUSTCHECK;

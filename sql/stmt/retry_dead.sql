@@ -1,17 +1,19 @@
--- Dead writes are tried again: those of a page of $9 candidates in key order behind ($6, $7, $8).
+-- Dead writes are tried again: about $7 of them, but none that was tried since $6 (null: now), so that what dies again at once is not met again.
 -- plan: anew
 with page as (
     select c.source, c.connector, c.ref
     from (
-        select distinct w.source, w.connector, w.ref
-        from atsync.ats_write w
-        join atsync.candidate c on c.source = w.source and c.connector = w.connector and c.ref = w.ref
-        where w.live and w.state = 'dead'
-          and ($1::text is null or c.external_id = $1) and ($2::text is null or w.connector = $2) and ($3::text is null or w.workflow_external_id = $3)
-          and ($4::timestamptz is null or w.last_tried_at >= $4) and ($5::text is null or w.error_class = $5)
-          and ($6::text is null or (w.source, w.connector, w.ref) > ($6, $7, $8))
-        order by w.source, w.connector, w.ref
-        limit $9
+        select distinct d.source, d.connector, d.ref
+        from (
+            select w.source, w.connector, w.ref
+            from atsync.ats_write w
+            where w.live and w.state = 'dead' and (w.last_tried_at is null or w.last_tried_at < coalesce($6, now()))
+              and ($1::text is null or exists (select from atsync.candidate c
+                                               where c.source = w.source and c.connector = w.connector and c.ref = w.ref and c.external_id = $1))
+              and ($2::text is null or w.connector = $2) and ($3::text is null or w.workflow_external_id = $3)
+              and ($4::timestamptz is null or w.last_tried_at >= $4) and ($5::text is null or w.error_class = $5)
+            limit $7
+        ) d
     ) d
     join atsync.candidate c on c.source = d.source and c.connector = d.connector and c.ref = d.ref
     order by c.source, c.connector, c.ref
@@ -20,8 +22,10 @@ with page as (
     update atsync.ats_write w
     set state = 'pending', attempts = 0, first_tried_at = null, next_attempt_at = null
     from page p
-    where w.source = p.source and w.connector = p.connector and w.ref = p.ref and w.live and w.state = 'dead'
-      and ($3::text is null or w.workflow_external_id = $3) and ($4::timestamptz is null or w.last_tried_at >= $4) and ($5::text is null or w.error_class = $5)
+    -- said so that each candidate's writes are found by their key, and not all that are dead are gone through for each
+    where w.source = p.source and w.connector = p.connector and w.ref = p.ref and case when w.live then w.state end = 'dead'
+      and (w.last_tried_at is null or w.last_tried_at < coalesce($6, now())) and ($3::text is null or w.workflow_external_id = $3)
+      and ($4::timestamptz is null or w.last_tried_at >= $4) and ($5::text is null or w.error_class = $5)
     returning w.source
 ), woken as (
     update atsync.candidate c
@@ -29,4 +33,4 @@ with page as (
     from page p
     where c.source = p.source and c.connector = p.connector and c.ref = p.ref
 )
-select p.source, p.connector, p.ref, (select count(*) from again) from page p order by p.source desc, p.connector desc, p.ref desc limit 1
+select (select count(*) from again), coalesce($6, now())

@@ -128,7 +128,8 @@ static int work_through(struct store *store, const struct mass_action *a, const 
     int st = ST_OK;
 
     progress_begin(&progress, a->doing, total);
-    while (st == ST_OK && !pages.over) {
+    /* a write that dies again without being tried would be met for ever: so many were counted, and no more are done */
+    while (st == ST_OK && !pages.over && !(a->of_writes && pages.done >= total)) {
         st = a->page(store, f, &pages, err);
         progress_at(&progress, pages.done);
     }

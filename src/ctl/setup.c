@@ -72,7 +72,7 @@ static void told_step(void *ctx, enum setup_state state, const char *thing, cons
     }
     if (text_eq(thing, "role") && text_eq(name, s->role) && state == SETUP_MADE) {
         detail = s->password ? "may log in with the password of database.conninfo"
-                             : "may log in without a password, as its OS user (peer authentication)";
+                             : "logs in as its OS user (peer authentication)";
     } else if (text_eq(thing, "role") && text_eq(name, SETUP_READER)) {
         detail = "to be granted to people and dashboards";
     } else if (text_eq(thing, "database") && state == SETUP_MADE) {

@@ -3,7 +3,7 @@
 #include "store/internal.h"
 #include "sql.h"
 
-enum { PAGE_CANDIDATES = 500, DEADLOCK_TRIES = 5 };
+enum { PAGE_CANDIDATES = 500, PAGE_WRITES = 1000, DEADLOCK_TRIES = 5 };
 
 static void add_filter(struct db_params *p, const struct filter *f)
 {
@@ -115,6 +115,18 @@ void pages_clear(struct pages *p)
     *p = (struct pages){.done = 0};
 }
 
+/* Whoever met a lock the wrong way round tries again. */
+static int exec_page(struct store *s, const struct sql_stmt *stmt, const struct db_params *p, enum db_shape shape,
+                     struct db_result **ret, struct errmsg *err)
+{
+    int st = ST_CONFLICT;
+
+    for (int i = 0; i < DEADLOCK_TRIES && st == ST_CONFLICT; i++) {
+        st = db_exec(s->db, stmt, p, shape, ret, err);
+    }
+    return st;
+}
+
 static void move_on(struct pages *p, const struct db_result *r)
 {
     mem_free(p->source);
@@ -126,12 +138,11 @@ static void move_on(struct pages *p, const struct db_result *r)
     p->done += db_i64(r, 0, 3);
 }
 
-static int next_page(struct store *s, const struct sql_stmt *stmt, const struct filter *f, struct pages *pages,
-                     struct errmsg *err)
+int store_resync(struct store *s, const struct filter *f, struct pages *pages, struct errmsg *err)
 {
     struct db_result *r = NULL;
     struct db_params p;
-    int st = ST_CONFLICT;
+    int st;
 
     add_filter(&p, f);
     db_add_text(&p, f->error_class);
@@ -139,9 +150,7 @@ static int next_page(struct store *s, const struct sql_stmt *stmt, const struct 
     db_add_text(&p, pages->connector);
     db_add_text(&p, pages->ref);
     db_add_i64(&p, PAGE_CANDIDATES);
-    for (int i = 0; i < DEADLOCK_TRIES && st == ST_CONFLICT; i++) {
-        st = db_exec(s->db, stmt, &p, DB_MAYBE, &r, err);
-    }
+    st = exec_page(s, &sql_resync, &p, DB_MAYBE, &r, err);
     if (st == ST_OK && db_rows(r) == 0) {
         pages->over = true;
     } else if (st == ST_OK) {
@@ -151,19 +160,36 @@ static int next_page(struct store *s, const struct sql_stmt *stmt, const struct 
     return st;
 }
 
-int store_resync(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err)
+static int next_dead(struct store *s, const struct sql_stmt *stmt, const struct filter *f, struct pages *pages,
+                     struct errmsg *err)
 {
-    return next_page(s, &sql_resync, f, p, err);
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    add_filter(&p, f);
+    db_add_text(&p, f->error_class);
+    db_add_time(&p, pages->has_begun ? pages->began_us : INT64_MIN);
+    db_add_i64(&p, PAGE_WRITES);
+    st = exec_page(s, stmt, &p, DB_ROW, &r, err);
+    if (st == ST_OK) {
+        pages->over = db_i64(r, 0, 0) == 0;
+        pages->done += db_i64(r, 0, 0);
+        pages->began_us = db_time(r, 0, 1);
+        pages->has_begun = true;
+    }
+    db_result_free(r);
+    return st;
 }
 
 int store_retry_dead(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err)
 {
-    return next_page(s, &sql_retry_dead, f, p, err);
+    return next_dead(s, &sql_retry_dead, f, p, err);
 }
 
 int store_skip_dead(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err)
 {
-    return next_page(s, &sql_skip_dead, f, p, err);
+    return next_dead(s, &sql_skip_dead, f, p, err);
 }
 
 /* ---- identities and connectors */

@@ -208,6 +208,27 @@ E2E_TEST(many_are_worked_through_page_by_page)
                "spare 1");
     assert_sql(h, "select count(*) from atsync.candidate where version = 3", "1205");
     assert_int_equal(all_pages(k, store_skip_dead, &everything), 1);
+
+    /* what dies again meanwhile is not met again */
+    {
+        struct pages pages = {.done = 0};
+        struct errmsg err;
+        const char *all;
+        int64_t again;
+
+        sql_script(h, "update atsync.ats_write set state = 'dead', last_tried_at = now() where connector = 'ats'");
+        all = sql_text(h, "select count(*) from atsync.ats_write where state = 'dead'");
+        assert_done(store_retry_dead(k->store, &everything, &pages, &err), &err);
+        assert_false(pages.over);
+        again = pages.done;
+        assert_true(again >= 1000 && again < 2000);
+        sql_script(h, "update atsync.ats_write set state = 'dead', last_tried_at = now() where state = 'pending'");
+        while (!pages.over)
+            assert_done(store_retry_dead(k->store, &everything, &pages, &err), &err);
+        assert_string_equal(num_text(pages.done).s, all);
+        assert_sql(h, "select count(*) from atsync.ats_write where state = 'dead'", num_text(again).s);
+        pages_clear(&pages);
+    }
     kit_close(k);
 }
 

@@ -178,7 +178,7 @@ E2E_TEST(setup_makes_what_is_missing_and_can_be_repeated)
     output = RUN(h, 0, "-c", conf, "setup", "--user", user);
     assert_true(text_starts(
         output, arena_printf(h->arena,
-                             "made\trole\t%s\tmay log in without a password, as its OS user (peer authentication)\n"
+                             "made\trole\t%s\tlogs in as its OS user (peer authentication)\n"
                              "made\trole\tatsync_reader\tto be granted to people and dashboards\n"
                              "made\tdatabase\tsetup_one\tUTF8, owned by the role\n"
                              "made\tschema\tatsync\tapplied 001_init, applied 002_views\n"
@@ -455,6 +455,35 @@ E2E_TEST(doctor_finds_nothing_where_all_is_well)
     daemon_stop(h, d);
 }
 
+/* A session of somebody else is as old as the daemon's role cannot see, and root can. */
+E2E_TEST(doctor_of_root_sees_everybody)
+{
+    struct program *d;
+    struct db *other = db_new(h->conninfo, "a report");
+    const struct json *report, *holder;
+    struct errmsg err;
+
+    sql_script(h, "create role daemon_role login");
+    sql_script(h, arena_printf(h->arena, "grant create on database %s to daemon_role", word_of(h, "dbname=")));
+    d = daemon_start(
+        h, &(struct daemon_conf){.conninfo = conninfo_with(
+                                     h, arena_printf(h->arena, "user=daemon_role dbname=%s", word_of(h, "dbname=")))});
+    assert_int_equal(
+        db_script(other, "begin", "begin isolation level repeatable read; create temporary table t ()", &err), ST_OK);
+    report = doctor(h, d, 1); /* fsync */
+    holder = json_at(report, "measured.horizon.0");
+    assert_string_equal(json_get_str(holder, "application"), "a report");
+    if (geteuid() == 0) {
+        assert_int_equal(json_type(json_get(holder, "seconds")), JSON_NUMBER);
+        assert_int_equal(json_count(json_get(report, "not_checked")), 0);
+    } else {
+        assert_int_equal(json_type(json_get(holder, "seconds")), JSON_NULL);
+        assert_string_equal(json_get_str(json_at(report, "not_checked.0"), "check"), "horizon");
+    }
+    db_free(other);
+    daemon_stop(h, d);
+}
+
 E2E_TEST(doctor_names_what_is_broken)
 {
     const char *certificate = write_text(h, "ended.pem", 0600, ended_certificate);
@@ -681,6 +710,7 @@ int main(void)
         E2E_RUN(setup_prints_what_an_administrator_runs),
         E2E_RUN(setup_says_why_not),
         E2E_RUN(doctor_finds_nothing_where_all_is_well),
+        E2E_RUN(doctor_of_root_sees_everybody),
         E2E_RUN(doctor_names_what_is_broken),
         E2E_RUN(long_work_shows_how_far_it_is),
         E2E_RUN(bash_completes),
