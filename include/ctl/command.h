@@ -26,6 +26,7 @@ int ctl_migrate(const struct ctl *ctl, int argc, char **argv);
 int ctl_check(const struct ctl *ctl, int argc, char **argv);
 int ctl_doctor(const struct ctl *ctl, int argc, char **argv);
 int ctl_send_sample(const struct ctl *ctl, int argc, char **argv);
+int ctl_import(const struct ctl *ctl, int argc, char **argv);
 int ctl_plan(const struct ctl *ctl, int argc, char **argv);
 int ctl_link(const struct ctl *ctl, int argc, char **argv);
 int ctl_resync(const struct ctl *ctl, int argc, char **argv);

@@ -10,6 +10,8 @@
 
 #include "base/compiler.h"
 #include "base/mem.h"
+#include "base/status.h"
+#include "config/config.h"
 #include "domain/event.h"
 #include "domain/mapping.h"
 #include "store/store.h"
@@ -27,6 +29,14 @@
  */
 void incoming_event(const struct event *e, const char *source, const struct mapping *mapping, struct arena *arena,
                     struct ingest_event *ret);
+
+/*
+ * What every event has to pass, whichever way it comes: read it, and see that its organization is one that the source
+ * accepts. ST_INVALID: it is no event, with the reason in words (*e is not set); ST_DENIED: of another organization, with
+ * what to do. What *e points to lives in the arena.
+ */
+int incoming_check(const char *body, size_t len, const struct source_config *source, struct arena *arena,
+                   struct event *e, struct errmsg *err) ATS_MUSTCHECK;
 
 /* A Content-Type that says JSON: application/json or anything with the suffix +json (RFC 6839), parameters allowed. */
 bool incoming_is_json(const char *content_type);

@@ -81,6 +81,16 @@ static const struct command {
      "\n"
      "Example: atsyncctl send-sample run-completed --set data.candidateProfileExternalId=ats_7\n",
      ctl_send_sample},
+    {"import", "FILE... [--source NAME]", "take events from files as if they were received now",
+     "  FILE            JSON: one event, a list, one a line, or one behind the other; - is standard input.\n"
+     "                  Events may be wrapped as dead-letter queues do, in a member such as payload or body.\n"
+     "  --source NAME   whose events these are (default: the only source)\n"
+     "\n"
+     "No signature is asked for; everything else is as with a webhook. Events that are there already are\n"
+     "recognised. The exit status is 1 if some were refused; each of them is told with its line.\n"
+     "\n"
+     "Example: atsyncctl import dead-letters.ndjson\n",
+     ctl_import},
     {"plan", "[--candidate X] [--since T] [--workflow W] [--connector C] [--config NEW]",
      "show what would be written and why, without a call",
      "  --candidate X   only this candidate (external id), with what needs nothing too\n"

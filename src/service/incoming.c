@@ -78,6 +78,28 @@ void incoming_event(const struct event *e, const char *source, const struct mapp
     };
 }
 
+static bool organization_allowed(const struct source_config *source, const char *organization)
+{
+    for (size_t i = 0; i < source->organization_count; i++) {
+        if (text_eq(source->organizations[i], organization)) {
+            return true;
+        }
+    }
+    return source->organization_count == 0;
+}
+
+int incoming_check(const char *body, size_t len, const struct source_config *source, struct arena *arena,
+                   struct event *e, struct errmsg *err)
+{
+    int st = event_parse(body, len, arena, e, err);
+
+    if (st == ST_OK && !organization_allowed(source, e->organization_id)) {
+        st = err_set(err, ST_DENIED, "organization %s is not among those that sources.%s.organizations accepts",
+                     e->organization_id ? e->organization_id : "(none)", source->name);
+    }
+    return st;
+}
+
 bool incoming_is_json(const char *content_type)
 {
     char type[128];

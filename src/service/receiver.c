@@ -185,16 +185,6 @@ static const char *header_of(void *request, const char *name, unsigned *ret_coun
     return httpd_header(request, name, ret_count);
 }
 
-static bool organization_allowed(const struct source_config *source, const char *organization)
-{
-    for (size_t i = 0; i < source->organization_count; i++) {
-        if (text_eq(source->organizations[i], organization)) {
-            return true;
-        }
-    }
-    return source->organization_count == 0;
-}
-
 /* Only for who looks for one event: thousands of them come in a second. */
 static void tell_stored(const struct pending *p, const char *result)
 {
@@ -276,9 +266,9 @@ static void handle_body(struct receiver *r, struct httpd_request *req, const str
     const char *body = httpd_body(req, &len);
     int64_t now_us = clock_wall_us();
     int64_t ahead_ms = 0;
-    struct event e = {.time_us = EVENT_TIME_NONE};
+    struct event e;
     struct errmsg err = {{0}};
-    bool parsed;
+    int st;
 
     if (signature_verify(rules->verifiers[source - rules->config->sources], header_of, req, body, len, now_us,
                          &ahead_ms, &err) != ST_OK) {
@@ -290,14 +280,15 @@ static void handle_body(struct receiver *r, struct httpd_request *req, const str
         httpd_problem(req, 401, "Unauthorized", NULL); /* a reason would only help who forges */
         return;
     }
-    parsed = event_parse(body, len, r->parsing, &e, &err) == ST_OK;
-    refusals_count(r->refusals, source->name, REFUSAL_NONE, parsed ? event_ahead_ms(&e, now_us) : 0, clock_mono_ms());
-    if (!parsed) {
+    st = incoming_check(body, len, source, r->parsing, &e, &err);
+    refusals_count(r->refusals, source->name, REFUSAL_NONE, st != ST_INVALID ? event_ahead_ms(&e, now_us) : 0,
+                   clock_mono_ms());
+    if (st == ST_INVALID) {
         count(r, source->name, unparsed, "invalid");
         log_warn("event refused", "source", source->name, "peer", httpd_peer(req), "request", httpd_request_id(req),
                  "reason", err.text, NULL);
         httpd_problem(req, 400, "Bad Request", err.text);
-    } else if (!organization_allowed(source, e.organization_id)) {
+    } else if (st != ST_OK) {
         count(r, source->name, event_type_label(e.type_name), "forbidden");
         log_warn("event of another organization", "source", source->name, "peer", httpd_peer(req), "request",
                  httpd_request_id(req), "organization", e.organization_id ? e.organization_id : "(none)", "hint",
