@@ -82,7 +82,7 @@ COMMON_SRCS := \
 	$(addprefix src/base/,status.c mem.c buf.c clock.c text.c suggest.c mask.c json_scan.c log.c metrics.c) \
 	$(addprefix src/lib/,json.c crypto.c yaml.c jqvm.c db.c httpd.c httpc.c) \
 	$(addprefix src/domain/,completion.c event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c skew.c issue.c glance.c) \
-	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c) \
+	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c sealing.c) \
 	$(addprefix src/connector/,popp_api.c meta.c fit.c module.c message.c remedy.c request.c auth.c step.c) \
 	$(addprefix src/store/,store.c schema.c inquiry.c setup.c doctor.c ingest.c queue.c load.c record.c operate.c issues.c views.c activity.c tokens.c)
 DAEMON_SRCS := src/main.c \
@@ -95,7 +95,7 @@ UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/base/,status_test.c mem_test.c buf_test.c clock_test.c text_test.c suggest_test.c mask_test.c json_scan_test.c log_test.c metrics_test.c) \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c json_test.c) \
 	$(addprefix tests/unit/domain/,completion_test.c signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c glance_test.c backoff_test.c skew_test.c issue_test.c property_test.c) \
-	$(addprefix tests/unit/config/,secret_test.c config_test.c) \
+	$(addprefix tests/unit/config/,secret_test.c config_test.c sealing_test.c) \
 	$(addprefix tests/unit/connector/,message_test.c remedy_test.c meta_test.c request_test.c module_test.c auth_test.c step_test.c rest_test.c) \
 	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c refusals_test.c tally_test.c gate_test.c page_test.c) \
 	$(addprefix tests/unit/ctl/,sample_test.c print_test.c progress_test.c advice_test.c setup_test.c doctor_test.c connector_page_test.c rehearsal_test.c event_file_test.c check_test.c)

@@ -43,8 +43,9 @@ struct admin_config {
 
 struct database_config {
     char *conninfo;
-    char *listen_conninfo; /* a direct connection for wake-ups, when conninfo goes through a pooler; NULL: conninfo */
-    char *encryption_key;  /* NULL: none; any text of 16 characters or more, hashed to the key */
+    char *listen_conninfo;  /* a direct connection for wake-ups, when conninfo goes through a pooler; NULL: conninfo */
+    char **encryption_keys; /* the first one seals, all open; any texts of 16 characters or more, hashed to the keys */
+    size_t encryption_key_count; /* 0: none */
     int64_t statement_timeout_ms;
 };
 

@@ -112,6 +112,7 @@ extern const struct key_type type_instance;
 extern const struct key_type type_conninfo;
 extern const struct key_type type_secret;
 extern const struct key_type type_secrets;
+extern const struct key_type type_secret_or_secrets;
 extern const struct key_type type_pem;
 extern const struct key_type type_pem_key;
 extern const struct key_type type_file;

@@ -4,7 +4,7 @@
  * One thread with its own database connection and its own HTTP client; sign-ins of several connectors run side by side. One
  * daemon of all renews a connector's tokens at a time, under a lease in the database; the others wait and read what it got.
  * A refresh token that was given anew is committed before anything else is sent or used. What is stored is sealed with a
- * key made of database.encryption_key.
+ * key made of database.encryption_key; what an older key of that list has sealed is sealed anew after the start.
  *
  * The one window that no client can close: the ATS has replaced the refresh token, and its answer or this process is lost
  * before it is stored. The old one is tried again then, and if it is refused the connector stops with the advice to

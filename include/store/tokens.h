@@ -28,6 +28,12 @@ int store_token_read(struct store *s, const char *connector, struct token_row *r
 /* Replaces version `version` by `version` + 1. ST_CONFLICT: somebody else has saved meanwhile, nothing was changed. */
 int store_token_save(struct store *s, const char *connector, int64_t version, const char *seed, const char *sealed,
                      bool release, struct errmsg *err) ATS_MUSTCHECK;
+/* Calls fn with each sealed text there is. */
+int store_token_list(struct store *s, void (*fn)(void *ctx, const char *connector, int64_t version, const char *sealed),
+                     void *ctx, struct errmsg *err) ATS_MUSTCHECK;
+/* The same tokens, sealed anew: no new version. ST_CONFLICT: others were stored meanwhile, nothing was changed. */
+int store_token_reseal(struct store *s, const char *connector, int64_t version, const char *old, const char *sealed,
+                       struct errmsg *err) ATS_MUSTCHECK;
 int store_token_release(struct store *s, const char *connector, const char *owner, struct errmsg *err) ATS_MUSTCHECK;
 
 #endif

@@ -429,13 +429,7 @@ static void keep_one(const char *section, const char *name, struct config *after
 
 void config_keep_fixed(struct config *after, const struct config *before, struct buf *kept)
 {
-    char *first_key = before->database.encryption_key == NULL ? after->database.encryption_key : NULL;
-
-    if (first_key != NULL)
-        after->database.encryption_key = NULL; /* nothing was sealed with another: it can be taken */
     keep_keys(config_keys, NULL, after, before, kept);
-    if (first_key != NULL)
-        after->database.encryption_key = first_key;
     if (after->admin.listen != NULL && !address_is_loopback(after->admin.listen) && after->admin.token == NULL)
         keep_one("admin", "token", after, before, kept);
     if (after->delivery.poll_ms >= after->delivery.lease_ms)

@@ -307,8 +307,10 @@ static const struct key database_keys[] = {
     {.name = "listen_conninfo", .type = &type_conninfo, AT(database.listen_conninfo), .min = 1, .max = TEXT_BYTES,
      .help = "How to reach PostgreSQL directly, for wake-ups by other daemons, when conninfo goes through a pooler; "
              "without it a daemon behind a pooler finds their events by polling."},
-    {.name = "encryption_key", .type = &type_secret, AT(database.encryption_key), .min = 16, .fixed = true,
-     .help = "Encrypts access tokens that are stored in the database; a text of 16 characters or more."},
+    {.name = "encryption_key", .type = &type_secret_or_secrets, AT(database.encryption_keys),
+     .offset2 = offsetof(OBJECT, database.encryption_key_count), .min = 16,
+     .help = "Encrypts access tokens that are stored in the database; a text of 16 characters or more, or a list of "
+             "them: the first one encrypts, all decrypt, so that it can be changed."},
     {.name = "statement_timeout", .type = &type_duration, AT(database.statement_timeout_ms), .min = 100, .max = HOUR,
      .fallback = "30s", .help = "After this time a statement is cancelled."},
     END,

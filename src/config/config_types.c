@@ -810,15 +810,11 @@ const struct key_type type_secret = {
     .copy = copy_text,
 };
 
-static void read_secrets(struct config_reader *r, const struct key *key, const struct yaml *node,
-                         const struct key_path *path, void *object)
+static void read_secret_list(struct config_reader *r, const struct key *key, const struct yaml *node,
+                             const struct key_path *path, void *object)
 {
     struct text_list list = {0};
 
-    if (node->kind != YAML_SEQ) {
-        reader_problem(r, node->line, path, "must be a list of secrets, each with a \"- \" before it");
-        return;
-    }
     if (node->count == 0) {
         reader_problem(r, node->line, path, "is an empty list: give at least one secret");
         return;
@@ -833,10 +829,47 @@ static void read_secrets(struct config_reader *r, const struct key *key, const s
     list_put(key, object, list);
 }
 
+static void read_secrets(struct config_reader *r, const struct key *key, const struct yaml *node,
+                         const struct key_path *path, void *object)
+{
+    if (node->kind != YAML_SEQ)
+        reader_problem(r, node->line, path, "must be a list of secrets, each with a \"- \" before it");
+    else
+        read_secret_list(r, key, node, path, object);
+}
+
 const struct key_type type_secrets = {
     .name = "list of secrets",
     .secret = true,
     .read = read_secrets,
+    .show = show_list,
+    .same = same_list,
+    .release = release_list,
+};
+
+/* One is the same as a list of one. */
+static void read_secret_or_secrets(struct config_reader *r, const struct key *key, const struct yaml *node,
+                                   const struct key_path *path, void *object)
+{
+    struct text_list list = {0};
+    char *secret;
+
+    if (node->kind == YAML_SEQ) {
+        read_secret_list(r, key, node, path, object);
+        return;
+    }
+    secret = load_secret(r, key, node, path);
+    if (secret == NULL)
+        return;
+    list.items = mem_array(1, sizeof *list.items);
+    list.items[list.count++] = secret;
+    list_put(key, object, list);
+}
+
+const struct key_type type_secret_or_secrets = {
+    .name = "secret or list of secrets",
+    .secret = true,
+    .read = read_secret_or_secrets,
     .show = show_list,
     .same = same_list,
     .release = release_list,

@@ -142,7 +142,7 @@ void fit_connector(const struct config *c, const struct connector_config *connec
     for (const struct json *e = json_first(json_get(f.meta, "credentials")); e != NULL; e = json_next(e))
         check_there(&f, connector->line, "credentials", e,
                     config_value(connector->credentials, connector->credential_count, json_key(e)));
-    if (auth_gets_tokens(f.meta) && c->database.encryption_key == NULL)
+    if (auth_gets_tokens(f.meta) && c->database.encryption_key_count == 0)
         problem(&f, connector->line, "database.encryption_key",
                 "is required by connector \"%s\": type %s gets tokens, which are stored encrypted", connector->name,
                 connector_module_type(m));

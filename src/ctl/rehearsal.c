@@ -156,8 +156,9 @@ static void configure(struct rehearsing *r)
     const struct json *known = json_get(connector_module_meta(r->module), "credentials");
     struct connector_config *c = &r->connector;
     /* nothing is stored here, but a type that gets tokens insists on a key */
+    char *key = arena_strdup(r->arena, "made-up-key-of-nothing");
     struct config config = {.path = arena_strdup(r->arena, r->name),
-                            .database = {.encryption_key = arena_strdup(r->arena, "made-up-key-of-nothing")}};
+                            .database = {.encryption_keys = &key, .encryption_key_count = 1}};
     size_t first, skip;
 
     c->name = arena_strdup(r->arena, connector_module_type(r->module));

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/text.h"
+#include "config/sealing.h"
 #include "connector/remedy.h"
 #include "lib/crypto.h"
 #include "lib/httpc.h"
@@ -28,6 +29,7 @@ enum {
     WAIT_MS = 1000,
     LOOK_AGAIN_MS = 200, /* while another daemon renews */
     DATABASE_AGAIN_MS = 500,
+    RESEAL_AGAIN_MS = 5000, /* while the database is away */
     TIMEOUT_MAX_MS = 30000,
     LEASE_SPARE_MS = 5000, /* beyond what the requests may take */
     FAILED_MIN_MS = 1000,
@@ -66,15 +68,18 @@ struct tokens {
     void (*changed)(void *ctx);
     void *ctx;
     char *owner;
-    uint8_t key[CRYPTO_SHA256_BYTES];
+    struct sealing *sealing; /* the thread's own */
     struct store *store;
     struct httpc *http;
     pthread_t thread;
     bool started;
     bool database_away;
+    bool resealed; /* what was sealed with an older key has been sealed with the one that seals now */
+    int64_t reseal_at_ms;
     pthread_mutex_t mutex;
     bool stopping;
-    struct entry *entries; /* grows only, until the end */
+    struct sealing *next_sealing; /* of another configuration; NULL: none */
+    struct entry *entries;        /* grows only, until the end */
     struct metric *renewals;
 };
 
@@ -275,9 +280,9 @@ static void publish(struct tokens *t, struct entry *e)
 /* ---- stored tokens --------------------------------------------------------------------------------------------------
  */
 
-static char *context_of(const struct entry *e)
+static char *context_of(const char *connector)
 {
-    return mem_printf("connector_token:%s", e->name);
+    return mem_printf("connector_token:%s", connector);
 }
 
 /* Makes what is stored the entry's own, if it is newer. ST_DENIED: it does not open, and cannot be done without. */
@@ -298,8 +303,8 @@ static int take_over(struct tokens *t, struct entry *e, const struct token_row *
         set_tokens(e, NULL, row->version);
         return ST_OK;
     }
-    context = context_of(e);
-    st = crypto_open(t->key, row->sealed, context, &text, err);
+    context = context_of(e->name);
+    st = sealing_open(t->sealing, row->sealed, context, &text, NULL, err);
     if (st == ST_OK)
         st = auth_tokens_parse(text, &tokens, err);
     mem_free_secret(text);
@@ -317,9 +322,9 @@ static int take_over(struct tokens *t, struct entry *e, const struct token_row *
 static int save(struct tokens *t, struct entry *e, bool last, struct errmsg *err)
 {
     const struct auth_tokens *tokens = auth_run_tokens(e->run);
-    char *context = context_of(e);
+    char *context = context_of(e->name);
     char *text = auth_tokens_text(tokens);
-    char *sealed = crypto_seal(t->key, text, context);
+    char *sealed = sealing_seal(t->sealing, text, context);
     int st = store_token_save(t->store, e->name, e->version, auth_seed(e->auth), sealed, last, err);
 
     if (st == ST_OK)
@@ -328,6 +333,68 @@ static int save(struct tokens *t, struct entry *e, bool last, struct errmsg *err
     mem_free_secret(text);
     mem_free(context);
     return st;
+}
+
+/* ---- another key ----------------------------------------------------------------------------------------------------
+ */
+
+struct sealed_row {
+    const char *connector, *sealed;
+    int64_t version;
+    struct sealed_row *next;
+};
+
+struct resealing {
+    struct arena *arena;
+    struct sealed_row *rows;
+};
+
+static void note_row(void *ctx, const char *connector, int64_t version, const char *sealed)
+{
+    struct resealing *r = ctx;
+    struct sealed_row *row = arena_alloc(r->arena, sizeof *row);
+
+    *row = (struct sealed_row){.connector = arena_strdup(r->arena, connector),
+                               .sealed = arena_strdup(r->arena, sealed),
+                               .version = version,
+                               .next = r->rows};
+    r->rows = row;
+}
+
+/* What cannot be opened is told when it is needed; what others have replaced meanwhile was sealed by them. */
+static int reseal_row(struct tokens *t, const struct sealed_row *row, struct errmsg *err)
+{
+    char *context = context_of(row->connector);
+    char *plain = NULL;
+    bool old = false;
+    int st = ST_OK;
+
+    if (sealing_open(t->sealing, row->sealed, context, &plain, &old, NULL) == ST_OK && old) {
+        char *sealed = sealing_seal(t->sealing, plain, context);
+
+        st = store_token_reseal(t->store, row->connector, row->version, row->sealed, sealed, err);
+        if (st == ST_OK)
+            log_info("stored tokens are encrypted with the new key now", "connector", row->connector, NULL);
+        st = st == ST_CONFLICT ? ST_OK : st;
+        mem_free(sealed);
+    }
+    mem_free_secret(plain);
+    mem_free(context);
+    return st;
+}
+
+/* Once after the start and each reload: the tokens of all connectors, also of those that are not in the configuration. */
+static void reseal(struct tokens *t)
+{
+    struct resealing r = {.arena = arena_new()};
+    struct errmsg err;
+    int st = store_token_list(t->store, note_row, &r, &err);
+
+    for (const struct sealed_row *row = r.rows; row != NULL && st == ST_OK; row = row->next)
+        st = reseal_row(t, row, &err);
+    t->resealed = st == ST_OK;
+    t->reseal_at_ms = clock_mono_ms() + RESEAL_AGAIN_MS;
+    arena_free(r.arena);
 }
 
 /* ---- a run ----------------------------------------------------------------------------------------------------------
@@ -546,6 +613,22 @@ static bool is_busy(const struct entry *e, bool stopping)
     return e->in_flight || (e->unsaved && !(stopping && e->save_failures > STOP_TRIES));
 }
 
+static void adopt_keys(struct tokens *t)
+{
+    struct sealing *next;
+
+    lock(t);
+    next = t->next_sealing;
+    t->next_sealing = NULL;
+    unlock(t);
+    if (next != NULL) {
+        sealing_free(t->sealing);
+        t->sealing = next;
+        t->resealed = false;
+        t->reseal_at_ms = 0;
+    }
+}
+
 static void *tokens_main(void *arg)
 {
     struct tokens *t = arg;
@@ -559,6 +642,9 @@ static void *tokens_main(void *arg)
         stopping = t->stopping;
         entries = t->entries;
         unlock(t);
+        adopt_keys(t);
+        if (!t->resealed && !stopping && clock_mono_ms() >= t->reseal_at_ms)
+            reseal(t);
         for (struct entry *e = entries; e != NULL; e = e->next) {
             int64_t ms = step_entry(t, e, stopping);
 
@@ -602,23 +688,14 @@ static void configure(struct tokens *t, struct config *c, const struct connector
     e->failed = e->failed && auth != NULL && e->auth != NULL && strcmp(auth_digest(auth), auth_digest(e->auth)) == 0;
 }
 
-static void derive_key(struct tokens *t, const struct config *c)
-{
-    static const char purpose[] = "connector_token v1";
-    const char *secret = c->database.encryption_key != NULL ? c->database.encryption_key : "";
-    struct crypto_part part = {purpose, sizeof purpose - 1};
-    struct crypto_hmac *h = crypto_hmac_new(secret, strlen(secret));
-
-    crypto_hmac_sign(h, &part, 1, t->key);
-    crypto_hmac_free(h);
-}
-
 void tokens_reload(struct tokens *t, struct config *c, struct connector_set *connectors)
 {
+    struct sealing *unused;
+
     store_reload(t->store, c);
     lock(t);
-    if (t->entries == NULL) /* nothing was sealed or opened yet: the first key may come now */
-        derive_key(t, c);
+    unused = t->next_sealing;
+    t->next_sealing = sealing_new(c);
     for (struct entry *e = t->entries; e != NULL; e = e->next) {
         if (config_connector(c, e->name) == NULL) {
             mem_free(e->problem);
@@ -632,6 +709,7 @@ void tokens_reload(struct tokens *t, struct config *c, struct connector_set *con
             configure(t, c, &c->connectors[i], m);
     }
     unlock(t);
+    sealing_free(unused);
     httpc_wake(t->http);
 }
 
@@ -698,7 +776,8 @@ void tokens_free(struct tokens *t)
         mem_free(e);
     }
     store_free(t->store);
-    mem_wipe(t->key, sizeof t->key);
+    sealing_free(t->sealing);
+    sealing_free(t->next_sealing);
     mem_free(t->owner);
     (void)pthread_mutex_destroy(&t->mutex);
     mem_free(t);

@@ -77,6 +77,39 @@ int store_token_save(struct store *s, const char *connector, int64_t version, co
     return st;
 }
 
+int store_token_list(struct store *s, void (*fn)(void *ctx, const char *connector, int64_t version, const char *sealed),
+                     void *ctx, struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    int st = db_exec(s->db, &sql_token_list, NULL, DB_ROWS, &r, err);
+
+    for (size_t i = 0; st == ST_OK && i < db_rows(r); i++) {
+        fn(ctx, db_text(r, i, 0), db_i64(r, i, 1), db_text(r, i, 2));
+    }
+    db_result_free(r);
+    return st;
+}
+
+int store_token_reseal(struct store *s, const char *connector, int64_t version, const char *old, const char *sealed,
+                       struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    db_params_init(&p);
+    db_add_text(&p, connector);
+    db_add_i64(&p, version);
+    db_add_text(&p, old);
+    db_add_text(&p, sealed);
+    st = db_exec(s->db, &sql_token_reseal, &p, DB_MAYBE, &r, err);
+    if (st == ST_OK && db_rows(r) == 0) {
+        st = err_set(err, ST_CONFLICT, "other tokens of connector %s were stored meanwhile", connector);
+    }
+    db_result_free(r);
+    return st;
+}
+
 int store_token_release(struct store *s, const char *connector, const char *owner, struct errmsg *err)
 {
     struct db_params p;

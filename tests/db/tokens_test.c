@@ -76,6 +76,38 @@ E2E_TEST(versions_only_grow)
     kit_close(k);
 }
 
+static void collect(void *ctx, const char *connector, int64_t version, const char *sealed)
+{
+    unsigned *count = ctx;
+
+    ++*count;
+    assert_string_equal(connector, "ats");
+    assert_int_equal(version, 1);
+    assert_string_equal(sealed, "v1:a");
+}
+
+/* Only what is still there is sealed anew, and whoever uses the tokens notices nothing. */
+E2E_TEST(sealed_anew_without_a_new_version)
+{
+    struct kit *k = kit_open(h, NULL);
+    unsigned count = 0;
+    struct errmsg err;
+
+    assert_true(is_ours(k, "one", 60000));
+    assert_done(store_token_list(k->store, collect, &count, &err), &err);
+    assert_int_equal(count, 0); /* a lease alone holds nothing */
+    assert_done(store_token_save(k->store, "ats", 0, "seed", "v1:a", true, &err), &err);
+    assert_done(store_token_list(k->store, collect, &count, &err), &err);
+    assert_int_equal(count, 1);
+    assert_done(store_token_reseal(k->store, "ats", 1, "v1:a", "v1:b", &err), &err);
+    assert_sql(h, "select concat_ws('|', version, sealed, seed) from atsync.connector_token", "1|v1:b|seed");
+    assert_int_equal(store_token_reseal(k->store, "ats", 1, "v1:a", "v1:c", &err), ST_CONFLICT);
+    assert_done(store_token_save(k->store, "ats", 1, "seed", "v1:d", true, &err), &err);
+    assert_int_equal(store_token_reseal(k->store, "ats", 1, "v1:b", "v1:c", &err), ST_CONFLICT);
+    assert_sql(h, "select concat_ws('|', version, sealed) from atsync.connector_token", "2|v1:d");
+    kit_close(k);
+}
+
 E2E_TEST(the_reader_role_sees_no_tokens)
 {
     struct kit *k = kit_open(h, NULL);
@@ -89,6 +121,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         E2E_RUN(one_has_the_lease_at_a_time),
         E2E_RUN(versions_only_grow),
+        E2E_RUN(sealed_anew_without_a_new_version),
         E2E_RUN(the_reader_role_sees_no_tokens),
     };
 

@@ -132,6 +132,58 @@ E2E_TEST(a_rotated_token_outlives_the_process)
     oauth_stub_stop(s);
 }
 
+/* The way that the manual describes: the new key in front of the old one, then alone. The refresh token that works once
+ * has to come through it. */
+E2E_TEST(the_encryption_key_is_changed)
+{
+    static const char sealed[] = "select sealed from atsync.connector_token where connector = 'sandbox'";
+    struct oauth_stub *s = oauth_stub_start();
+    struct daemon_conf conf = conf_of(h, "oauth-refresh", OAUTH_FIRST, s);
+    struct program *d;
+    const char *by_old, *version;
+
+    oauth_stub_rules(s, &(struct oauth_rules){.expires_in = 3600});
+    d = daemon_start(h, &conf);
+    deliver(h, d, 0, 1);
+    wait_synced(h, 1);
+    by_old = sql_text(h, sealed);
+    version = sql_text(h, "select version from atsync.connector_token");
+    /* of a connector that is not in the configuration any more; nobody can open that one */
+    sql_script(h, "insert into atsync.connector_token (connector, version, sealed) values ('gone', 7, 'v1:AAAA')");
+
+    conf.database = "encryption_key: [\"another one of them, and new\", \"sixteen characters at least\"]\n";
+    daemon_rewrite_conf(h, d, &conf);
+    assert_int_equal(kill(d->pid, SIGHUP), 0);
+    wait_sql(
+        h,
+        arena_printf(h->arena, "select sealed <> '%s' from atsync.connector_token where connector = 'sandbox'", by_old),
+        "true");
+    assert_string_equal(sql_text(h, "select version from atsync.connector_token where connector = 'sandbox'"), version);
+    assert_string_equal(sql_text(h, "select sealed from atsync.connector_token where connector = 'gone'"), "v1:AAAA");
+    daemon_stop(h, d);
+    assert_true(text_has(program_log(h, d), "stored tokens are encrypted with the new key now"));
+
+    conf.database = "encryption_key: \"another one of them, and new\"\n";
+    daemon_rewrite_conf(h, d, &conf);
+    daemon_start_again(h, d);
+    oauth_stub_rules(s, &(struct oauth_rules){.expires_in = 3600, .revoke = 1});
+    deliver(h, d, 1, 1);
+    wait_synced(h, 2);
+    assert_int_equal(oauth_stub_figures(s).tokens, 2);
+    assert_int_equal(oauth_stub_figures(s).refused, 0);
+    daemon_stop(h, d);
+
+    conf.database = KEY; /* the old one alone: what was sealed with the new one does not open */
+    daemon_rewrite_conf(h, d, &conf);
+    daemon_start_again(h, d);
+    deliver(h, d, 2, 1);
+    wait_sql(h, STATE, "paused");
+    assert_true(text_has(sql_text(h, "select reason from atsync.connector_status where connector = 'sandbox'"),
+                         "do not open with database.encryption_key"));
+    daemon_stop(h, d);
+    oauth_stub_stop(s);
+}
+
 struct awaited {
     struct oauth_stub *stub;
     unsigned held, tokens;
@@ -418,6 +470,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         E2E_RUN(client_credentials_are_shared_and_renewed_before_their_end),
         E2E_RUN(a_rotated_token_outlives_the_process),
+        E2E_RUN(the_encryption_key_is_changed),
         E2E_RUN(killed_between_rotation_and_use),
         E2E_RUN(killed_before_the_rotated_token_was_stored),
         E2E_RUN(two_daemons_make_one_renewal),

@@ -115,7 +115,7 @@ static void test_an_empty_file_has_the_defaults(void **state)
     assert_null(c->admin.token);
     assert_false(c->admin.show_personal);
     assert_string_equal(c->database.conninfo, "dbname=atsync");
-    assert_null(c->database.encryption_key);
+    assert_int_equal(c->database.encryption_key_count, 0);
     assert_int_equal(c->database.statement_timeout_ms, 30000);
     assert_true(c->delivery.enabled);
     assert_int_equal(c->delivery.lease_ms, 60000);
@@ -167,7 +167,8 @@ static void test_values_of_the_daemon(void **state)
     assert_null(c->admin.listen);
     assert_true(c->admin.show_personal);
     assert_string_equal(c->database.conninfo, "host=a,b dbname=x");
-    assert_string_equal(c->database.encryption_key, "0123456789abcdef");
+    assert_int_equal(c->database.encryption_key_count, 1);
+    assert_string_equal(c->database.encryption_keys[0], "0123456789abcdef");
     assert_int_equal(c->database.statement_timeout_ms, 100);
     assert_false(c->delivery.enabled);
     assert_int_equal(c->delivery.lease_ms, 5000);
@@ -496,6 +497,10 @@ static void test_problems(void **state)
         {"admin: {token: short}\n", "t.conf:1: admin.token: is too short: 8 characters are the least\n"},
         {"database: {encryption_key: 0123456789abcde}\n",
          "t.conf:1: database.encryption_key: is too short: 16 characters are the least\n"},
+        {"database: {encryption_key: [0123456789abcdef, short]}\n",
+         "t.conf:1: database.encryption_key[1]: is too short: 16 characters are the least\n"},
+        {"database: {encryption_key: []}\n",
+         "t.conf:1: database.encryption_key: is an empty list: give at least one secret\n"},
         {"receiver:\n  tls:\n    key: /dev/null\n",
          "t.conf:3: receiver.tls.key: /dev/null is not a regular file\n"
          "t.conf:3: receiver.tls: needs both certificate and key: certificate is missing\n"},
@@ -946,19 +951,13 @@ static void test_keep_fixed(void **state)
         "database: {conninfo: host=x password=secret, encryption_key: another-key-it-is}\n"
         "delivery: {enabled: false, lease: 2s, poll: 500ms, slots: 3}\n",
         "instance: a\nreceiver: {max_body: 1MiB}\nadmin: {token: token-two}\n"
-        "database: {encryption_key: one-key-is-enough, conninfo: dbname=x}\ndelivery: {poll: 500ms, slots: 3}\n",
+        "database: {encryption_key: another-key-it-is, conninfo: dbname=x}\ndelivery: {poll: 500ms, slots: 3}\n",
         "instance: a -> b\n"
         "receiver.listen: 127.0.0.1:8480 -> 127.0.0.1:1\n"
         "admin.listen: 127.0.0.1:8481 -> (none)\n"
         "database.conninfo: changed\n"
-        "database.encryption_key: changed\n"
         "delivery.enabled: true -> false\n"
         "delivery.lease: 1m -> 2s\n");
-    /* the first key is taken, another one is not, nor is none */
-    assert_kept("", "database: {encryption_key: one-key-is-enough}\n",
-                "database: {encryption_key: one-key-is-enough}\n", "");
-    assert_kept("database: {encryption_key: one-key-is-enough}\n", "",
-                "database: {encryption_key: one-key-is-enough}\n", "database.encryption_key: changed\n");
 }
 
 /* What goes with a key that stays must stay too. */
