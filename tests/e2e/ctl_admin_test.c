@@ -176,17 +176,17 @@ E2E_TEST(setup_makes_what_is_missing_and_can_be_repeated)
     struct stat info;
 
     output = RUN(h, 0, "-c", conf, "setup", "--user", user);
-    assert_true(text_starts(
-        output, arena_printf(h->arena,
-                             "made\trole\t%s\tlogs in as its OS user (peer authentication)\n"
-                             "made\trole\tatsync_reader\tto be granted to people and dashboards\n"
-                             "made\tdatabase\tsetup_one\tUTF8, owned by the role\n"
-                             "made\tschema\tatsync\tapplied 001_init, applied 002_views\n"
-                             "made\tprivileges\tatsync_reader\tmay read the views and nothing else\n"
-                             "works\tconnection\t%s\tthe daemon gets in, as the OS user %s\n"
-                             "made\tsecret\t%s/setup.key\tdatabase.encryption_key\n"
-                             "made\tsecret\t%s\tsources.popp.signing_secrets\n",
-                             user, user, user, h->dir, secret)));
+    assert_true(
+        text_starts(output, arena_printf(h->arena,
+                                         "made\trole\t%s\tlogs in as its OS user (peer authentication)\n"
+                                         "made\trole\tatsync_reader\tto be granted to people and dashboards\n"
+                                         "made\tdatabase\tsetup_one\tUTF8, owned by the role\n"
+                                         "made\tschema\tatsync\tapplied 001_init, applied 002_views\n"
+                                         "made\tprivileges\tatsync_reader\tmay read the views and nothing else\n"
+                                         "works\tconnection\t%s\tthe daemon gets in, as the OS user %s\n"
+                                         "made\tsecret\t%s/setup.key\tdatabase.encryption_key\n"
+                                         "made\tsecret\t%s\tsources.popp.signing_secrets\n",
+                                         user, user, user, h->dir, secret)));
     assert_has(output, arena_printf(h->arena, "next\tGive the sender the secret in %s.", secret));
     assert_has(output, "next\tComplete the configuration: ");
     assert_has(output, "/setup.token: No such file or directory\n");
