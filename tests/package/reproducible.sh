@@ -6,10 +6,15 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-packaging/deb build/deb >/dev/null
+# of one copy: the tree may be worked on meanwhile
+version=$(cat packaging/VERSION)
+packaging/stage "$work" >/dev/null
+tree=$work/atsyncd-$version
+mkdir -p build
+"$tree/packaging/deb" "$PWD/build/deb" >/dev/null
 (
     umask 077
-    TZ=Asia/Kathmandu LC_ALL=C.UTF-8 DEB_BUILD_OPTIONS="nocheck parallel=1" packaging/deb "$work/a/deeper/place" >/dev/null
+    TZ=Asia/Kathmandu LC_ALL=C.UTF-8 DEB_BUILD_OPTIONS="nocheck parallel=1" "$tree/packaging/deb" "$work/a/deeper/place" >/dev/null
 )
 bad=0
 for deb in build/deb/*.deb build/deb/*.dsc build/deb/*.orig.tar.gz build/deb/*.spdx.json; do
