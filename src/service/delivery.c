@@ -275,7 +275,7 @@ static struct retry_policy policy_of(const struct connector_config *c)
         .base_ms = c->retry_base_ms, .cap_ms = c->retry_cap_ms, .max_age_ms = c->retry_max_age_ms};
 }
 
-static void pause(struct job *job, const char *error_class, const char *message)
+static void pause_connector(struct job *job, const char *error_class, const char *message)
 {
     struct remedy r = remedy_of(connector_module_meta(job->module), job->connector, error_class, message, job->arena);
 
@@ -328,7 +328,7 @@ static void settle(struct task *t, const struct call_result *r)
             job->throttle_ms = res->verdict.throttle_ms;
         }
         if (res->verdict.pause_connector && !job->pause_reason) {
-            pause(job, a.error_class, r->message);
+            pause_connector(job, a.error_class, r->message);
         }
     }
 }
@@ -885,7 +885,7 @@ static void begin_task(struct delivery *d, struct job *job)
     l->in_flight++;
     d->tasks++;
     if (l->broken) {
-        pause(job, "configuration", l->broken);
+        pause_connector(job, "configuration", l->broken);
         end_task(t);
     } else if (is_stopping(d)) {
         end_task(t);
