@@ -34,6 +34,7 @@ enum {
     RETRIES_EVERY_MS = 50, /* how often retries are looked for while there are none */
     NAMES_EVERY_MS = 60000,
     IDENTIFIED_EVERY_MS = 10000, /* who began to wait for an identity while it was being committed */
+    IDENTIFIED_SOON_MS = 1000,   /* after one of ours has begun to wait */
     IDENTIFIED_RECENT_S = 600,
     IDENTIFIED_ALL_EVERY_MS = 3600000,
     IDENTIFIED_ALL_S = INT32_MAX,
@@ -514,6 +515,18 @@ static void remember_due(struct dispatcher *d, const struct record *records, siz
     }
 }
 
+/* Whoever knows the name of one that begins to wait passes it over while we hold it: it is looked for again soon. */
+static void look_for_identities_soon(struct dispatcher *d, const struct record *records, size_t count)
+{
+    int64_t soon_ms = clock_mono_ms() - IDENTIFIED_EVERY_MS + IDENTIFIED_SOON_MS;
+
+    for (size_t i = 0; i < count; i++) {
+        if (records[i].state && strcmp(records[i].state, "waiting_for_identity") == 0) {
+            d->identified_at_ms = d->identified_at_ms < soon_ms ? d->identified_at_ms : soon_ms;
+        }
+    }
+}
+
 /* Has one of these events told the external id of a workflow that we did not know yet? */
 static bool tells_new_name(struct dispatcher *d, const struct record *records, size_t count)
 {
@@ -580,6 +593,7 @@ static int claim_round(struct dispatcher *d, struct look *look, bool retries, si
     if (st == ST_OK) {
         FAULT_POINT("intents-recorded");
         remember_due(d, records, count);
+        look_for_identities_soon(d, records, count);
         if (tells_new_name(d, records, count) &&
             ((st = refresh_names(d, err)) != ST_OK || (st = store_wake_unrouted(d->store, err)) != ST_OK)) {
             d->names_at_ms = 0; /* the names come with the next round */
