@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 version=$(cat packaging/VERSION)
 base=${PACKAGE_BASE:-/var/tmp/atsyncd-package/${SUITE:-bookworm}}
-rpm=${RPM:-$(find build/rpm/RPMS -name "atsyncd-$version-*.rpm" 2>/dev/null | head -n 1)}
+rpm=${RPM:-$({ find build/rpm/RPMS -name "atsyncd-$version-*.rpm" 2>/dev/null || true; } | head -n 1)}
 if [ -z "$rpm" ]; then
     packaging/rpm/build build/rpm
     rpm=$(find build/rpm/RPMS -name "atsyncd-$version-*.rpm")
