@@ -1,7 +1,7 @@
 /*
  * The loop of the database side:
- *   record what has ended  ->  claim what is due  ->  load, fold, plan, diff  ->  record runs and intents  ->  hand over to delivery
- * Whatever ended or fell due during one round is handled together in the next, so that rounds grow with the load.
+ *   claim what is due  ->  load, fold, plan, diff  ->  record runs and intents  ->  hand over to delivery
+ * Whatever fell due during one round is handled together in the next, so that rounds grow with the load.
  */
 #include "service/dispatcher.h"
 

@@ -6,6 +6,7 @@
  * All of it is read from the sandbox's own log of requests. How long it took decides nothing.
  */
 #include <stdlib.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -265,7 +266,7 @@ static void wait_worked_off(struct harness *h)
         left = now;
         if (clock_mono_ms() - moved_ms > DEADLINE_MS)
             fail_msg("%lld candidates wait, and nothing moves", (long long)left);
-        (void)usleep(POLL_MS * 1000);
+        (void)poll(NULL, 0, POLL_MS);
     }
 }
 

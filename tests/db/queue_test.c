@@ -69,6 +69,33 @@ E2E_TEST(the_longest_due_come_first)
     kit_close(k);
 }
 
+/* Who became due earlier than what was seen last is passed over for a second, and then found. */
+E2E_TEST(what_was_seen_lately_is_passed_over)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct claim_mark mark = {0};
+    struct claim_batch b;
+    struct errmsg err;
+
+    add_candidates(h, 1);
+    assert_done(store_claim(k->store, "ats", false, "me", 60000, 9, &mark, &b, &err), &err);
+    assert_int_equal(b.count, 1);
+    claim_batch_clear(&b);
+    sql_script(h, "insert into atsync.candidate (source, connector, ref, due_at, last_event_at) values "
+                  "('popp', 'ats', 'x:earlier', now() - interval '1 day', now()), "
+                  "('popp', 'ats', 'x:later', now() - interval '1 millisecond', now())");
+    assert_done(store_claim(k->store, "ats", false, "me", 60000, 9, &mark, &b, &err), &err);
+    assert_int_equal(b.count, 1);
+    assert_string_equal(b.items[0].ref, "x:later");
+    claim_batch_clear(&b);
+    mark.until_ms = 0; /* a second has gone by */
+    assert_done(store_claim(k->store, "ats", false, "me", 60000, 9, &mark, &b, &err), &err);
+    assert_int_equal(b.count, 1);
+    assert_string_equal(b.items[0].ref, "x:earlier");
+    claim_batch_clear(&b);
+    kit_close(k);
+}
+
 E2E_TEST(retries_are_claimed_apart)
 {
     struct kit *k = kit_open(h, NULL);
@@ -475,6 +502,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         E2E_RUN(the_longest_due_come_first),
+        E2E_RUN(what_was_seen_lately_is_passed_over),
         E2E_RUN(retries_are_claimed_apart),
         E2E_RUN(what_a_claim_tells),
         E2E_RUN(what_somebody_else_holds_is_passed_over),

@@ -132,6 +132,42 @@ E2E_TEST(what_may_have_been_sent_is_not_forgotten)
     kit_close(k);
 }
 
+/* Planned before the run told the name, recorded after: the name stays where whoever waits looks for it. */
+E2E_TEST(a_run_without_a_name_does_not_hide_one_that_has_it)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct run run = {.run_id = "run_late", .state = RUN_RUNNING, .started_us = EVENT_TIME_NONE};
+    struct run_set runs = {.runs = &run, .count = 1};
+    struct workflow_names names = {.source = "popp"};
+    struct claim_batch b;
+    struct record late;
+    struct errmsg err;
+
+    run.completed_us = EVENT_TIME_NONE;
+    run.last_event = (struct stamp){.time_us = INT64_C(1777372400000000), .event_id = "e"};
+    sql_script(h, "insert into atsync.run (source, run_id, ref, connector, is_contact, is_latest, external_id, state, "
+                  "truncated, complete, conflict, last_event_at, nodes) values "
+                  "('popp', 'run_late', 'x:1', 'ats', false, true, '1', 'running', false, false, false, now(), '[]');"
+                  "insert into atsync.candidate (source, connector, ref, due_at, last_event_at) values ('popp', '', "
+                  "'r:run_late', now() - interval '1 second', now())");
+    assert_done(store_claim(k->store, "", false, "him", 60000, 9, NULL, &b, &err), &err);
+    assert_int_equal(b.count, 1);
+    late = (struct record){.who = &b.items[0],
+                           .runs = &runs,
+                           .mapping = &k->config->mapping,
+                           .names = &names,
+                           .release = true,
+                           .state = "waiting_for_identity",
+                           .error_class = "identity",
+                           .next_due_ms = INT64_MAX};
+    assert_done(store_record(k->store, &late, 1, &err), &err);
+    assert_sql(h, "select concat_ws('|', ref, external_id) from atsync.run", "x:1|1");
+    assert_done(store_wake_identified(k->store, 600, &err), &err);
+    assert_sql(h, "select ref from atsync.candidate where due_at <= now()", "r:run_late");
+    claim_batch_clear(&b);
+    kit_close(k);
+}
+
 E2E_TEST(newer_values_take_the_place_of_older_ones)
 {
     struct kit *k = kit_open(h, NULL);
@@ -432,6 +468,7 @@ int main(void)
         E2E_RUN(intent_then_result),
         E2E_RUN(what_was_being_sent_is_uncertain),
         E2E_RUN(what_may_have_been_sent_is_not_forgotten),
+        E2E_RUN(a_run_without_a_name_does_not_hide_one_that_has_it),
         E2E_RUN(newer_values_take_the_place_of_older_ones),
         E2E_RUN(a_call_that_was_not_made_does_not_count),
         E2E_RUN(runs_are_written_when_they_change),
