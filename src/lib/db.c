@@ -905,7 +905,8 @@ static bool send_queued(struct db *db, const struct sql_stmt *stmt, const struct
     const char *const *values = params ? params->values : NULL;
     const int *lengths = params ? params->lengths : NULL;
 
-    if (db->unprepared || stmt->planned_anew) {
+    if (db->unprepared || stmt->planned_anew ||
+        (!is_prepared_or_will_be(db, stmt) && db->prepared_count + db->queued_count >= PREPARED_MAX)) {
         return PQsendQueryParams(db->conn, stmt->text, count, types, values, lengths, formats, 1) == 1;
     }
     if (!is_prepared_or_will_be(db, stmt)) {

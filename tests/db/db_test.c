@@ -644,6 +644,32 @@ E2E_TEST(what_follows_a_failure_is_not_done)
     db_free(db);
 }
 
+/* More than a connection keeps prepared: the others go without. */
+E2E_TEST(a_connection_prepares_a_bounded_number_of_statements)
+{
+    enum { MANY = 150 };
+    struct db *db = open_db(h);
+    struct sql_stmt stmts[MANY];
+    struct errmsg err;
+
+    for (size_t i = 0; i < MANY; i++) {
+        stmts[i] = (struct sql_stmt){.name = arena_printf(h->arena, "many_%zu", i),
+                                     .text = arena_printf(h->arena, "select %zu::bigint", i)};
+    }
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < MANY; i++) {
+            struct db_result *r = NULL;
+
+            db_queue(db, &stmts[i], NULL, DB_ROW, &r);
+            assert_done(db_flush(db, &err), &err);
+            assert_int_equal(db_i64(r, 0, 0), i);
+            db_result_free(r);
+        }
+    }
+    assert_in_range(number_of(db, "select count(*) from pg_prepared_statements"), 1, 64);
+    db_free(db);
+}
+
 E2E_TEST(a_lost_connection_shows_at_the_end_of_the_queue)
 {
     struct db *db = open_db(h);
@@ -685,6 +711,7 @@ int main(void)
         E2E_RUN(connection_strings_are_read_and_changed),
         E2E_RUN(statements_go_together),
         E2E_RUN(what_follows_a_failure_is_not_done),
+        E2E_RUN(a_connection_prepares_a_bounded_number_of_statements),
         E2E_RUN(a_lost_connection_shows_at_the_end_of_the_queue),
     };
 
