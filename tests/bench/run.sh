@@ -24,7 +24,8 @@ rounds=${ROUNDS:-5}
 secs=${SECS:-3}
 peer=${PEER:-}
 figures=(ingest e2e drain latency memory claim snapshot calls stored)
-wanted=,${ONLY:-$(IFS=, && echo "${figures[*]}")},
+only=${ONLY:-}
+wanted=,${only:-$(IFS=, && echo "${figures[*]}")},
 
 drain_events=20000
 backlog_events=100000
@@ -50,7 +51,7 @@ fail() {
 }
 
 case $rounds in '' | *[!0-9]* | 0) fail "ROUNDS=$rounds: a number from 1 on" ;; esac
-for name in ${ONLY//,/ }; do
+for name in ${only//,/ }; do
     case " ${figures[*]} " in *" $name "*) ;; *) fail "ONLY=$name: there are ${figures[*]}" ;; esac
 done
 wants() { [[ $wanted == *,$1,* ]]; }
