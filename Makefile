@@ -94,7 +94,7 @@ TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby
 UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/base/,status_test.c mem_test.c buf_test.c clock_test.c text_test.c suggest_test.c mask_test.c json_scan_test.c log_test.c metrics_test.c) \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c json_test.c) \
-	$(addprefix tests/unit/domain/,completion_test.c signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c glance_test.c backoff_test.c skew_test.c issue_test.c property_test.c) \
+	$(addprefix tests/unit/domain/,completion_test.c signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c glance_test.c backoff_test.c skew_test.c breaker_test.c issue_test.c property_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c sealing_test.c) \
 	$(addprefix tests/unit/connector/,message_test.c remedy_test.c meta_test.c request_test.c module_test.c auth_test.c step_test.c rest_test.c) \
 	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c refusals_test.c tally_test.c gate_test.c page_test.c) \
@@ -104,7 +104,7 @@ SANDBOX_SRCS := tests/lib/sandbox_ats.c
 STUB_SRCS := tests/lib/stub_ats.c
 HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/ctlkit.c tests/lib/oauth_stub.c tests/lib/replica.c tests/lib/tls.c tests/lib/popp_stub.c
 DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c dashboard_test.c operate_test.c issues_test.c plans_test.c inquiry_test.c tokens_test.c doctor_test.c)
-E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c admin_test.c main_path_test.c faults_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_data_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c completer_test.c)
+E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c admin_test.c main_path_test.c faults_test.c breaker_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_data_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c completer_test.c)
 # the status page in a real browser
 BROWSER_SRCS := tests/lib/browser.c
 PAGE_TESTS := tests/page/page_test.c

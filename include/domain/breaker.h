@@ -20,6 +20,15 @@
 enum { BREAKER_WINDOW_MS = 30000, BREAKER_PROBE_MS = 60000 };
 
 bool breaker_should_open(int64_t calls, int64_t failures);
+/*
+ * Calls that went well are not told to the database as they come. A few of the last half minute count beside those that fail later: an ATS that refuses
+ * one call in ten is not away. Only a few, so that an outage is seen soon however fast all went before.
+ */
+struct breaker_clean {
+    int64_t calls, at_ms; /* the monotonic clock */
+};
+void breaker_clean_add(struct breaker_clean *clean, int64_t calls, int64_t now_ms);
+int64_t breaker_clean_take(struct breaker_clean *clean, int64_t now_ms); /* and forgets them */
 /* opens: how often it has opened in a row before. */
 int64_t breaker_open_ms(int64_t opens);
 /* How many candidates may be in work so long after closing; SIZE_MAX when the slow start is over. */

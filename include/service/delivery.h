@@ -34,6 +34,8 @@ struct job { /* one candidate in work; made by the dispatcher, in `arena` */
     struct connector_module *module;
     struct job_call *calls;
     size_t call_count;
+    bool is_probe;    /* let through while the breaker is open: shows whether the ATS is back */
+    int64_t failures; /* writes that failed because of the ATS, as yet; delivery's */
     /* filled by delivery, in the arena */
     struct record_result *results; /* room for all items */
     size_t result_count;
@@ -58,9 +60,18 @@ struct job { /* one candidate in work; made by the dispatcher, in `arena` */
 /* The database's time now: clocks of several daemons may differ, so ours only measures how long ago the claim was. */
 int64_t job_now_us(const struct job *job);
 
-/* done: called in delivery's thread when a job has ended; the job is the dispatcher's again. */
-struct delivery *delivery_new(struct config *c, struct connector_set *connectors,
-                              void (*done)(void *ctx, struct job *job), void *ctx, unsigned connections_max);
+struct delivery_hooks { /* called in delivery's thread */
+    void *ctx;
+    /* The job has ended; it is the callee's. */
+    void (*done)(void *ctx, struct job *job);
+    /* A call of the job has ended: so many writes were tried with it, so many of them failed because of the ATS. */
+    void (*tried)(void *ctx, const struct job *job, int64_t writes, int64_t failures);
+    /* May the job begin its next call? If not, it ends where it is. */
+    bool (*may_call)(void *ctx, const struct job *job);
+};
+
+struct delivery *delivery_new(struct config *c, struct connector_set *connectors, const struct delivery_hooks *hooks,
+                              unsigned connections_max);
 /* Any thread, before the first job with this configuration: for what has to be kept up with no job at hand (tokens,
  * delivery.slots). */
 void delivery_reload(struct delivery *d, struct config *c, struct connector_set *connectors);

@@ -35,14 +35,21 @@ void lane_end(struct lane *lane);
 size_t lane_in_work(const struct lane *lane);
 size_t lane_in_work_max(const struct lane *lane);
 size_t lanes_in_work(struct lanes *l); /* of all lanes */
+/* Its candidates wait now: the ATS is away or asked for patience, or somebody paused it. Who is in work begins no more calls. */
+void lane_set_waits(struct lane *lane, bool waits);
+bool lane_waits(const struct lane *lane);
 
 /* ---- how calls went; what was taken is the caller's to tell to the database */
 struct lane_counts {
-    int64_t calls, failures; /* writes tried, for the breaker */
-    int64_t requests;        /* HTTP requests, for the daily quota */
+    int64_t calls, failures;             /* writes tried, for the breaker */
+    int64_t probe_calls, probe_failures; /* likewise, by the candidate that was let through while it was open */
+    int64_t requests;                    /* HTTP requests, for the daily quota */
 };
 void lane_count(struct lane *lane, const struct lane_counts *more);
 struct lane_counts lane_take_counts(struct lane *lane);
+/* Calls of which none failed, so that nothing was told: see breaker_clean. */
+void lane_add_clean(struct lane *lane, int64_t calls, int64_t now_ms);
+int64_t lane_take_clean(struct lane *lane, int64_t now_ms);
 int64_t lane_per_day(const struct lane *lane); /* the quota; 0: none */
 
 /* ---- a wish that cannot come true before the configuration changes: the first candidate showed it, the others need not try */

@@ -20,7 +20,7 @@ struct recorder_hooks { /* called in the recorder's thread */
     void *ctx;
     /* The job is the callee's. due_ms: when its candidate is due again, from now; INT64_MAX: not before something happens. */
     void (*recorded)(void *ctx, struct job *job, int64_t due_ms);
-    /* After a batch. states_changed: what is shared about a connector is not what it was. */
+    /* After a batch, or when calls have shown that the ATS is away or back. states_changed: what is shared about a connector is not what it was. */
     void (*batch_done)(void *ctx, bool states_changed);
 };
 
@@ -28,6 +28,11 @@ struct recorder *recorder_new(const struct config *c, struct lanes *lanes, const
 int recorder_start(struct recorder *r, struct errmsg *err) ATS_MUSTCHECK;
 void recorder_reload(struct recorder *r, const struct config *c); /* any thread: time limits */
 void recorder_submit(struct recorder *r, struct job *job);        /* any thread */
+/*
+ * So many writes of the job were tried just now, and so many of them failed because of the ATS: the breaker hears of it at once, not when the job has ended,
+ * which may take as many time-outs as it has calls. Any thread.
+ */
+void recorder_tried(struct recorder *r, const struct job *job, int64_t writes, int64_t failures);
 /* No more jobs will come: ends when all are recorded, or after a few attempts with the database away. */
 void recorder_stop(struct recorder *r);
 void recorder_join(struct recorder *r);

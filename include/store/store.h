@@ -211,8 +211,12 @@ int store_connector_outcomes(struct store *s, const char *connector, int64_t cal
 /* Counts requests against a daily quota. *ret_used: of today (UTC), by all daemons; *ret_left_ms: until midnight. */
 int store_connector_quota(struct store *s, const char *connector, int64_t requests, int64_t *ret_used,
                           int64_t *ret_left_ms, struct errmsg *err) ATS_MUSTCHECK;
-int store_connector_open(struct store *s, const char *connector, int64_t ms, const char *reason,
-                         struct errmsg *err) ATS_MUSTCHECK;
+/*
+ * Nothing is tried for so long. is_probe: because the candidate that was let through to try failed; else *ret is false and nothing changes when it is
+ * open already, as calls that were under way when it opened say nothing new.
+ */
+int store_connector_open(struct store *s, const char *connector, int64_t ms, const char *reason, bool is_probe,
+                         bool *ret, struct errmsg *err) ATS_MUSTCHECK;
 /* The right to try one candidate of an open connector: *ret is true for one daemon only. */
 int store_connector_probe(struct store *s, const char *connector, bool *ret, struct errmsg *err) ATS_MUSTCHECK;
 /* *ret_others: how many other daemons deliver at this moment. */

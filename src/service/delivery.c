@@ -34,6 +34,7 @@ struct task {
     bool from_cache; /* the call has used an answer that was kept */
     bool refreshed;  /* and was begun anew without, because it ended badly */
     bool renewed;    /* the call was refused, and new tokens were asked for */
+    bool begun;      /* a request of the call was sent */
     int64_t sent;    /* serial of the grant that the last request went out with */
     int64_t refused; /* that serial while a newer one is waited for; 0: not so */
     struct call *call;
@@ -77,8 +78,7 @@ struct lane {
 };
 
 struct delivery {
-    void (*done)(void *ctx, struct job *job);
-    void *ctx;
+    struct delivery_hooks hooks;
     pthread_t thread;
     bool started;
     struct httpc *http;
@@ -301,6 +301,8 @@ static void settle(struct task *t, const struct call_result *r)
     struct job *job = t->job;
     const struct job_call *call = current(t);
     struct retry_policy policy = policy_of(job->connector);
+    const struct delivery_hooks *hooks = &t->delivery->hooks;
+    int64_t failures = 0;
 
     for (size_t i = 0; i < call->item_count; i++) {
         const struct ledger_item *item = call->items[i];
@@ -330,7 +332,11 @@ static void settle(struct task *t, const struct call_result *r)
         if (res->verdict.pause_connector && !job->pause_reason) {
             pause_connector(job, a.error_class, r->message);
         }
+        failures += res->verdict.counts_as_failure;
     }
+    job->failures += failures;
+    hooks->tried(hooks->ctx, job, (int64_t)call->item_count,
+                 failures); /* an ATS that hangs is known before the job's last call */
 }
 
 /* The calls that were not made: their writes wait as before. */
@@ -362,7 +368,7 @@ static void end_task(struct task *t)
     t->lane->in_flight--;
     d->tasks--;
     mem_free(t);
-    d->done(d->ctx, job);
+    d->hooks.done(d->hooks.ctx, job);
 }
 
 static void log_call(struct task *t, const struct prepared_request *q, const struct httpc_response *response,
@@ -513,6 +519,7 @@ static void begin_call(struct task *t)
 
     t->from_cache = false;
     t->renewed = false;
+    t->begun = false;
     t->looking = call->look_first && !t->looked && connector_module_can_find_marker(t->job->module);
     idempotency_key(t->job, call, key);
     t->call = call_new(t->lane->vm, t->lane->connector, t->looking ? "find_marker" : call->verb, context, is_append,
@@ -559,6 +566,7 @@ static bool end_call(struct task *t)
     const struct call_result *r = call_result(t->call);
     bool go_on;
 
+    t->begun = false;
     if (ended_on_old_answers(t, r)) {
         lookup_cache_clear(t->lane->lookups);
         call_free(t->call);
@@ -683,6 +691,7 @@ static void send_request(struct task *t)
         .allow_private_address = request_allows_private(l->connector),
     };
 
+    t->begun = true;
     FAULT_POINT("before-request");
     lease_ms = lease_left_ms(t); /* at the last moment: this process may have been stopped for a while before */
     if (lease_ms == 0) {         /* somebody else's now, or free for everybody: as if it had not been begun */
@@ -821,11 +830,19 @@ static void serve_parked(struct delivery *d, bool stopping)
     }
 }
 
+/* While the ATS is away no more is tried; what has been begun is finished. */
+static bool may_go_on(const struct task *t)
+{
+    const struct delivery_hooks *hooks = &t->delivery->hooks;
+
+    return t->begun || hooks->may_call(hooks->ctx, t->job);
+}
+
 /* Walks on until a request is on the network or waits for its turn, or the job has ended. */
 static void advance(struct task *t)
 {
     for (;;) {
-        if (!t->call && t->call_index == t->job->call_count) {
+        if (!t->call && (t->call_index == t->job->call_count || !may_go_on(t))) {
             end_task(t);
             return;
         }
@@ -914,14 +931,18 @@ static int serve_waiting(struct delivery *d, bool stopping)
     int wait_ms = WAIT_MS;
 
     for (struct lane *l = d->lanes; l; l = l->next) {
-        while (l->waiting && (stopping || may_send(l->pace))) {
+        while (l->waiting) {
             struct task *t = l->waiting;
+            bool ends = stopping || !may_go_on(t);
 
+            if (!ends && !may_send(l->pace)) {
+                break;
+            }
             l->waiting = t->next;
             if (!l->waiting) {
                 l->waiting_last = NULL;
             }
-            if (stopping) {
+            if (ends) {
                 end_task(t);
             } else {
                 send_request(t);
@@ -983,14 +1004,13 @@ static void *delivery_thread(void *arg)
     return NULL;
 }
 
-struct delivery *delivery_new(struct config *c, struct connector_set *connectors,
-                              void (*done)(void *ctx, struct job *job), void *ctx, unsigned connections_max)
+struct delivery *delivery_new(struct config *c, struct connector_set *connectors, const struct delivery_hooks *hooks,
+                              unsigned connections_max)
 {
     static const double bounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
     struct delivery *d = mem_zalloc(sizeof *d);
 
-    d->done = done;
-    d->ctx = ctx;
+    d->hooks = *hooks;
     d->connections_max = connections_max;
     d->connections_max_now = connections_max;
     crypto_random(&d->chance, sizeof d->chance);

@@ -62,7 +62,8 @@ struct look {
     struct lane *lane;
     bool was_closed; /* as seen last: the slow start begins when it closes */
     int64_t closed_at_ms;
-    int64_t retries_at_ms;      /* when retries are looked for next */
+    int64_t probe_until_ms; /* so long the one candidate that may try while the breaker is open is ours; 0: it is not */
+    int64_t retries_at_ms;  /* when retries are looked for next */
     struct claim_mark marks[2]; /* of first attempts and of retries */
     struct look *next;
 };
@@ -174,25 +175,29 @@ static int lane_room(struct dispatcher *d, struct look *l, size_t *ret, struct e
     size_t in_work = lane_in_work(l->lane);
     size_t max = lane_in_work_max(l->lane);
     size_t ramp;
+    int64_t now_ms = clock_mono_ms();
     bool mine = false;
     int st = ST_OK;
 
+    bool open = s && strcmp(s->state, "open") == 0;
+    bool held = s && (strcmp(s->state, "paused") == 0 || (strcmp(s->state, "throttled") == 0 && s->until_ms > age_ms));
+
     *ret = 0;
-    if (s && strcmp(s->state, "paused") == 0) {
+    lane_set_waits(l->lane, open || held);
+    if (held) {
         return ST_OK;
     }
-    if (s && strcmp(s->state, "throttled") == 0 && s->until_ms > age_ms) {
-        return ST_OK;
-    }
-    if (s && strcmp(s->state, "open") == 0) {
+    if (open) {
         l->was_closed = false;
-        if (s->until_ms <= age_ms && in_work == 0) {
+        if (l->probe_until_ms <= now_ms && s->until_ms <= age_ms && in_work == 0) {
             st = store_connector_probe(d->store, lane_name(l->lane), &mine, err);
+            l->probe_until_ms = mine ? now_ms + BREAKER_PROBE_MS : 0;
             d->states.at_ms = 0; /* it is ours or somebody else's now */
         }
-        *ret = mine ? 1 : 0;
+        *ret = l->probe_until_ms > now_ms && in_work == 0 ? 1 : 0;
         return st;
     }
+    l->probe_until_ms = 0;
     if (!l->was_closed) {
         l->was_closed = true;
         l->closed_at_ms = clock_mono_ms();
@@ -489,6 +494,9 @@ static void hand_over(struct dispatcher *d, struct look *look, struct work *work
             job_free(w->job);
         } else {
             lane_begin(look->lane);
+            w->job->is_probe =
+                look->probe_until_ms > 0; /* who has nothing to send shows nothing: the next one may try */
+            look->probe_until_ms = 0;
             add_to_work(d, w->job);
             delivery_submit(d->delivery, w->job);
         }
@@ -917,6 +925,20 @@ static void job_ended(void *ctx, struct job *job)
     recorder_submit(d->recorder, job);
 }
 
+static void job_tried(void *ctx, const struct job *job, int64_t writes, int64_t failures)
+{
+    struct dispatcher *d = ctx;
+
+    recorder_tried(d->recorder, job, writes, failures);
+}
+
+static bool job_may_call(void *ctx, const struct job *job)
+{
+    struct dispatcher *d = ctx;
+
+    return job->is_probe ? job->failures == 0 : !lane_waits(lanes_of(d->lanes, job->who->connector));
+}
+
 static void job_recorded(void *ctx, struct job *job, int64_t due_ms)
 {
     struct dispatcher *d = ctx;
@@ -953,7 +975,10 @@ struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connec
     d->owner = store_owner_name(c->instance, worker);
     d->store = store_new(c, "dispatcher");
     store_expect_few_rows(d->store, true);
-    d->delivery = delivery_new(c, connectors, job_ended, d, (unsigned)c->delivery.slots);
+    d->delivery = delivery_new(
+        c, connectors,
+        &(struct delivery_hooks){.ctx = d, .done = job_ended, .tried = job_tried, .may_call = job_may_call},
+        (unsigned)c->delivery.slots);
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&d->lock, NULL);
     d->recorder = recorder_new(

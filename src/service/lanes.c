@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include "domain/breaker.h"
 #include "domain/ledger.h"
 
 enum { LANE_MIN = 16 /* candidates in work that every connector may have */ };
@@ -17,8 +18,10 @@ struct lane {
     char *name;
     size_t in_work;
     size_t in_work_max;
+    bool waits;
     int64_t per_day;
     struct lane_counts counts;
+    struct breaker_clean clean;
     struct hold *holds;
     struct lane *next;
 };
@@ -186,6 +189,23 @@ size_t lane_in_work_max(const struct lane *lane)
     return n;
 }
 
+void lane_set_waits(struct lane *lane, bool waits)
+{
+    lock(lane);
+    lane->waits = waits;
+    unlock(lane);
+}
+
+bool lane_waits(const struct lane *lane)
+{
+    bool waits;
+
+    lock(lane);
+    waits = lane->waits;
+    unlock(lane);
+    return waits;
+}
+
 size_t lanes_in_work(struct lanes *l)
 {
     size_t n;
@@ -203,6 +223,8 @@ void lane_count(struct lane *lane, const struct lane_counts *more)
     lock(lane);
     lane->counts.calls += more->calls;
     lane->counts.failures += more->failures;
+    lane->counts.probe_calls += more->probe_calls;
+    lane->counts.probe_failures += more->probe_failures;
     lane->counts.requests += more->requests;
     unlock(lane);
 }
@@ -216,6 +238,23 @@ struct lane_counts lane_take_counts(struct lane *lane)
     lane->counts = (struct lane_counts){0};
     unlock(lane);
     return taken;
+}
+
+void lane_add_clean(struct lane *lane, int64_t calls, int64_t now_ms)
+{
+    lock(lane);
+    breaker_clean_add(&lane->clean, calls, now_ms);
+    unlock(lane);
+}
+
+int64_t lane_take_clean(struct lane *lane, int64_t now_ms)
+{
+    int64_t calls;
+
+    lock(lane);
+    calls = breaker_clean_take(&lane->clean, now_ms);
+    unlock(lane);
+    return calls;
 }
 
 int64_t lane_per_day(const struct lane *lane)

@@ -15,6 +15,7 @@
 
 enum {
     STATES_EVERY_MS = 1000,
+    TELL_MS = 100, /* failures of so long are told together */
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
     STOP_TRIES = 5, /* while stopping with the database away */
@@ -31,6 +32,7 @@ struct recorder {
     pthread_mutex_t mutex; /* guards the block */
     pthread_cond_t changed;
     struct job *ended;
+    int64_t tell_at_ms; /* the database is told of failures then, whether a job has ended or not; 0: there are none */
     bool stopping;
 
     /* the thread's own */
@@ -98,16 +100,10 @@ static struct record result_record(const struct job *job)
     return r;
 }
 
-static void count_calls(struct recorder *r, const struct job *job)
+static void count_requests(struct recorder *r, const struct job *job)
 {
     struct lane_counts counts = {.requests = (int64_t)job->log_count};
 
-    for (size_t i = 0; i < job->result_count; i++) {
-        if (!job->results[i].not_attempted) {
-            counts.calls++;
-            counts.failures += job->results[i].verdict.counts_as_failure;
-        }
-    }
     lane_count(lanes_of(r->lanes, job->who->connector), &counts);
 }
 
@@ -160,31 +156,67 @@ static int tell_connector(struct recorder *r, const struct job *job, struct errm
     return st == ST_OK && (job->throttle_ms > 0 || job->pause_reason) ? states_have_changed(r, err) : st;
 }
 
-/* Tells the database how the calls went, when some failed; opens the breaker, or closes it after a probe that went well. */
-static int tell_breaker(struct recorder *r, const char *name, const struct lane_counts *c, struct errmsg *err)
+static bool is_open(const struct recorder *r, const char *name)
 {
     const struct connector_status_row *state = connector_states_find(&r->states, name);
-    bool open = state && strcmp(state->state, "open") == 0;
-    struct breaker_counts counts;
-    int64_t ms;
-    int st;
 
-    if (c->calls == 0 || (c->failures == 0 && !open)) {
-        return ST_OK;
+    return state && strcmp(state->state, "open") == 0;
+}
+
+static int open_breaker(struct recorder *r, const char *name, int64_t opens, bool is_probe, struct errmsg *err)
+{
+    int64_t ms = breaker_open_ms(opens);
+    bool opened = false;
+    int st = store_connector_open(r->store, name, ms, "half or more of the calls failed", is_probe, &opened, err);
+
+    if (st == ST_OK && opened) {
+        log_warn("the ATS seems to be away: its candidates wait", "connector", name, "wait_ms", num_text(ms).s, NULL);
     }
-    if (open && c->failures < c->calls) {
+    return st == ST_OK ? states_have_changed(r, err) : st;
+}
+
+/* The one candidate that was let through while the breaker was open closes it, or opens it for longer. */
+static int tell_probe(struct recorder *r, const char *name, const struct lane_counts *c, struct errmsg *err)
+{
+    struct breaker_counts counts;
+    int st = states_have_changed(r, err);
+
+    if (st != ST_OK || !is_open(r, name)) { /* paused meanwhile */
+        return st;
+    }
+    if (c->probe_failures < c->probe_calls) {
         log_info("the ATS answers again", "connector", name, NULL);
         st = store_connector_ok(r->store, name, err);
         return st == ST_OK ? states_have_changed(r, err) : st;
     }
-    st = store_connector_outcomes(r->store, name, c->calls, c->failures, &counts, err);
-    if (st != ST_OK || !(counts.is_open || breaker_should_open(counts.calls, counts.failures))) {
+    st = store_connector_outcomes(r->store, name, c->probe_calls, c->probe_failures, &counts, err);
+    return st == ST_OK ? open_breaker(r, name, counts.opens, true, err) : st;
+}
+
+/*
+ * Tells the database how the calls went, when some failed, and opens the breaker when too many did. Once it is open, calls that were under way say
+ * nothing new: each batch of them would open it for longer, or close it.
+ */
+static int tell_breaker(struct recorder *r, struct lane *lane, const struct lane_counts *c, struct errmsg *err)
+{
+    const char *name = lane_name(lane);
+    struct breaker_counts counts;
+    int64_t calls = c->calls;
+    int st = c->probe_calls > 0 ? tell_probe(r, name, c, err) : ST_OK;
+
+    if (st != ST_OK || is_open(r, name)) {
         return st;
     }
-    ms = breaker_open_ms(counts.opens);
-    log_warn("the ATS seems to be away: its candidates wait", "connector", name, "wait_ms", num_text(ms).s, NULL);
-    st = store_connector_open(r->store, name, ms, "half or more of the calls failed", err);
-    return st == ST_OK ? states_have_changed(r, err) : st;
+    if (c->failures == 0) {
+        lane_add_clean(lane, c->calls, clock_mono_ms());
+        return ST_OK;
+    }
+    calls += lane_take_clean(lane, clock_mono_ms());
+    st = store_connector_outcomes(r->store, name, calls, c->failures, &counts, err);
+    if (st != ST_OK || counts.is_open || !breaker_should_open(counts.calls, counts.failures)) {
+        return st;
+    }
+    return open_breaker(r, name, counts.opens, false, err);
 }
 
 /* When the vendor's daily quota is used up, the connector waits for midnight. */
@@ -222,9 +254,10 @@ static void tell_lane(void *ctx, struct lane *lane)
 
     if (t->st == ST_OK) {
         t->st = tell_quota(t->recorder, lane, &c, t->err);
+        c.requests = t->st == ST_OK ? 0 : c.requests; /* not twice */
     }
     if (t->st == ST_OK) {
-        t->st = tell_breaker(t->recorder, lane_name(lane), &c, t->err);
+        t->st = tell_breaker(t->recorder, lane, &c, t->err);
     }
     if (t->st != ST_OK) {
         lane_count(lane, &c);
@@ -283,7 +316,7 @@ static void account(struct recorder *r, const struct job *list, const struct rec
             count_results(r, list);
             observe_lag(r, list, records);
         }
-        count_calls(r, list);
+        count_requests(r, list);
         remember_holds(r, list);
     }
 }
@@ -325,19 +358,39 @@ out:
     return st;
 }
 
+/* What failed while no job has ended. */
+static int tell_only(struct recorder *r, struct errmsg *err)
+{
+    int st;
+
+    r->states_changed = false;
+    st = tell_lanes(r, err);
+    if (r->states_changed) {
+        r->hooks.batch_done(r->hooks.ctx, true);
+    }
+    return st;
+}
+
 /* ---- the thread ------------------------------------------------------------------------------------------------------- */
 
-/* All that has ended; NULL: nothing ever will again. Waits as long as it has to. */
-static struct job *take_ended(struct recorder *r, bool *ret_stopping)
+/* All that has ended; NULL: there are failures to tell (*ret_tell), or nothing will ever end again. Waits as long as it has to. */
+static struct job *take_ended(struct recorder *r, bool *ret_tell, bool *ret_stopping)
 {
     struct job *list;
 
     (void)pthread_mutex_lock(&r->mutex);
-    while (!r->ended && !r->stopping) {
-        thread_cond_wait(&r->changed, &r->mutex, -1);
+    for (;;) {
+        int64_t left_ms = r->tell_at_ms == 0 ? -1 : r->tell_at_ms - clock_mono_ms();
+
+        if (r->ended || r->stopping || (r->tell_at_ms != 0 && left_ms <= 0)) {
+            break;
+        }
+        thread_cond_wait(&r->changed, &r->mutex, left_ms);
     }
     list = r->ended;
     r->ended = NULL;
+    *ret_tell = r->tell_at_ms != 0;
+    r->tell_at_ms = 0;
     *ret_stopping = r->stopping;
     (void)pthread_mutex_unlock(&r->mutex);
     return list;
@@ -360,11 +413,12 @@ static void *recorder_main(void *arg)
     int64_t away_ms = RECONNECT_MIN_MS;
     int failures = 0;
     bool stopping = false;
+    bool tell = false;
     struct job *list;
 
-    while ((list = take_ended(r, &stopping))) {
+    while ((list = take_ended(r, &tell, &stopping)) || tell) {
         struct errmsg err = {{0}};
-        int st = record_batch(r, list, &err);
+        int st = list ? record_batch(r, list, &err) : tell_only(r, &err);
 
         if (st == ST_OK) {
             if (r->database_away) {
@@ -429,6 +483,29 @@ void recorder_submit(struct recorder *r, struct job *job)
     }
     job->next = r->ended;
     r->ended = job;
+    (void)pthread_mutex_unlock(&r->mutex);
+}
+
+void recorder_tried(struct recorder *r, const struct job *job, int64_t writes, int64_t failures)
+{
+    struct lane_counts counts = {0};
+
+    if (job->is_probe) {
+        counts.probe_calls = writes;
+        counts.probe_failures = failures;
+    } else {
+        counts.calls = writes;
+        counts.failures = failures;
+    }
+    lane_count(lanes_of(r->lanes, job->who->connector), &counts);
+    if (failures == 0 && !job->is_probe) {
+        return;
+    }
+    (void)pthread_mutex_lock(&r->mutex);
+    if (r->tell_at_ms == 0) {
+        r->tell_at_ms = clock_mono_ms() + TELL_MS;
+        (void)pthread_cond_signal(&r->changed);
+    }
     (void)pthread_mutex_unlock(&r->mutex);
 }
 

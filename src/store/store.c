@@ -302,15 +302,22 @@ int store_connector_quota(struct store *s, const char *connector, int64_t reques
     return st;
 }
 
-int store_connector_open(struct store *s, const char *connector, int64_t ms, const char *reason, struct errmsg *err)
+int store_connector_open(struct store *s, const char *connector, int64_t ms, const char *reason, bool is_probe,
+                         bool *ret, struct errmsg *err)
 {
+    struct db_result *r = NULL;
     struct db_params p;
+    int st;
 
     db_params_init(&p);
     db_add_text(&p, connector);
     db_add_i64(&p, ms);
     db_add_text(&p, reason);
-    return db_exec(s->db, &sql_connector_open, &p, DB_COMMAND, NULL, err);
+    db_add_bool(&p, is_probe);
+    st = db_exec(s->db, &sql_connector_open, &p, DB_MAYBE, &r, err);
+    *ret = st == ST_OK && db_rows(r) == 1;
+    db_result_free(r);
+    return st;
 }
 
 int store_connector_probe(struct store *s, const char *connector, bool *ret, struct errmsg *err)
