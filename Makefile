@@ -207,7 +207,7 @@ SEED ?=
 chaos: $(CHAOS_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats ## everything breaks for CHAOS_SECONDS (600); SEED=N repeats a run
 	CHAOS_SECONDS=$(CHAOS_SECONDS) SEED=$(SEED) $(BUILD)/tests/chaos/chaos
 check-chaos: $(CHAOS_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
-	@CHAOS_SECONDS=60 SEED=$(SEED) UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(filter-out %/fault_points_test,$(CHAOS_PROGRAMS))
+	@CHAOS_SECONDS=60 SEED=$(SEED) UNIT_JOBS=1 UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(filter-out %/fault_points_test,$(CHAOS_PROGRAMS))
 # the crashes need a build of their own
 ifneq ($(FAULTS),)
 fault-tests: $(BUILD)/tests/chaos/fault_points_test

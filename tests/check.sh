@@ -66,6 +66,7 @@ step "monitoring" run check-monitoring
 step "model of the protocol" run check-model
 step "build with fault points" build FAULTS=1 all sandbox-ats fault-tests
 step "crashes at each step" run check-faults
+step "everything breaks, and a full disk" run SANITIZER=address check-chaos
 step "contracts" run check-contract
 step "build as released" build PREFIX=/usr BUILD=build/released all
 step "install and uninstall" tests/install/run.sh
