@@ -251,11 +251,11 @@ $(GEN)/%.o: $(GEN)/%.c $(GEN)/flags.mk $(GEN)/settings
 # ---- generated: SQL statements and migrations as C constants, and what this compiler knows -------------------------
 SQL_STMTS := $(sort $(wildcard sql/stmt/*.sql sql/dba/*.sql))
 SQL_MIGRATIONS := $(sort $(wildcard sql/migrations/*.sql))
-$(GEN)/sql.h $(GEN)/sql.c &: sql/embed.awk $(SQL_STMTS)
+$(GEN)/sql.h $(GEN)/sql.c &: sql/embed.awk $(SQL_STMTS) $(GEN)/embedded
 	@mkdir -p $(GEN)
 	awk -v mode=header -f sql/embed.awk $(SQL_STMTS) >$(GEN)/sql.h
 	awk -v mode=statements -f sql/embed.awk $(SQL_STMTS) >$(GEN)/sql.c
-$(GEN)/migrations.c: sql/embed.awk $(SQL_MIGRATIONS)
+$(GEN)/migrations.c: sql/embed.awk $(SQL_MIGRATIONS) $(GEN)/embedded
 	@mkdir -p $(GEN)
 	awk -v mode=migrations -f sql/embed.awk $(SQL_MIGRATIONS) >$@
 PAGE_FILES := $(sort $(wildcard src/service/page/*.html src/service/page/*.css src/service/page/*.js src/service/page/*.svg))
@@ -276,6 +276,10 @@ $(GEN)/flags.mk: Makefile $(GEN)/compiler
 # What was compiled with other settings (CFLAGS, paths) is compiled again; -Werror does not change an object.
 SETTINGS = $(filter-out $(WERROR),$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS))
 .PHONY: force
+# a file that is gone makes nothing newer
+$(GEN)/embedded: force
+	@mkdir -p $(GEN)
+	@echo '$(SQL_STMTS) $(SQL_MIGRATIONS)' | cmp -s - $@ || echo '$(SQL_STMTS) $(SQL_MIGRATIONS)' >$@
 $(GEN)/compiler: force
 	@mkdir -p $(GEN)
 	@echo '$(CC)' | cmp -s - $@ || echo '$(CC)' >$@

@@ -20,10 +20,11 @@ FNR == 1 {
     anew = "false"
     open = 1
     if (mode == "migrations") {
-        # first line of the file: "-- breaking: yes|no. what it does"
-        breaking = ($0 ~ /breaking: yes/) ? "true" : "false"
+        # first line of the file: "-- breaking: yes|no. [concurrent: yes. ]what it does"
+        breaking = ($0 ~ /^-- breaking: yes/) ? "true" : "false"
+        concurrent = ($0 ~ /^-- breaking: [a-z]+\. concurrent: yes\./) ? "true" : "false"
         name = base(FILENAME)
-        printf "    {.version = %d, .name = \"%s\", .breaking = %s, .text =\n", name + 0, name, breaking
+        printf "    {.version = %d, .name = \"%s\", .breaking = %s, .concurrent = %s, .text =\n", name + 0, name, breaking, concurrent
     } else printf "const struct sql_stmt sql_%s = {\"%s\",\n", base(FILENAME), base(FILENAME)
 }
 mode == "statements" && $0 ~ /^-- plan: anew/ { anew = "true" }

@@ -1,4 +1,5 @@
 #include <limits.h>
+#include <poll.h>
 
 #include "base/buf.h"
 #include "store/internal.h"
@@ -106,71 +107,216 @@ int store_schema_check(struct store *s, struct errmsg *err)
     return ST_OK;
 }
 
-static void tell(void (*told)(void *, const char *), void *ctx, const char *what, const struct migration *m)
-{
-    char *line = mem_printf("%s %s", what, m->name);
+/* ---- migrating ---------------------------------------------------------------------------------------------------- */
 
-    told(ctx, line);
+enum {
+    LOCK_AGAIN_MS = 200,
+    TABLE_AGAIN_MS = 1000,
+};
+/* A change of a table waits for everybody who has the table open, and everybody else waits behind the change: for so long and no longer.
+ * What limits other statements of this role does not limit a migration. */
+#define SHORT_WAITS "set local lock_timeout = 3000; set local statement_timeout = 0"
+#define NO_LIMITS "set lock_timeout = 0; set statement_timeout = 0"
+
+struct migrating {
+    struct store *store;
+    void (*told)(void *ctx, const char *line);
+    void *ctx;
+};
+
+static void tell(const struct migrating *m, char *line)
+{
+    m->told(m->ctx, line);
     mem_free(line);
 }
 
-/* One migration: under the lock, version row first, then the script. *ret_done false: somebody else was faster. */
-static int apply(struct store *s, const struct migration *m, bool *ret_done, struct errmsg *err)
+static void nap(int ms)
 {
-    struct db_result *locked = NULL;
-    struct db_result *have = NULL;
-    struct db_params p;
-    int st = db_begin(s->db, err);
+    (void)poll(NULL, 0, ms);
+}
 
-    if (st != ST_OK) {
-        return st;
+/*
+ * Begins a transaction in which nobody else migrates. Who has to wait asks again and again: within a statement that waits it
+ * would hold a snapshot, and an index that is built concurrently waits for all of these.
+ */
+static int begin_locked(const struct migrating *m, struct db *db, struct errmsg *err)
+{
+    for (bool waits = false;; waits = true) {
+        struct db_result *r = NULL;
+        bool locked;
+        int st = db_begin(db, err);
+
+        if (st != ST_OK || (st = db_exec(db, &sql_schema_lock, NULL, DB_ROW, &r, err)) != ST_OK) {
+            return st;
+        }
+        locked = db_bool(r, 0, 0);
+        db_result_free(r);
+        if (locked) {
+            return ST_OK;
+        }
+        db_rollback(db);
+        if (!waits) {
+            tell(m, mem_strdup("waiting: another program migrates this database"));
+        }
+        nap(LOCK_AGAIN_MS);
     }
-    *ret_done = false;
-    if ((st = db_exec(s->db, &sql_schema_lock, NULL, DB_ROW, &locked, err)) != ST_OK ||
-        (st = db_exec(s->db, &sql_schema_version, NULL, DB_ROWS, &have, err)) != ST_OK) {
-        goto out;
+}
+
+static int is_applied(struct store *s, const struct migration *one, bool *ret, struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    int st = db_exec(s->db, &sql_schema_version, NULL, DB_ROWS, &r, err);
+
+    if (st == ST_OK) {
+        *ret = has_version(r, one->version);
     }
-    if (has_version(have, m->version)) {
-        goto out;
-    }
+    db_result_free(r);
+    return st;
+}
+
+static int record(struct store *s, const struct migration *one, struct errmsg *err)
+{
+    struct db_params p;
+
     db_params_init(&p);
-    db_add_i64(&p, m->version);
-    db_add_text(&p, m->name);
-    db_add_bool(&p, m->breaking);
-    if ((st = db_exec(s->db, &sql_schema_record, &p, DB_COMMAND, NULL, err)) != ST_OK ||
-        (st = db_script(s->db, m->name, m->text, err)) != ST_OK || (st = db_commit(s->db, err)) != ST_OK) {
-        goto out;
+    db_add_i64(&p, one->version);
+    db_add_text(&p, one->name);
+    db_add_bool(&p, one->breaking);
+    return db_exec(s->db, &sql_schema_record, &p, DB_COMMAND, NULL, err);
+}
+
+/* Under the lock, version row first, then the script. *ret_done false and ST_OK: somebody else was faster. *ret_busy: it failed because others
+ * have a table open. */
+static int apply_at_once(const struct migrating *m, const struct migration *one, bool *ret_done, bool *ret_busy,
+                         struct errmsg *err)
+{
+    struct store *s = m->store;
+    bool applied = false;
+    int st = begin_locked(m, s->db, err);
+
+    *ret_done = false;
+    if (st == ST_OK && (st = is_applied(s, one, &applied, err)) == ST_OK && !applied &&
+        (st = db_script(s->db, "limits", SHORT_WAITS, err)) == ST_OK && (st = record(s, one, err)) == ST_OK &&
+        (st = db_script(s->db, one->name, one->text, err)) == ST_OK && (st = db_commit(s->db, err)) == ST_OK) {
+        *ret_done = true;
     }
-    *ret_done = true;
-out:
+    *ret_busy = st != ST_OK && (strcmp(db_sqlstate(s->db), "55P03") == 0 || strcmp(db_sqlstate(s->db), "40P01") == 0);
     if (!*ret_done) {
         db_rollback(s->db);
     }
-    db_result_free(locked);
-    db_result_free(have);
+    return st;
+}
+
+const char *migration_statement(const char **at, size_t *ret_len)
+{
+    const char *begin = *at + strspn(*at, "\n");
+    const char *end = strstr(begin, ";\n");
+
+    if (!end) {
+        return NULL;
+    }
+    *ret_len = (size_t)(end - begin) + 1;
+    *at = end + 1;
+    return begin;
+}
+
+static int run_statements(struct store *s, const struct migration *one, struct errmsg *err)
+{
+    const char *at = one->text;
+    const char *statement;
+    size_t len;
+    int st = ST_OK;
+
+    while (st == ST_OK && (statement = migration_statement(&at, &len)) != NULL) {
+        char *copy = mem_strndup(statement, len);
+
+        st = db_script(s->db, one->name, copy, err);
+        mem_free(copy);
+    }
+    return st;
+}
+
+/* The lock is held by a transaction beside: this connection can have none. The version row comes last: what was cut off is repeated. */
+static int apply_concurrently(const struct migrating *m, const struct migration *one, bool *ret_done,
+                              struct errmsg *err)
+{
+    struct store *s = m->store;
+    struct db *holder = db_new_beside(s->db);
+    bool applied = false;
+    int st;
+
+    *ret_done = false;
+    if ((st = begin_locked(m, holder, err)) == ST_OK &&
+        (st = db_script(holder, "limits", "set local idle_in_transaction_session_timeout = 0", err)) == ST_OK &&
+        (st = is_applied(s, one, &applied, err)) == ST_OK && !applied) {
+        if (!db_is_pooled(s->db)) { /* settings of a session would stay behind in the pooler's */
+            st = db_script(s->db, "limits", NO_LIMITS, err);
+        }
+        if (st == ST_OK && (st = run_statements(s, one, err)) == ST_OK && (st = record(s, one, err)) == ST_OK) {
+            *ret_done = true;
+        }
+    }
+    db_rollback(holder);
+    db_free(holder);
+    return st;
+}
+
+static int apply(const struct migrating *m, const struct migration *one, struct errmsg *err)
+{
+    bool done = false;
+    bool busy = false;
+    int st;
+
+    if (one->concurrent) {
+        tell(m,
+             mem_printf("applying %s beside the work of the daemons; on large tables this takes minutes", one->name));
+        st = apply_concurrently(m, one, &done, err);
+    } else {
+        for (bool told = false; (st = apply_at_once(m, one, &done, &busy, err)) != ST_OK && busy; told = true) {
+            if (!told) {
+                tell(m, mem_printf("waiting: others have a table open that %s changes (a long query, a backup)",
+                                   one->name));
+            }
+            nap(TABLE_AGAIN_MS);
+        }
+    }
+    if (st != ST_OK) {
+        err_prefix(err, st, "migration");
+    } else if (done) {
+        tell(m, mem_printf("applied %s", one->name));
+    }
     return st;
 }
 
 /* Makes the table of versions; under the lock too, because "if not exists" is not safe against a second program. */
-static int make_base(struct store *s, struct errmsg *err)
+static int make_base(const struct migrating *m, struct errmsg *err)
 {
-    struct db_result *locked = NULL;
-    int st = db_begin(s->db, err);
+    struct db *db = m->store->db;
+    int st = begin_locked(m, db, err);
 
-    if (st == ST_OK && (st = db_exec(s->db, &sql_schema_lock, NULL, DB_ROW, &locked, err)) == ST_OK &&
-        (st = db_script(s->db, "schema_version", base_script, err)) == ST_OK) {
-        st = db_commit(s->db, err);
+    if (st == ST_OK && (st = db_script(db, "schema_version", base_script, err)) == ST_OK) {
+        st = db_commit(db, err);
     }
     if (st != ST_OK) {
-        db_rollback(s->db);
+        db_rollback(db);
     }
-    db_result_free(locked);
     return st;
 }
 
-int store_migrate(struct store *s, bool dry_run, void (*told)(void *ctx, const char *line), void *ctx,
-                  struct errmsg *err)
+/* In a database without a schema there is nobody whom it could concern. */
+static void tell_would_apply(const struct migrating *m, const struct migration *one, bool is_new)
 {
+    tell(m, mem_printf("would apply %s%s%s", one->name,
+                       is_new          ? ""
+                       : one->breaking ? ": breaking, daemons of older releases end by themselves"
+                                       : ": daemons of older releases go on beside it",
+                       one->concurrent && !is_new ? "; it may take minutes and stops nobody" : ""));
+}
+
+int migrations_apply(struct store *s, const struct migration *list, unsigned count, bool dry_run,
+                     void (*told)(void *ctx, const char *line), void *ctx, struct errmsg *err)
+{
+    const struct migrating m = {.store = s, .told = told, .ctx = ctx};
     struct schema_status status;
     struct db_result *have = NULL;
     bool exists = false;
@@ -186,26 +332,28 @@ int store_migrate(struct store *s, bool dry_run, void (*told)(void *ctx, const c
     if ((st = schema_exists(s, &exists, err)) != ST_OK) {
         return st;
     }
-    if (!exists && !dry_run && (st = make_base(s, err)) != ST_OK) {
+    if (!exists && !dry_run && (st = make_base(&m, err)) != ST_OK) {
         return st;
     }
     if ((exists || !dry_run) && (st = db_exec(s->db, &sql_schema_version, NULL, DB_ROWS, &have, err)) != ST_OK) {
         return st;
     }
-    for (unsigned i = 0; i < migration_count && st == ST_OK; i++) {
-        bool done = false;
-
-        if (have && has_version(have, migrations[i].version)) {
+    for (unsigned i = 0; i < count && st == ST_OK; i++) {
+        if (have && has_version(have, list[i].version)) {
             continue;
         }
         if (dry_run) {
-            tell(told, ctx, "would apply", &migrations[i]);
-        } else if ((st = apply(s, &migrations[i], &done, err)) == ST_OK && done) {
-            tell(told, ctx, "applied", &migrations[i]);
-        } else if (st != ST_OK) {
-            err_prefix(err, st, "migration");
+            tell_would_apply(&m, &list[i], status.version == 0);
+        } else {
+            st = apply(&m, &list[i], err);
         }
     }
     db_result_free(have);
     return st;
+}
+
+int store_migrate(struct store *s, bool dry_run, void (*told)(void *ctx, const char *line), void *ctx,
+                  struct errmsg *err)
+{
+    return migrations_apply(s, migrations, migration_count, dry_run, told, ctx, err);
 }

@@ -286,7 +286,9 @@ void store_setup_script(const struct setup_names *names, struct buf *out)
         add_variable(out, "version", num_text(migrations[i].version).s);
         add_variable(out, "name", migrations[i].name);
         add_variable(out, "breaking", migrations[i].breaking ? "true" : "false");
-        buf_printf(out, "%s%s%s", sql_dba_migration_begin.text, migrations[i].text, sql_dba_migration_end.text);
+        buf_printf(
+            out, "%s%s%s", migrations[i].concurrent ? sql_dba_concurrent_begin.text : sql_dba_migration_begin.text,
+            migrations[i].text, migrations[i].concurrent ? sql_dba_concurrent_end.text : sql_dba_migration_end.text);
     }
     buf_puts(out, sql_dba_end.text);
     if (names->password) {

@@ -1,5 +1,6 @@
 /* Migrations: on an empty database, again, two at once, dry, against newer releases; and the schema that they make. */
 #include <dirent.h>
+#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,7 +108,7 @@ E2E_TEST(what_is_missing_is_said_and_applied)
     sql_script(h, "delete from atsync.schema_version where version = 2; drop view atsync.issues");
     assert_int_equal(store_schema_check(s, &err), ST_CONFLICT);
     assert_string_equal(err.text, "the database has schema version 1, this release needs 2: run atsyncctl migrate");
-    assert_string_equal(migrate(h, s, true), "would apply 002_views;");
+    assert_string_equal(migrate(h, s, true), "would apply 002_views: daemons of older releases go on beside it;");
     assert_sql(h, "select to_regclass('atsync.issues') is null", "true");
     assert_string_equal(migrate(h, s, false), "applied 002_views;");
     assert_sql(h, "select count(*) from atsync.issues", "0");
@@ -156,48 +157,229 @@ E2E_TEST(newer_releases)
     store_free(s);
 }
 
-/* ---- two at once */
+/* ---- beside others */
 
-static pid_t migrate_in_child(struct harness *h)
+/* A release to come: migrations of its own, applied by another process. */
+static const struct migration later_index = {
+    .version = 900,
+    .name = "900_index",
+    .concurrent = true,
+    .text = "-- breaking: no. concurrent: yes. For tests.\n\n"
+            "drop index concurrently if exists atsync.workflow_later;\n"
+            "create unique index concurrently workflow_later\n    on atsync.workflow_name (external_id);\n"};
+static const struct migration later_column = {
+    .version = 901,
+    .name = "901_column",
+    .breaking = true,
+    .text = "-- breaking: yes. For tests.\n\nalter table atsync.workflow_name add column later integer;\n"};
+
+struct migrator {
+    pid_t pid;
+    int told; /* its lines */
+};
+
+static void write_line(void *ctx, const char *line)
 {
-    pid_t pid = fork();
-    struct config *c;
-    struct store *s;
-    struct buf told;
-    int st;
+    const struct migrator *m = ctx;
 
-    if (pid != 0) {
-        return pid;
+    (void)!write(m->told, line, strlen(line));
+    (void)!write(m->told, "\n", 1);
+}
+
+/* Ends with the number of migrations it applied; NULL: those of this release. */
+static struct migrator migrator_start(struct harness *h, const struct migration *one)
+{
+    struct migrator m = {0};
+    int fds[2];
+
+    assert_int_equal(pipe(fds), 0);
+    m.pid = fork();
+    assert_true(m.pid >= 0);
+    if (m.pid == 0) {
+        struct config *c = kit_config(h, NULL);
+        struct store *s = store_new(c, "schema");
+        struct errmsg err = {{0}};
+        int st;
+
+        (void)close(fds[0]);
+        m.told = fds[1];
+        st = one ? migrations_apply(s, one, 1, false, write_line, &m, &err)
+                 : store_migrate(s, false, write_line, &m, &err);
+        if (st != ST_OK) {
+            write_line(&m, err.text);
+        }
+        _exit(0);
     }
-    c = kit_config(h, NULL);
-    s = store_new(c, "schema");
-    buf_init(&told, 1 << 16);
-    st = store_migrate(s, false, add_line, &told, NULL);
-    _exit(st == ST_OK ? (int)text_count(buf_text(&told), "applied") : 100);
+    (void)close(fds[1]);
+    m.told = fds[0];
+    return m;
+}
+
+/* The next line that it tells; "" at its end. */
+static const char *migrator_line(struct harness *h, const struct migrator *m)
+{
+    struct pollfd waiting = {.fd = m->told, .events = POLLIN};
+    char line[256];
+    size_t len = 0;
+
+    while (len < sizeof line - 1) {
+        if (poll(&waiting, 1, 60000) != 1) {
+            fail_msg("a migration tells nothing");
+        }
+        if (read(m->told, line + len, 1) != 1 || line[len] == '\n') {
+            break;
+        }
+        len++;
+    }
+    line[len] = '\0';
+    return arena_strdup(h->arena, line);
+}
+
+static void migrator_ends(struct harness *h, const struct migrator *m)
+{
+    int status = 0;
+
+    assert_string_equal(migrator_line(h, m), "");
+    (void)close(m->told);
+    assert_int_equal(waitpid(m->pid, &status, 0), m->pid);
+    assert_int_equal(status, 0);
+}
+
+/* Somebody else's connection. */
+static struct db *other_begin(struct harness *h, const char *script)
+{
+    struct db *db = db_new(h->conninfo, "other");
+    struct errmsg err;
+
+    assert_done(db_script(db, "other", "begin", &err), &err);
+    assert_done(db_script(db, "other", script, &err), &err);
+    return db;
+}
+
+static void other_end(struct db *db)
+{
+    struct errmsg err;
+
+    assert_done(db_script(db, "other", "commit", &err), &err);
+    db_free(db);
 }
 
 E2E_TEST(two_at_once)
 {
-    pid_t children[2];
-    int applied = 0;
+    struct migrator two[2];
+    size_t applied = 0;
 
     /* Both wait for us, so both begin on the empty database. */
     assert_sql(h, "select pg_advisory_lock(hashtextextended('atsync.migrate', 0))::text", "");
-    for (size_t i = 0; i < ATS_COUNT(children); i++) {
-        children[i] = migrate_in_child(h);
-        assert_true(children[i] > 0);
+    for (size_t i = 0; i < ATS_COUNT(two); i++) {
+        two[i] = migrator_start(h, NULL);
+        assert_string_equal(migrator_line(h, &two[i]), "waiting: another program migrates this database");
     }
-    wait_sql(h, "select count(*) from pg_locks where locktype = 'advisory' and not granted", "2");
     assert_sql(h, "select pg_advisory_unlock(hashtextextended('atsync.migrate', 0))", "true");
-    for (size_t i = 0; i < ATS_COUNT(children); i++) {
-        int status = 0;
+    for (size_t i = 0; i < ATS_COUNT(two); i++) {
+        const char *line;
 
-        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
-        assert_true(WIFEXITED(status));
-        applied += WEXITSTATUS(status);
+        while (*(line = migrator_line(h, &two[i])) != '\0') {
+            applied += text_count(line, "applied ");
+            assert_null(strstr(line, "migration:"));
+        }
+        migrator_ends(h, &two[i]);
     }
     assert_int_equal(applied, 2);
     assert_sql(h, "select count(*) from atsync.schema_version", "2");
+}
+
+/* An index that is built concurrently waits for all transactions that began before; neither daemons nor a second migrator wait with it,
+ * and that one does not make it wait. */
+E2E_TEST(an_index_is_built_beside_the_work)
+{
+    struct store *s = open_store(h);
+    struct migrator first, second;
+    struct db *other;
+
+    (void)migrate(h, s, false);
+    other = other_begin(h, "insert into atsync.workflow_name values ('popp', 'a', 'a')");
+    first = migrator_start(h, &later_index);
+    assert_string_equal(migrator_line(h, &first),
+                        "applying 900_index beside the work of the daemons; on large tables this takes minutes");
+    wait_sql(h,
+             "select count(*) from pg_stat_activity where query like 'create unique index concurrently%' and "
+             "wait_event_type = 'Lock' and datname = current_database()",
+             "1");
+    second = migrator_start(h, &later_index);
+    assert_string_equal(migrator_line(h, &second),
+                        "applying 900_index beside the work of the daemons; on large tables this takes minutes");
+    assert_string_equal(migrator_line(h, &second), "waiting: another program migrates this database");
+    sql_script(h, "insert into atsync.workflow_name values ('popp', 'b', 'b')");
+    assert_sql(h, "select count(*) from atsync.schema_version where version = 900", "0");
+    other_end(other);
+    assert_string_equal(migrator_line(h, &first), "applied 900_index");
+    migrator_ends(h, &first);
+    migrator_ends(h, &second);
+    assert_sql(h, "select indisvalid from pg_index where indexrelid = 'atsync.workflow_later'::regclass", "true");
+    assert_sql(h, "select concat_ws(' ', name, breaking) from atsync.schema_version where version = 900",
+               "900_index f");
+    store_free(s);
+}
+
+/* What it left behind is in nobody's way when it is tried again. */
+E2E_TEST(an_index_that_could_not_be_built_is_built_again)
+{
+    struct store *s = open_store(h);
+    struct errmsg err;
+    struct buf told;
+
+    buf_init(&told, 1 << 10);
+    (void)migrate(h, s, false);
+    sql_script(h, "insert into atsync.workflow_name values ('popp', 'a', 'x'), ('popp', 'b', 'x')");
+    assert_int_equal(migrations_apply(s, &later_index, 1, false, add_line, &told, &err), ST_CONFLICT);
+    assert_non_null(strstr(err.text, "migration: 900_index: "));
+    assert_sql(h, "select indisvalid from pg_index where indexrelid = 'atsync.workflow_later'::regclass", "false");
+    assert_sql(h, "select count(*) from atsync.schema_version where version = 900", "0");
+    sql_script(h, "update atsync.workflow_name set external_id = workflow_id");
+    assert_done(migrations_apply(s, &later_index, 1, false, add_line, &told, &err), &err);
+    assert_sql(h, "select indisvalid from pg_index where indexrelid = 'atsync.workflow_later'::regclass", "true");
+    assert_non_null(strstr(buf_text(&told), ";applied 900_index;"));
+    buf_free(&told);
+    store_free(s);
+}
+
+/* A change of a table waits for who has it open, and everybody else would wait behind the change. */
+E2E_TEST(nobody_waits_long_behind_a_change)
+{
+    struct store *s = open_store(h);
+    struct migrator m;
+    struct db *other;
+
+    (void)migrate(h, s, false);
+    other = other_begin(h, "lock table atsync.workflow_name in access share mode"); /* a backup */
+    m = migrator_start(h, &later_column);
+    assert_string_equal(migrator_line(h, &m),
+                        "waiting: others have a table open that 901_column changes (a long query, a backup)");
+    sql_script(h, "insert into atsync.workflow_name values ('popp', 'a', 'a')"); /* although the backup goes on */
+    other_end(other);
+    assert_string_equal(migrator_line(h, &m), "applied 901_column");
+    migrator_ends(h, &m);
+    assert_sql(h, "select later is null from atsync.workflow_name", "true");
+    store_free(s);
+}
+
+/* What a release to come would do is said before, and what it means for the others. */
+E2E_TEST(a_dry_run_says_what_it_means_for_others)
+{
+    const struct migration later[] = {later_index, later_column};
+    struct store *s = open_store(h);
+    struct buf told;
+    struct errmsg err;
+
+    buf_init(&told, 1 << 10);
+    (void)migrate(h, s, false);
+    assert_done(migrations_apply(s, later, 2, true, add_line, &told, &err), &err);
+    assert_string_equal(buf_text(&told),
+                        "would apply 900_index: daemons of older releases go on beside it; it may take minutes and "
+                        "stops nobody;would apply 901_column: breaking, daemons of older releases end by themselves;");
+    buf_free(&told);
+    store_free(s);
 }
 
 /* ---- what is there then */
@@ -309,12 +491,54 @@ E2E_TEST(the_schema_of_this_release_is_kept)
     "c.relnamespace = "                                                                                                \
     "'atsync'::regnamespace and c.relkind = 'r' and c.relname <> 'schema_version'"
 
+/* As its migrations were applied: what is concurrent statement by statement. */
+static void run_dump(struct harness *h, const char *dump)
+{
+    while (*dump) {
+        const char *next = strstr(dump + 1, "\n-- ---- ");
+        size_t len = next ? (size_t)(next - dump) : strlen(dump);
+        const char *part = arena_printf(h->arena, "%.*s", (int)len, dump);
+
+        if (strstr(part, "\n-- breaking: no. concurrent: yes.")) {
+            const char *at = part;
+            const char *statement;
+            size_t statement_len;
+
+            while ((statement = migration_statement(&at, &statement_len)) != NULL) {
+                sql_script(h, arena_printf(h->arena, "%.*s", (int)statement_len, statement));
+            }
+        } else {
+            sql_script(h, part);
+        }
+        dump += len;
+    }
+}
+
+#define TABLES                                                                                                         \
+    "select string_agg(c.relname || ' ' || c.relfilenode, E'\\n' order by c.relname) from pg_class c where "           \
+    "c.relnamespace = 'atsync'::regnamespace and c.relkind = 'r'"
+
+static void assert_lines_are_in(const char *lines, const char *all, const char *what)
+{
+    for (const char *line = lines; *line; line += strcspn(line, "\n") + (line[strcspn(line, "\n")] == '\n')) {
+        char *one = mem_printf("\n%.*s\n", (int)strcspn(line, "\n"), line);
+        char *text = mem_printf("\n%s\n", all);
+        bool is_in = strstr(text, one) != NULL;
+
+        mem_free(text);
+        if (!is_in) {
+            fail_msg("%s: there was%sand is\n%s", what, one, all);
+        }
+        mem_free(one);
+    }
+}
+
 static void migrate_from(struct harness *h, const char *release)
 {
     const char *dump = file_of(h, arena_printf(h->arena, RELEASED "/%s.sql", release));
     const char *data = file_of(h, arena_printf(h->arena, RELEASED "/%s.data.sql", release));
     struct store *s = open_store(h);
-    const char *rows;
+    const char *rows, *files;
     struct errmsg err;
 
     assert_true(strlen(dump) > 1000 && strlen(data) > 100);
@@ -328,21 +552,17 @@ static void migrate_from(struct harness *h, const char *release)
         }
     }
     sql_script(h, "drop schema if exists atsync cascade");
-    sql_script(h, dump);
+    run_dump(h, dump);
     sql_script(h, data);
     rows = sql_text(h, COUNT_ROWS);
+    files = sql_text(h, TABLES);
     (void)migrate(h, s, false);
     assert_done(store_schema_check(s, &err), &err);
+    /* a migration may bring tables, loses no row, and writes no table anew: with ten million rows that stops everybody for minutes */
+    assert_lines_are_in(rows, sql_text(h, COUNT_ROWS), arena_printf(h->arena, "rows from release %s", release));
+    assert_lines_are_in(files, sql_text(h, TABLES),
+                        arena_printf(h->arena, "a table of release %s is written anew", release));
     assert_string_equal(sql_text(h, file_of(h, TEST_SOURCE_DIR "/sql/stmt/schema_catalog.sql")), file_of(h, GOLDEN));
-    /* a migration may bring tables, and loses no row */
-    for (const char *line = rows; *line;
-         line += line[strcspn(line, "\n")] == '\n' ? strcspn(line, "\n") + 1 : strlen(line)) {
-        const char *one = arena_printf(h->arena, "%.*s", (int)strcspn(line, "\n"), line);
-
-        if (!strstr(sql_text(h, COUNT_ROWS), one)) {
-            fail_msg("from release %s: there were \"%s\" rows, and are\n%s", release, one, sql_text(h, COUNT_ROWS));
-        }
-    }
     store_free(s);
 }
 
@@ -459,6 +679,10 @@ int main(void)
         E2E_RUN(a_failed_migration_leaves_nothing),
         E2E_RUN(newer_releases),
         E2E_RUN(two_at_once),
+        E2E_RUN(an_index_is_built_beside_the_work),
+        E2E_RUN(an_index_that_could_not_be_built_is_built_again),
+        E2E_RUN(nobody_waits_long_behind_a_change),
+        E2E_RUN(a_dry_run_says_what_it_means_for_others),
         E2E_RUN(the_schema_is_the_golden_one),
         E2E_RUN(the_schema_of_this_release_is_kept),
         E2E_RUN(every_released_schema_is_migrated),
