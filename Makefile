@@ -397,6 +397,7 @@ check-package: ## the packages on a clean, booted system: install, set up, upgra
 	@tests/package/dist.sh
 	@tests/package/reproducible.sh
 	@tests/package/run.sh
+	@TESTS=1 packaging/rpm/build build/rpm >/dev/null
 	@tests/package/rpm.sh
 dist: ## a source archive, the same bytes for the same commit
 	@mkdir -p build

@@ -33,6 +33,8 @@ is() { # WHAT EXPECTED FOUND
 
 is "rpmlint has nothing to say" "0 errors, 0 warnings" \
     "$(rpmlint -c packaging/rpm/rpmlint.toml "$rpm" build/rpm/SRPMS/*.rpm build/rpm/SPECS/atsyncd.spec 2>&1 | grep -oE '[0-9]+ errors, [0-9]+ warnings' || true)"
+[ "${rpm#build/rpm/}" = "$rpm" ] ||
+    is "a bill of materials lies beside it" '"SPDXRef-atsyncd"' "$(grep -o '"SPDXRef-atsyncd"' "build/rpm/atsyncd-$version.spdx.json" | sort -u)"
 # the same files as in the deb, but for the places of documents and units
 names() {
     sed -E 's|^\./|/|; s|^/usr/lib/systemd|/lib/systemd|; s|\.gz$||' | grep -Ev '/$|/(doc|lintian|\.build-id)(/|$)|^/usr/share/atsyncd/atsyncd\.conf$|^/etc/atsyncd/atsyncd\.conf$' | sort
