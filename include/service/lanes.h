@@ -52,11 +52,22 @@ void lane_add_clean(struct lane *lane, int64_t calls, int64_t now_ms);
 int64_t lane_take_clean(struct lane *lane, int64_t now_ms);
 int64_t lane_per_day(const struct lane *lane); /* the quota; 0: none */
 
-/* ---- a wish that cannot come true before the configuration changes: the first candidate showed it, the others need not try */
-/* Why; a copy in the arena. NULL: nothing is known against it. */
-const char *lane_hold(const struct lane *lane, const struct desired *wish, struct arena *arena);
-/* c: the configuration that the wish came from; of one that is not in use any more nothing is remembered. */
-void lane_remember_hold(struct lane *lane, const struct config *c, const struct desired *wish, const char *error);
+/*
+ * ---- wishes that do not fit the ATS: a stage, a field that it does not have. The first candidate showed it, the others need not fail for the same reason.
+ *
+ * A new configuration forgets them (lanes_adopt). As somebody may put the missing thing into the ATS instead, now and then one candidate tries while the
+ * others wait for a second: once a minute, and soon when somebody asked for it (atsyncctl retry).
+ */
+enum lane_answer { LANE_TRY, LANE_WAIT, LANE_REFUSE };
+
+/* is_again: somebody asked for another try. *ret_error: why it is refused, a copy in the arena. now_ms: the monotonic clock. */
+enum lane_answer lane_ask(struct lane *lane, const struct desired *wish, bool is_again, int64_t now_ms,
+                          struct arena *arena, const char **ret_error);
+/* It failed so. c: the configuration that the wish came from; of one that is not in use any more nothing is remembered. */
+void lane_remember_misfit(struct lane *lane, const struct config *c, const struct desired *wish, int64_t now_ms,
+                          const char *error);
+/* It came true. */
+void lane_forget_misfit(struct lane *lane, const struct desired *wish);
 
 /* Each lane once. */
 void lanes_each(struct lanes *l, void (*fn)(void *ctx, struct lane *lane), void *ctx);

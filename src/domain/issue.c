@@ -112,7 +112,7 @@ static struct issue_text misfit(const struct problem *p, struct arena *a)
         .hint = arena_printf(a,
                              "Correct it in workflows.%s (or in the settings of connectors.%s) to what the ATS has, "
                              "and reload (systemctl reload atsyncd or kill -HUP): the writes are tried again by "
-                             "themselves. If it was made in the ATS instead: reload, then atsyncctl retry --connector "
+                             "themselves. If it was made in the ATS instead: atsyncctl retry --connector "
                              "%s.",
                              p->workflow ? p->workflow : "NAME", p->connector, p->connector),
     };

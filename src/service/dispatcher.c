@@ -38,6 +38,7 @@ enum {
     IDENTIFIED_RECENT_S = 600,
     IDENTIFIED_ALL_EVERY_MS = 3600000,
     IDENTIFIED_ALL_S = INT32_MAX,
+    WAIT_FOR_TRY_US = 1000000, /* while another candidate tries a wish that did not fit the ATS */
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
 };
@@ -302,25 +303,42 @@ static struct job *make_job(struct dispatcher *d, struct work *w, struct batch_m
     return job;
 }
 
-/* What the diff says is recorded before anything is sent; what is held is recorded as failed for the same reason, without a call. */
-static void list_writes(struct dispatcher *d, struct work *w, struct arena *arena)
+/* A row without an attempt that is there before its first call: atsyncctl retry made it so. */
+static bool is_tried_again(const struct ledger_item *item)
 {
-    const struct lane *lane = lanes_of(d->lanes, w->who->connector);
+    return item->row && !item->fresh && item->row->state == WRITE_PENDING && item->attempts == 0;
+}
+
+/*
+ * What the diff says is recorded before anything is sent. A wish that does not fit the ATS is recorded as failed like the one that showed it, without a
+ * call; while somebody tries whether it still does not, it waits.
+ */
+static void list_writes(struct dispatcher *d, struct work *w, int64_t now_us, struct arena *arena)
+{
+    struct lane *lane = lanes_of(d->lanes, w->who->connector);
     struct record_result *results = arena_alloc(arena, (w->diff.count + 1) * sizeof *results);
 
     for (size_t i = 0; i < w->diff.count; i++) {
         struct ledger_item *item = &w->diff.items[i];
-        const char *why = item->step == LEDGER_SEND ? lane_hold(lane, item->wish, arena) : NULL;
+        const char *why = NULL;
+        enum lane_answer answer = item->step == LEDGER_SEND
+                                      ? lane_ask(lane, item->wish, is_tried_again(item), clock_mono_ms(), arena, &why)
+                                      : LANE_TRY;
 
-        if (why) {
+        if (answer == LANE_TRY) {
+            continue;
+        }
+        item->step = LEDGER_KEEP;
+        w->diff.to_send--;
+        if (answer == LANE_REFUSE) {
             results[w->record.result_count++] = (struct record_result){
                 .item = item,
                 .verdict = {.state = WRITE_DEAD, .error_class = "configuration"},
                 .error = why,
                 .not_attempted = true,
             };
-            item->step = LEDGER_KEEP;
-            w->diff.to_send--;
+        } else if (w->diff.next_due_us > now_us + WAIT_FOR_TRY_US) {
+            w->diff.next_due_us = now_us + WAIT_FOR_TRY_US;
         }
     }
     w->record.diff = &w->diff;
@@ -333,7 +351,7 @@ static void plan_candidate(struct dispatcher *d, struct work *w, struct batch_me
 
     plan_make(&w->runs, &d->config->mapping, w->who->connector, &w->names, arena, &w->plan);
     ledger_diff(&w->plan, w->loaded->rows, w->loaded->row_count, memory->claim.now_us, arena, &w->diff);
-    list_writes(d, w, arena);
+    list_writes(d, w, memory->claim.now_us, arena);
     w->job = make_job(d, w, memory);
     if (!w->job) {
         int64_t next_ms =

@@ -5,12 +5,21 @@
 #include "domain/breaker.h"
 #include "domain/ledger.h"
 
-enum { LANE_MIN = 16 /* candidates in work that every connector may have */ };
+enum {
+    LANE_MIN = 16,          /* candidates in work that every connector may have */
+    MISFIT_REST_MS = 60000, /* a wish that does not fit is tried again after that, by one candidate */
+    AGAIN_REST_MS =
+        5000, /* when somebody asks, at once; but those that waited for that try are not tried one by one when it failed */
+    TRY_MS = 30000, /* what comes of that try is waited for so long */
+};
 
-struct hold {
+struct misfit {
     char *what;
     char *error;
-    struct hold *next;
+    int64_t failed_at_ms;
+    int64_t try_failed_at_ms; /* INT64_MIN / 2: none was made */
+    int64_t tried_until_ms;   /* so long one candidate may be about to show whether it is over; 0: none is */
+    struct misfit *next;
 };
 
 struct lane {
@@ -22,7 +31,7 @@ struct lane {
     int64_t per_day;
     struct lane_counts counts;
     struct breaker_clean clean;
-    struct hold *holds;
+    struct misfit *misfits;
     struct lane *next;
 };
 
@@ -41,15 +50,20 @@ struct lanes *lanes_new(void)
     return l;
 }
 
-static void forget_holds(struct lane *lane)
+static void misfit_free(struct misfit *m)
 {
-    while (lane->holds) {
-        struct hold *next = lane->holds->next;
+    mem_free(m->what);
+    mem_free(m->error);
+    mem_free(m);
+}
 
-        mem_free(lane->holds->what);
-        mem_free(lane->holds->error);
-        mem_free(lane->holds);
-        lane->holds = next;
+static void forget_misfits(struct lane *lane)
+{
+    while (lane->misfits) {
+        struct misfit *next = lane->misfits->next;
+
+        misfit_free(lane->misfits);
+        lane->misfits = next;
     }
 }
 
@@ -61,7 +75,7 @@ void lanes_free(struct lanes *l)
     while (l->first) {
         struct lane *next = l->first->next;
 
-        forget_holds(l->first);
+        forget_misfits(l->first);
         mem_free(l->first->name);
         mem_free(l->first);
         l->first = next;
@@ -122,7 +136,7 @@ void lanes_adopt(struct lanes *l, const struct config *c, const struct connector
     (void)pthread_mutex_lock(&l->mutex);
     l->config = c;
     for (struct lane *lane = l->first; lane; lane = lane->next) {
-        forget_holds(lane);
+        forget_misfits(lane);
     }
     for (size_t i = 0; i < c->connector_count; i++) {
         const struct connector_config *connector = &c->connectors[i];
@@ -267,10 +281,10 @@ int64_t lane_per_day(const struct lane *lane)
     return n;
 }
 
-/* ---- holds ---------------------------------------------------------------------------------------------------------- */
+/* ---- misfits -------------------------------------------------------------------------------------------------------- */
 
-/* Names a wish that failed because of the configuration, so that the same wish of others is known. */
-static char *hold_name(const struct desired *w)
+/* The same wish of others has the same name. */
+static char *wish_name(const struct desired *w)
 {
     char *value = w->kind == WRITE_STAGE || w->kind == WRITE_REJECT ? json_text(w->value) : NULL;
     char *name = mem_printf("%s\n%s\n%s\n%s", w->workflow_external_id ? w->workflow_external_id : "",
@@ -281,44 +295,79 @@ static char *hold_name(const struct desired *w)
 }
 
 /* With the lock. */
-static const struct hold *find_hold(const struct lane *lane, const struct desired *wish)
+static struct misfit **find_misfit(struct lane *lane, const struct desired *wish)
 {
-    const struct hold *h = lane->holds;
+    struct misfit **at = &lane->misfits;
     char *name;
 
-    if (!h || write_is_append(wish->kind)) {
+    if (!*at || write_is_append(wish->kind)) {
         return NULL;
     }
-    name = hold_name(wish);
-    while (h && strcmp(h->what, name) != 0) {
-        h = h->next;
+    name = wish_name(wish);
+    while (*at && strcmp((*at)->what, name) != 0) {
+        at = &(*at)->next;
     }
     mem_free(name);
-    return h;
+    return *at ? at : NULL;
 }
 
-const char *lane_hold(const struct lane *lane, const struct desired *wish, struct arena *arena)
+enum lane_answer lane_ask(struct lane *lane, const struct desired *wish, bool is_again, int64_t now_ms,
+                          struct arena *arena, const char **ret_error)
 {
-    const struct hold *h;
-    const char *error;
+    enum lane_answer answer = LANE_TRY;
+    struct misfit **at;
 
     lock(lane);
-    h = find_hold(lane, wish);
-    error = h ? arena_strdup(arena, h->error) : NULL;
+    at = find_misfit(lane, wish);
+    if (at && (*at)->tried_until_ms > now_ms) {
+        answer = LANE_WAIT;
+    } else if (at && (is_again ? now_ms - (*at)->try_failed_at_ms < AGAIN_REST_MS
+                               : now_ms - (*at)->failed_at_ms < MISFIT_REST_MS)) {
+        answer = LANE_REFUSE;
+        *ret_error = arena_strdup(arena, (*at)->error);
+    } else if (at) {
+        (*at)->tried_until_ms = now_ms + TRY_MS;
+    }
     unlock(lane);
-    return error;
+    return answer;
 }
 
-void lane_remember_hold(struct lane *lane, const struct config *c, const struct desired *wish, const char *error)
+void lane_remember_misfit(struct lane *lane, const struct config *c, const struct desired *wish, int64_t now_ms,
+                          const char *error)
 {
     lock(lane);
-    if (c == lane->all->config && !write_is_append(wish->kind) && !find_hold(lane, wish)) {
-        struct hold *h = mem_zalloc(sizeof *h);
+    if (c == lane->all->config && !write_is_append(wish->kind)) {
+        struct misfit **at = find_misfit(lane, wish);
+        struct misfit *m = at ? *at : mem_zalloc(sizeof *m);
 
-        h->what = hold_name(wish);
-        h->error = mem_strdup(error);
-        h->next = lane->holds;
-        lane->holds = h;
+        if (!at) {
+            m->what = wish_name(wish);
+            m->try_failed_at_ms = INT64_MIN / 2;
+            m->next = lane->misfits;
+            lane->misfits = m;
+        }
+        if (m->tried_until_ms > 0) {
+            m->try_failed_at_ms = now_ms;
+        }
+        mem_free(m->error);
+        m->error = mem_strdup(error);
+        m->failed_at_ms = now_ms;
+        m->tried_until_ms = 0;
+    }
+    unlock(lane);
+}
+
+void lane_forget_misfit(struct lane *lane, const struct desired *wish)
+{
+    struct misfit **at;
+
+    lock(lane);
+    at = find_misfit(lane, wish);
+    if (at) {
+        struct misfit *m = *at;
+
+        *at = m->next;
+        misfit_free(m);
     }
     unlock(lane);
 }

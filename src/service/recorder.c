@@ -107,7 +107,7 @@ static void count_requests(struct recorder *r, const struct job *job)
     lane_count(lanes_of(r->lanes, job->who->connector), &counts);
 }
 
-static void remember_holds(struct recorder *r, const struct job *job)
+static void remember_misfits(struct recorder *r, const struct job *job)
 {
     struct lane *lane = lanes_of(r->lanes, job->who->connector);
 
@@ -115,7 +115,9 @@ static void remember_holds(struct recorder *r, const struct job *job)
         const struct record_result *res = &job->results[i];
 
         if (res->verdict.state == WRITE_DEAD && text_eq(res->verdict.error_class, "configuration")) {
-            lane_remember_hold(lane, job->config, res->item->wish, res->error);
+            lane_remember_misfit(lane, job->config, res->item->wish, clock_mono_ms(), res->error);
+        } else if (res->verdict.state == WRITE_APPLIED) {
+            lane_forget_misfit(lane, res->item->wish);
         }
     }
 }
@@ -317,7 +319,7 @@ static void account(struct recorder *r, const struct job *list, const struct rec
             observe_lag(r, list, records);
         }
         count_requests(r, list);
-        remember_holds(r, list);
+        remember_misfits(r, list);
     }
 }
 

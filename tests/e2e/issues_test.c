@@ -186,11 +186,10 @@ E2E_TEST(a_stage_that_the_ats_does_not_have)
     ats_fault(h, NO_SUCH_STAGE);
     popp_deliver(h, d, popp_event(h, "run-started", NULL));
     wait_sql(h, OPEN("dead_writes"), NO_SUCH_STAGE_ISSUE);
-    assert_string_equal(
-        sql_text(h, HINT("dead_writes")),
-        "Correct it in workflows.cedar-rgn-screening (or in the settings of connectors.sandbox) to "
-        "what the ATS has, and reload (systemctl reload atsyncd or kill -HUP): the writes are tried "
-        "again by themselves. If it was made in the ATS instead: reload, then atsyncctl retry --connector sandbox.");
+    assert_string_equal(sql_text(h, HINT("dead_writes")),
+                        "Correct it in workflows.cedar-rgn-screening (or in the settings of connectors.sandbox) to "
+                        "what the ATS has, and reload (systemctl reload atsyncd or kill -HUP): the writes are tried "
+                        "again by themselves. If it was made in the ATS instead: atsyncctl retry --connector sandbox.");
     conf.workflows = MAPPING("Contacted");
     daemon_rewrite_conf(h, d, &conf);
     reload(h, d, 0);
@@ -202,11 +201,14 @@ E2E_TEST(a_stage_that_the_ats_does_not_have)
     reload(h, d, 1);
     popp_deliver(h, d, popp_event(h, "run-started", "candidate", "ats_7", "run", "run_7", NULL));
     wait_sql(h, OPEN("dead_writes"), NO_SUCH_STAGE_ISSUE);
-    ats_control(h, "DELETE", "/_sandbox/fault", NULL); /* now it has the stage */
-    reload(h, d, 2);
+    popp_deliver(h, d, popp_event(h, "run-started", "candidate", "ats_8", "run", "run_8", NULL));
+    wait_sql(h, "select count(*) from atsync.dead_writes", "2");
+    assert_int_equal(ats_calls(h, "ats_8", NULL, NULL), 0); /* it would have failed for the same reason */
+    ats_control(h, "DELETE", "/_sandbox/fault", NULL);      /* now it has the stage */
     assert_int_equal(
         program_run(h, &output, "atsyncctl", "-c", d->conf_path, "retry", "--connector", "sandbox", "--yes", NULL), 0);
     wait_ats(h, "ats_7", "jobs." E2E_JOB ".stage", "\"Contcated\"");
+    wait_ats(h, "ats_8", "jobs." E2E_JOB ".stage", "\"Contcated\"");
     wait_sql(h, OPEN("dead_writes"), NULL);
     daemon_stop(h, d);
 }

@@ -94,7 +94,7 @@ static const struct {
      "Correct it in workflows.nurses (or in the settings of connectors.ashby) to what the ATS has, and reload "
      "(systemctl reload atsyncd or kill -HUP): the writes are tried again by themselves. If it was made in the ATS "
      "instead: "
-     "reload, then atsyncctl retry --connector ashby."},
+     "atsyncctl retry --connector ashby."},
     {{.class = "dead_writes",
       .source = "popp",
       .connector = "ashby",
