@@ -58,7 +58,8 @@ struct workflow_names {
 /* The external id of a run's workflow: its own, else what is known of its workflow id, else NULL. */
 const char *run_workflow_external_id(const struct run *r, const struct workflow_names *names);
 
-/* The writes wanted at this connector (NULL: at any). */
+/* The writes wanted at this connector (NULL: at any). What was decided until runs->settled_us is left out: it was written, by these runs or by some
+ * that have been forgotten since. */
 void plan_make(const struct run_set *runs, const struct mapping *mapping, const char *connector,
                const struct workflow_names *names, struct arena *arena, struct plan *ret);
 void plan_clear(struct plan *p);

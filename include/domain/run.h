@@ -86,6 +86,9 @@ struct run {
 struct run_set {
     struct run *runs; /* by order_us, then run_id: the later start comes last */
     size_t count;
+    int64_t
+        settled_us; /* put in by whoever loaded the events: runs that ended until then have been forgotten, and what they decided, with all that
+                           happened until then, is not decided anew; 0: nothing has been forgotten */
 };
 
 /* events: in any order, all of one candidate; events of other types are passed over. */

@@ -124,8 +124,10 @@ int store_wake_unrouted(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- what is known of the claimed candidates */
 struct loaded {
-    struct event *events; /* parsed; a body that cannot be parsed any more is left out */
+    struct event *
+        events; /* parsed; left out: a body that cannot be parsed any more, and what came late of a run that has been forgotten */
     size_t event_count;
+    int64_t settled_us;      /* the latest event of the forgotten runs; 0: there are none */
     struct ledger_row *rows; /* by key */
     size_t row_count;
     /* the aliases of this candidate's identity; for a ref without external id: what it stands for */

@@ -2,7 +2,7 @@
 
 -- Names and keys are compared as bytes (collate "C"): quicker than by a language's rules, and the same in every database.
 
--- What was received. Append-only; the body is kept as bytes, because it may hold what jsonb and text refuse (\u0000, lone surrogates).
+-- What was received. Append-only until it is over age, when the body becomes null; the body is kept as bytes, because it may hold what jsonb and text refuse (\u0000, lone surrogates).
 create table atsync.event (
     source text collate "C" not null,
     event_id text collate "C" not null,
@@ -22,6 +22,9 @@ create table atsync.event (
 -- a table of ten million rows is vacuumed after two million new ones.
 create index event_subject on atsync.event (source, subject) where subject <> '';
 create index event_received on atsync.event using brin (received_at) with (pages_per_range = 32);
+-- For retention: the oldest bodies, and the oldest ids without one. BRIN would not do, since old and new rows share pages once space is used again.
+create index event_bodies on atsync.event (received_at) where body is not null;
+create index event_ids on atsync.event (received_at) where body is null;
 
 -- The queue: one row per candidate reference and connector ('' while no connector is known for it).
 create table atsync.candidate (
@@ -181,7 +184,7 @@ create table atsync.ats_call (
     error text
 ) with (autovacuum_vacuum_insert_threshold = 50000, autovacuum_vacuum_insert_scale_factor = 0);
 create index ats_call_ref on atsync.ats_call (source, ref);
-create index ats_call_at on atsync.ats_call using brin (at) with (pages_per_range = 32);
+create index ats_call_at on atsync.ats_call (at);
 
 create table atsync.workflow_version (
     source text collate "C" not null,

@@ -243,7 +243,7 @@ comment on view atsync.candidate_timeline is
 comment on column atsync.candidate_timeline.kind is 'event, write, call, issue';
 
 comment on schema atsync is 'atsyncd: webhooks received, runs, the ledger of ATS writes, and the views that tell about them.';
-comment on table atsync.event is 'Events as received; append-only.';
+comment on table atsync.event is 'Events as received. Of those that are over age (retention.events) the id is left, and of each run one row with its reference and last time; their body is null.';
 comment on table atsync.candidate is 'The queue: candidates of a connector, when they are due and who works on them.';
 comment on column atsync.candidate.due_at is 'when it has to be looked at; null: nothing to do. It stays while somebody works on it';
 comment on column atsync.candidate.lease_until is 'until when it belongs to lease_owner; null or past: to nobody';

@@ -525,6 +525,7 @@ static void plan_view(struct planning *p, struct view *v, struct arena *arena, i
 {
     v->names = (struct workflow_names){.external_id_of = external_id_of, .ctx = p, .source = v->who->source};
     runs_fold(v->loaded->events, v->loaded->event_count, arena, &v->runs);
+    v->runs.settled_us = v->loaded->settled_us;
     plan_make(&v->runs, &p->config->mapping, v->who->connector, &v->names, arena, &v->plan);
     ledger_diff(&v->plan, v->loaded->rows, v->loaded->row_count, now_us, arena, &v->diff);
     if (p->current) {

@@ -702,6 +702,20 @@ static bool same_workflow(const struct run *a, const char *external_a, const str
     return text_eq(external_a, external_b) && (external_a || text_eq(a->workflow_id, b->workflow_id));
 }
 
+static void leave_out_settled(struct planner *p, int64_t settled_us)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < p->count; i++) {
+        if (settled_us != 0 && p->items[i].stamp.time_us <= settled_us) {
+            json_free(p->items[i].value);
+        } else {
+            p->items[kept++] = p->items[i];
+        }
+    }
+    p->count = kept;
+}
+
 void plan_make(const struct run_set *runs, const struct mapping *mapping, const char *connector,
                const struct workflow_names *names, struct arena *arena, struct plan *ret)
 {
@@ -728,6 +742,7 @@ void plan_make(const struct run_set *runs, const struct mapping *mapping, const 
         }
         merge_workflow(&all, &one);
     }
+    leave_out_settled(&all, runs->settled_us);
     if (all.count > 1) {
         qsort(all.items, all.count, sizeof *all.items, by_key);
     }

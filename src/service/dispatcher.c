@@ -434,6 +434,7 @@ static void prepare(struct dispatcher *d, struct work *w, struct batch_memory *m
 
     w->names = (struct workflow_names){.external_id_of = external_id_of, .ctx = &d->names, .source = w->who->source};
     runs_fold(w->loaded->events, w->loaded->event_count, arena, &w->runs);
+    w->runs.settled_us = w->loaded->settled_us;
     w->record = (struct record){
         .who = w->who,
         .runs = &w->runs,

@@ -14,21 +14,73 @@ static void keys_of(const struct claim_batch *b, struct db_array *sources, struc
     }
 }
 
+/* What is left of a run that has been forgotten, or of a contact that could not be resolved. */
+struct settled {
+    const char *run_id; /* as stored */
+    bool is_contact;
+};
+
+static bool is_settled(const struct event *e, const struct settled *list, size_t count, struct arena *arena)
+{
+    bool is_contact = e->type == EVENT_CONTACT_FAILED;
+    const char *run_id = store_key(is_contact ? e->record_id : e->run_id, arena);
+
+    for (size_t i = 0; run_id && i < count; i++) {
+        if (list[i].is_contact == is_contact && strcmp(list[i].run_id, run_id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What comes late of such a run says nothing new: it would be folded as if nothing had happened before. */
+static void leave_out_settled(struct loaded *l, const struct settled *list, size_t count, struct arena *arena)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < l->event_count; i++) {
+        if (!is_settled(&l->events[i], list, count, arena)) {
+            l->events[kept++] = l->events[i];
+        }
+    }
+    l->event_count = kept;
+}
+
+static void take_settled(const struct db_result *r, size_t row, struct settled *ret, struct loaded *l)
+{
+    int64_t time_us = db_time(r, row, 2);
+
+    *ret = (struct settled){.run_id = db_text(r, row, 4),
+                            .is_contact = strcmp(db_text(r, row, 5), "WORKFLOW_CONTACT_RESOLUTION_FAILED") == 0};
+    l->settled_us = time_us > l->settled_us ? time_us : l->settled_us;
+}
+
 static void take_events(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
                         struct loaded *l)
 {
+    struct settled *settled = NULL;
+    size_t settled_count = 0;
+
     l->events = arena_alloc(arena, (count + 1) * sizeof *l->events);
     for (size_t i = 0; i < count; i++) {
         size_t len = 0;
         const char *body = db_bytes(r, rows[i], 3, &len);
         struct event *e = &l->events[l->event_count];
 
+        if (!body) {
+            settled = settled ? settled : arena_alloc(arena, count * sizeof *settled);
+            take_settled(r, rows[i], &settled[settled_count++], l);
+            continue;
+        }
         if (event_parse(body, len, arena, e, NULL) != ST_OK) {
             continue;
         }
         e->id = arena_strdup(arena, db_text(r, rows[i], 1)); /* as stored: what ties are broken by */
         e->time_us = db_time(r, rows[i], 2);
         l->event_count++;
+    }
+    if (settled_count > 0) {
+        leave_out_settled(l, settled, settled_count, arena);
     }
 }
 

@@ -304,6 +304,7 @@ static size_t work_once(struct kit *k, const char *connector, bool retries)
 
     for (size_t i = 0; i < count; i++) {
         runs_fold(loaded[i].events, loaded[i].event_count, batch.arena, &works[i].runs);
+        works[i].runs.settled_us = loaded[i].settled_us;
         records[i] = (struct record){.who = &batch.items[i],
                                      .runs = &works[i].runs,
                                      .mapping = &k->config->mapping,

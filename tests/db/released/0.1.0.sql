@@ -10,7 +10,7 @@ insert into atsync.schema_version (version, name, breaking) values (1, '001_init
 
 -- Names and keys are compared as bytes (collate "C"): quicker than by a language's rules, and the same in every database.
 
--- What was received. Append-only; the body is kept as bytes, because it may hold what jsonb and text refuse (\u0000, lone surrogates).
+-- What was received. Append-only until it is over age, when the body becomes null; the body is kept as bytes, because it may hold what jsonb and text refuse (\u0000, lone surrogates).
 create table atsync.event (
     source text collate "C" not null,
     event_id text collate "C" not null,
@@ -30,6 +30,9 @@ create table atsync.event (
 -- a table of ten million rows is vacuumed after two million new ones.
 create index event_subject on atsync.event (source, subject) where subject <> '';
 create index event_received on atsync.event using brin (received_at) with (pages_per_range = 32);
+-- For retention: the oldest bodies, and the oldest ids without one. BRIN would not do, since old and new rows share pages once space is used again.
+create index event_bodies on atsync.event (received_at) where body is not null;
+create index event_ids on atsync.event (received_at) where body is null;
 
 -- The queue: one row per candidate reference and connector ('' while no connector is known for it).
 create table atsync.candidate (
@@ -189,7 +192,7 @@ create table atsync.ats_call (
     error text
 ) with (autovacuum_vacuum_insert_threshold = 50000, autovacuum_vacuum_insert_scale_factor = 0);
 create index ats_call_ref on atsync.ats_call (source, ref);
-create index ats_call_at on atsync.ats_call using brin (at) with (pages_per_range = 32);
+create index ats_call_at on atsync.ats_call (at);
 
 create table atsync.workflow_version (
     source text collate "C" not null,
@@ -561,7 +564,7 @@ comment on view atsync.candidate_timeline is
 comment on column atsync.candidate_timeline.kind is 'event, write, call, issue';
 
 comment on schema atsync is 'atsyncd: webhooks received, runs, the ledger of ATS writes, and the views that tell about them.';
-comment on table atsync.event is 'Events as received; append-only.';
+comment on table atsync.event is 'Events as received. Of those that are over age (retention.events) the id is left, and of each run one row with its reference and last time; their body is null.';
 comment on table atsync.candidate is 'The queue: candidates of a connector, when they are due and who works on them.';
 comment on column atsync.candidate.due_at is 'when it has to be looked at; null: nothing to do. It stays while somebody works on it';
 comment on column atsync.candidate.lease_until is 'until when it belongs to lease_owner; null or past: to nobody';
