@@ -123,6 +123,7 @@ struct config {
     struct mapping mapping;
     int64_t retention_events_ms;
     int64_t retention_calls_ms;
+    int64_t retention_ids_ms; /* if that is shorter than of events: as long as these */
     enum log_level log_level;
     enum log_format log_format;
 };

@@ -355,11 +355,12 @@ static void check_workflow_connectors(struct config_reader *r, const struct conf
     mem_free(names);
 }
 
-/* An event that is deleted while its writes are still tried could not be looked at any more. */
+/* An event that is forgotten while its writes are still tried could not be looked at any more; one without an id cannot be. */
 static void check_retention(struct config_reader *r, const struct config *c, const struct yaml *root)
 {
     const struct key_path retention = {.name = "retention"};
     const struct key_path path = {.parent = &retention, .name = "events"};
+    const struct key_path ids = {.parent = &retention, .name = "ids"};
     const struct yaml *section = yaml_tree_get(root, "retention");
     int64_t longest_ms = 0;
     const char *name = NULL;
@@ -370,6 +371,10 @@ static void check_retention(struct config_reader *r, const struct config *c, con
             name = c->connectors[i].name;
         }
     }
+    if (section != NULL && yaml_tree_get(section, "ids") != NULL && c->retention_ids_ms < c->retention_events_ms)
+        reader_problem(r, line_of(section, "ids"), &ids,
+                       "%s is too short: events are kept for %s (retention.events), and each has its id",
+                       duration_text(c->retention_ids_ms).s, duration_text(c->retention_events_ms).s);
     if (c->retention_events_ms < longest_ms)
         reader_problem(r, section != NULL ? line_of(section, "events") : 0, &path,
                        "%s is too short: connector %s tries its writes for %s (retry.max_age)",

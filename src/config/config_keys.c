@@ -332,9 +332,16 @@ static const struct key delivery_keys[] = {
 };
 static const struct key retention_keys[] = {
     {.name = "events", .type = &type_duration, AT(retention_events_ms), .min = HOUR, .max = 36500 * DAY,
-     .fallback = "400d", .help = "How long events and what was made of them are kept."},
+     .fallback = "400d",
+     .help = "How long events and what was made of them (runs, answers, writes, contacts) are kept, and issues that are "
+             "closed. A run goes as a whole, when its newest event is so old and its candidate has nothing to do; one "
+             "that has not ended, or whose candidate has writes that could not be made, 90 days later."},
     {.name = "calls", .type = &type_duration, AT(retention_calls_ms), .min = HOUR, .max = 36500 * DAY,
      .fallback = "30d", .help = "How long the record of requests to the ATS is kept."},
+    {.name = "ids", .type = &type_duration, AT(retention_ids_ms), .min = HOUR, .max = 36500 * DAY,
+     .fallback = "1200d",
+     .help = "How long the ids of events, and which run and candidate were done with them, are remembered: what is sent again "
+             "so late is a duplicate and changes nothing. At least as long as events."},
     END,
 };
 static const struct key log_keys[] = {

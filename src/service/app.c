@@ -20,6 +20,7 @@
 #include "service/notify.h"
 #include "service/overseer.h"
 #include "service/receiver.h"
+#include "service/retention.h"
 #include "service/sdnotify.h"
 #include "service/settings.h"
 #include "service/thread.h"
@@ -36,6 +37,7 @@ struct app {
     struct notify *notify;
     struct overseer *overseer;
     struct completer *completer;
+    struct retention *retention;
     struct admin *admin;
     struct janitor *janitor;
     struct metric *ready;
@@ -149,8 +151,9 @@ static int start_work(struct app *app, struct errmsg *err)
 
     app->overseer = overseer_new(app->config, own_problems, app);
     app->completer = completer_new(app->config, wake_dispatcher, app);
+    app->retention = retention_new(app->config);
     if ((st = overseer_start(app->overseer, err)) != ST_OK || (st = completer_start(app->completer, err)) != ST_OK ||
-        !app->config->delivery.enabled) {
+        (st = retention_start(app->retention, err)) != ST_OK || !app->config->delivery.enabled) {
         return st;
     }
     for (unsigned i = 0; i < (unsigned)app->config->delivery.workers; i++) {
@@ -303,6 +306,7 @@ static bool adopt(struct app *app, struct config *config, struct connector_set *
     }
     if (app->overseer) {
         overseer_reload(app->overseer, config);
+        retention_reload(app->retention, config);
     }
     if (app->completer) {
         completer_reload(app->completer, config);
@@ -415,6 +419,7 @@ static void stop(struct app *app)
     for (size_t i = 0; i < ATS_COUNT(dispatchers) && dispatchers[i]; i++) {
         dispatcher_join(dispatchers[i]);
     }
+    retention_free(app->retention);
     overseer_free(app->overseer);
     janitor_free(app->janitor);
     admin_stop(app->admin);

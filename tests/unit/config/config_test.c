@@ -126,6 +126,7 @@ static void test_an_empty_file_has_the_defaults(void **state)
     assert_int_equal(c->mapping.count, 0);
     assert_int_equal(c->retention_events_ms, INT64_C(400) * 86400000);
     assert_int_equal(c->retention_calls_ms, INT64_C(30) * 86400000);
+    assert_int_equal(c->retention_ids_ms, INT64_C(1200) * 86400000);
     assert_int_equal(c->log_level, LOG_INFO);
     assert_int_equal(c->log_format, LOG_TEXT);
     config_unref(c);
@@ -153,7 +154,7 @@ static void test_values_of_the_daemon(void **state)
                              "  encryption_key: 0123456789abcdef\n"
                              "  statement_timeout: 100ms\n"
                              "delivery: {enabled: false, lease: 5s, poll: 20ms, slots: 8}\n"
-                             "retention: {events: 30d, calls: 12h}\n"
+                             "retention: {events: 30d, calls: 12h, ids: 60d}\n"
                              "log: {level: debug, format: json}\n");
 
     (void)state;
@@ -176,6 +177,7 @@ static void test_values_of_the_daemon(void **state)
     assert_int_equal(c->delivery.slots, 8);
     assert_int_equal(c->retention_events_ms, INT64_C(30) * 86400000);
     assert_int_equal(c->retention_calls_ms, 12 * 3600000);
+    assert_int_equal(c->retention_ids_ms, INT64_C(60) * 86400000);
     assert_int_equal(c->log_level, LOG_DEBUG);
     assert_int_equal(c->log_format, LOG_JSON);
     config_unref(c);
@@ -592,6 +594,8 @@ static void test_problems(void **state)
          "t.conf:1: connectors.a.retry: cap (15m) must not be longer than max_age (10m)\n"},
         {"connectors: {a: {type: rest}}\nretention:\n  events: 2d\n",
          "t.conf:3: retention.events: 2d is too short: connector a tries its writes for 3d (retry.max_age)\n"},
+        {"retention:\n  ids: 30d\n", "t.conf:2: retention.ids: 30d is too short: events are kept for 400d "
+                                     "(retention.events), and each has its id\n"},
         {"connectors: {a: {type: rest, tls: {certificate: /dev/null}}}\n",
          "t.conf:1: connectors.a.tls.certificate: /dev/null is not a regular file\n"
          "t.conf:1: connectors.a.tls: needs both certificate and key: key is missing\n"},
