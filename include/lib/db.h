@@ -44,8 +44,6 @@ enum db_shape {
 /* conninfo: anything libpq takes, several hosts included. Time limits for connecting and for dead peers are added
  * where it says nothing (connect_timeout=5, tcp_user_timeout=10000, keepalives, target_session_attrs=read-write). Does not connect yet. */
 struct db *db_new(const char *conninfo, const char *application_name);
-/* One more connection to the same server, in the same name. */
-struct db *db_new_beside(const struct db *db);
 void db_free(struct db *db); /* NULL is harmless */
 /* The longest wait for one statement; default 30,000. Any thread: for statements that begin afterwards. */
 void db_set_timeout(struct db *db, int timeout_ms);

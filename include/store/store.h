@@ -49,7 +49,7 @@ int store_schema_status(struct store *s, struct schema_status *ret, struct errms
 int store_schema_check(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 /*
  * Applies what is missing, each migration in a transaction of its own that begins with its version row, or, if it is concurrent, statement by
- * statement and the row at the end. told is called with one line for each step, and when something is waited for; with dry_run nothing is
+ * statement and the row at the end (not through a pooler: ST_CONFLICT says so). told is called with one line for each step, and when something is waited for; with dry_run nothing is
  * changed. Two programs at once: one waits for the other. Daemons may work meanwhile: who holds a table that is to be changed is waited for
  * in short tries, so that no event waits behind the change for longer than three seconds.
  */

@@ -73,11 +73,6 @@ struct db *db_new(const char *conninfo, const char *application_name)
     return db;
 }
 
-struct db *db_new_beside(const struct db *db)
-{
-    return db_new(db->conninfo, db->application_name);
-}
-
 void db_free(struct db *db)
 {
     if (!db) {

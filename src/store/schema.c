@@ -136,17 +136,20 @@ static void nap(int ms)
 }
 
 /*
- * Begins a transaction in which nobody else migrates. Who has to wait asks again and again: within a statement that waits it
- * would hold a snapshot, and an index that is built concurrently waits for all of these.
+ * Waits until nobody else migrates: to the end of a transaction that is begun here, or for this session. Who has to wait asks again and
+ * again: within a statement that waits it would hold a snapshot, and an index that is built concurrently waits for all of these.
  */
-static int begin_locked(const struct migrating *m, struct db *db, struct errmsg *err)
+static int lock(const struct migrating *m, bool in_transaction, struct errmsg *err)
 {
+    struct db *db = m->store->db;
+
     for (bool waits = false;; waits = true) {
         struct db_result *r = NULL;
         bool locked;
-        int st = db_begin(db, err);
+        int st = in_transaction ? db_begin(db, err) : ST_OK;
 
-        if (st != ST_OK || (st = db_exec(db, &sql_schema_lock, NULL, DB_ROW, &r, err)) != ST_OK) {
+        if (st != ST_OK || (st = db_exec(db, in_transaction ? &sql_schema_lock : &sql_schema_lock_session, NULL, DB_ROW,
+                                         &r, err)) != ST_OK) {
             return st;
         }
         locked = db_bool(r, 0, 0);
@@ -160,6 +163,17 @@ static int begin_locked(const struct migrating *m, struct db *db, struct errmsg 
         }
         nap(LOCK_AGAIN_MS);
     }
+}
+
+static void unlock_session(struct store *s)
+{
+    struct db_result *r = NULL;
+    struct errmsg ignored;
+
+    if (db_exec(s->db, &sql_schema_unlock_session, NULL, DB_ROW, &r, &ignored) != ST_OK) {
+        db_disconnect(s->db); /* and the lock ends with the session */
+    }
+    db_result_free(r);
 }
 
 static int is_applied(struct store *s, const struct migration *one, bool *ret, struct errmsg *err)
@@ -192,7 +206,7 @@ static int apply_at_once(const struct migrating *m, const struct migration *one,
 {
     struct store *s = m->store;
     bool applied = false;
-    int st = begin_locked(m, s->db, err);
+    int st = lock(m, true, err);
 
     *ret_done = false;
     if (st == ST_OK && (st = is_applied(s, one, &applied, err)) == ST_OK && !applied &&
@@ -236,28 +250,30 @@ static int run_statements(struct store *s, const struct migration *one, struct e
     return st;
 }
 
-/* The lock is held by a transaction beside: this connection can have none. The version row comes last: what was cut off is repeated. */
+/* The version row comes last: what was cut off is repeated. */
 static int apply_concurrently(const struct migrating *m, const struct migration *one, bool *ret_done,
                               struct errmsg *err)
 {
     struct store *s = m->store;
-    struct db *holder = db_new_beside(s->db);
     bool applied = false;
     int st;
 
     *ret_done = false;
-    if ((st = begin_locked(m, holder, err)) == ST_OK &&
-        (st = db_script(holder, "limits", "set local idle_in_transaction_session_timeout = 0", err)) == ST_OK &&
-        (st = is_applied(s, one, &applied, err)) == ST_OK && !applied) {
-        if (!db_is_pooled(s->db)) { /* settings of a session would stay behind in the pooler's */
-            st = db_script(s->db, "limits", NO_LIMITS, err);
-        }
-        if (st == ST_OK && (st = run_statements(s, one, err)) == ST_OK && (st = record(s, one, err)) == ST_OK) {
-            *ret_done = true;
-        }
+    if (db_is_pooled(s->db)) { /* settings and locks of a session stay behind in the pooler's */
+        return err_set(err, ST_CONFLICT,
+                       "%s cannot go through a pooler: run atsyncctl migrate with a configuration whose "
+                       "database.conninfo leads to the server itself",
+                       one->name);
     }
-    db_rollback(holder);
-    db_free(holder);
+    if ((st = lock(m, false, err)) != ST_OK) {
+        return st;
+    }
+    if ((st = is_applied(s, one, &applied, err)) == ST_OK && !applied &&
+        (st = db_script(s->db, "limits", NO_LIMITS, err)) == ST_OK && (st = run_statements(s, one, err)) == ST_OK &&
+        (st = record(s, one, err)) == ST_OK) {
+        *ret_done = true;
+    }
+    unlock_session(s);
     return st;
 }
 
@@ -292,7 +308,7 @@ static int apply(const struct migrating *m, const struct migration *one, struct 
 static int make_base(const struct migrating *m, struct errmsg *err)
 {
     struct db *db = m->store->db;
-    int st = begin_locked(m, db, err);
+    int st = lock(m, true, err);
 
     if (st == ST_OK && (st = db_script(db, "schema_version", base_script, err)) == ST_OK) {
         st = db_commit(db, err);

@@ -10,6 +10,8 @@
 #include "base/text.h"
 #include "lib/db.h"
 #include "lib/harness.h"
+#include "store/migrations.h"
+#include "store/setup.h"
 
 #define STATE_OF(candidate) "select sync_state from atsync.sync_status where candidate_external_id = '" candidate "'"
 #define STAGE "jobs." E2E_JOB ".stage"
@@ -250,6 +252,35 @@ E2E_TEST(a_parameter_that_the_pooler_refuses_is_named)
     daemon_stop(h, d);
 }
 
+/* ---- migrations */
+
+static void ignore_line(void *ctx, const char *line)
+{
+    (void)ctx;
+    (void)line;
+}
+
+/* A lock of a session would stay behind in the pooler's, and nobody could migrate any more. */
+E2E_TEST(what_needs_a_session_says_so)
+{
+    const struct migration later = {.version = 900,
+                                    .name = "900_index",
+                                    .concurrent = true,
+                                    .text = "-- breaking: no. concurrent: yes. For tests.\n"
+                                            "create index concurrently later on atsync.event (received_at);\n"};
+    struct store *s;
+    struct errmsg err;
+
+    NEEDS_PGBOUNCER();
+    s = store_new_at(pooler.conninfo, "test");
+    assert_int_equal(store_connect(s, &err), ST_OK);
+    assert_int_equal(store_migrate(s, false, ignore_line, NULL, &err), ST_OK);
+    assert_int_equal(migrations_apply(s, &later, 1, false, ignore_line, NULL, &err), ST_CONFLICT);
+    assert_non_null(strstr(err.text, "900_index cannot go through a pooler"));
+    assert_null(sql_text(h, "select 1 from pg_locks where locktype = 'advisory'"));
+    store_free(s);
+}
+
 /* ---- doctor */
 
 /* The finding about the pooler, "severity: what"; "" if there is none. */
@@ -306,6 +337,7 @@ int main(void)
         POOLER_TEST(nine_samples_become_one_right_record),
         POOLER_TEST(what_another_daemon_receives_is_found_by_polling),
         POOLER_TEST(a_direct_connection_for_wake_ups),
+        POOLER_TEST(what_needs_a_session_says_so),
         POOLER_TEST(doctor_tells_the_mode),
         POOLER_TEST(a_parameter_that_the_pooler_refuses_is_named),
     };
