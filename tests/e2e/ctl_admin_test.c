@@ -91,6 +91,90 @@ static const char *run_ctl(struct harness *h, int expected, const char *const ar
 }
 #define RUN(h, expected, ...) run_ctl(h, expected, (const char *const[CTL_ARGS_MAX]){__VA_ARGS__})
 
+/* ---- the manual */
+
+/* What atsyncctl(8) has as the head of a command: ".It Cm migrate Op Fl -dry-run", or the lines from ".It Xo" to ".Xc". */
+static const char *manual_head(struct harness *h, const char *page, const char *command)
+{
+    for (int i = 0; i < 2; i++) {
+        const char *start = arena_printf(h->arena, i == 0 ? "\n.It Cm %s" : "\n.It Xo\n.Cm %s", command);
+        const char *at = page;
+
+        while ((at = strstr(at, start)) != NULL) {
+            const char *behind = at + strlen(start);
+
+            if (*behind == '\n' || *behind == ' ') {
+                const char *end = strstr(behind, i == 0 ? "\n" : "\n.Xc\n");
+
+                assert_non_null(end);
+                return arena_printf(h->arena, "%.*s\n", (int)(end - behind), behind);
+            }
+            at = behind;
+        }
+    }
+    fail_msg("atsyncctl(8) has no command %s", command);
+    return NULL;
+}
+
+/* The options behind `before` in text, each as its name between blanks. */
+static const char *options_in(struct harness *h, const char *text, const char *before)
+{
+    const char *names = " ";
+
+    for (const char *at = text; (at = strstr(at, before)) != NULL;) {
+        size_t len;
+
+        at += strlen(before);
+        len = strspn(at, "abcdefghijklmnopqrstuvwxyz-");
+        names = arena_printf(h->arena, "%s%.*s ", names, (int)len, at);
+    }
+    return names;
+}
+
+static void assert_each_is_in(struct harness *h, const char *names, const char *others, const char *complaint)
+{
+    for (const char *at = names + strspn(names, " "); *at; at += strcspn(at, " "), at += strspn(at, " ")) {
+        const char *name = arena_printf(h->arena, " %.*s ", (int)strcspn(at, " "), at);
+
+        if (!strstr(others, name)) {
+            fail_msg("%s:%s", complaint, name);
+        }
+    }
+}
+
+/* Commands and options as the program knows them, and nothing that it does not know. */
+E2E_TEST(the_manual_has_every_command_and_option)
+{
+    const char *page = file_of(h, TEST_SOURCE_DIR "/packaging/man/atsyncctl.8");
+    const char *selection = strstr(page, ".It Fl -candidate Ar ");
+    const char *line = strstr(RUN(h, 0, "--help"), "\nCommands:\n");
+    unsigned commands = 0;
+
+    assert_non_null(line);
+    assert_non_null(selection);
+    selection = options_in(h, arena_printf(h->arena, "%.*s", (int)(strstr(selection, ".El") - selection), selection),
+                           "\n.It Fl -");
+    selection = arena_printf(h->arena, " candidate%s", selection);
+    for (line = strchr(line + 1, '\n') + 1; text_starts(line, "  "); line = strchr(line, '\n') + 1) {
+        const char *command = arena_printf(h->arena, "%.*s", (int)strcspn(line + 2, " "), line + 2);
+        const char *usage = RUN(h, 0, command, "--help");
+        const char *head = manual_head(h, page, command);
+        const char *shown = options_in(h, head, "Fl -");
+        const char *known;
+
+        usage = arena_printf(h->arena, "%.*s", (int)strcspn(usage, "\n"), usage);
+        known = options_in(h, strstr(usage, arena_printf(h->arena, "] %s", command)), "--");
+        if (strstr(head, "Ar selection")) {
+            shown = arena_printf(h->arena, "%s%s", shown, selection);
+        }
+        assert_each_is_in(h, known, shown, arena_printf(h->arena, "atsyncctl(8) lacks an option of %s", command));
+        assert_each_is_in(h, shown, known,
+                          arena_printf(h->arena, "atsyncctl(8) has an option that %s does not", command));
+        commands++;
+    }
+    assert_true(commands > 10);
+}
+
 /* ---- setup */
 
 /*
@@ -704,6 +788,7 @@ E2E_TEST(every_command_has_help_and_completion)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        E2E_RUN(the_manual_has_every_command_and_option),
         cmocka_unit_test_setup_teardown(setup_makes_what_is_missing_and_can_be_repeated, with_peers, without_peers),
         E2E_RUN(setup_repairs_rights),
         E2E_RUN(setup_without_a_superuser),
