@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 
 #include "service/app.h"
 #include "service/settings.h"
@@ -38,6 +39,17 @@ static void fill_standard_descriptors(void)
     }
 }
 
+/* A core would hold secrets and answers of people. Only the soft limit: prlimit(1) raises it again for who looks for a fault. */
+static void forbid_core(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_CORE, &limit) == 0) {
+        limit.rlim_cur = 0;
+        (void)setrlimit(RLIMIT_CORE, &limit);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const char *path = SETTINGS_DEFAULT_PATH;
@@ -45,6 +57,7 @@ int main(int argc, char **argv)
     int option;
 
     fill_standard_descriptors();
+    forbid_core();
     while ((option = getopt_long(argc, argv, "c:th", options, NULL)) != -1) {
         switch (option) {
         case 'c':

@@ -1,6 +1,7 @@
 /* What the log says, and above all what it does not say: one line for each event, and nothing of a candidate. */
 #include <ctype.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -393,6 +394,22 @@ E2E_TEST(nobody_forges_a_line)
     assert_int_equal(lines_with(h, program_log(h, d), "organization=\"x\\nlevel=error msg=forged\\r\\x1b[2J", ""), 1);
 }
 
+/* A core would tell what the log does not. The hard limit is as it was, for who looks for a fault. */
+E2E_TEST(no_core_is_left)
+{
+    struct rlimit ours, daemons;
+    struct program *d;
+
+    assert_int_equal(getrlimit(RLIMIT_CORE, &ours), 0);
+    ours.rlim_cur = ours.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_CORE, &ours), 0);
+    d = daemon_start(h, &(struct daemon_conf){0});
+    assert_int_equal(prlimit(d->pid, RLIMIT_CORE, NULL, &daemons), 0);
+    assert_int_equal(daemons.rlim_cur, 0);
+    assert_true(daemons.rlim_max == ours.rlim_max);
+    daemon_stop(h, d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +418,7 @@ int main(void)
         E2E_RUN(nothing_personal_as_json),
         E2E_RUN(what_repeats_is_counted),
         E2E_RUN(nobody_forges_a_line),
+        E2E_RUN(no_core_is_left),
         E2E_RUN(a_failing_connector_program_does_not_tell), /* last: it changes where connectors are found */
     };
 
