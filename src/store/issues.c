@@ -64,6 +64,17 @@ static int sync_issues(struct store *s, struct batch *b, struct db_result **ret,
     return st;
 }
 
+/* *ret: nobody else is at it. */
+static int lock_issues(struct store *s, bool *ret, struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    int st = db_exec(s->db, &sql_issues_lock, NULL, DB_ROW, &r, err);
+
+    *ret = st == ST_OK && db_bool(r, 0, 0);
+    db_result_free(r);
+    return st;
+}
+
 int store_issues_refresh(struct store *s, const struct mapping *mapping, const struct own_problems *own,
                          issue_changed changed, void *ctx, struct errmsg *err)
 {
@@ -71,10 +82,12 @@ int store_issues_refresh(struct store *s, const struct mapping *mapping, const s
     struct db_result *found = NULL;
     struct db_result *told = NULL;
     struct batch b;
+    bool ours = false;
     int st;
 
     batch_init(&b, "ttttttttll");
-    if ((st = list_problems(s, mapping, &found, err)) != ST_OK) {
+    if ((st = db_begin(s->db, err)) != ST_OK || (st = lock_issues(s, &ours, err)) != ST_OK || !ours ||
+        (st = list_problems(s, mapping, &found, err)) != ST_OK) {
         goto out;
     }
     for (size_t i = 0; i < db_rows(found); i++) {
@@ -94,7 +107,7 @@ int store_issues_refresh(struct store *s, const struct mapping *mapping, const s
     for (size_t i = 0; i < own->count; i++) {
         add_problem(&b, &own->items[i], own->hold_ms, arena);
     }
-    if ((st = sync_issues(s, &b, &told, err)) != ST_OK) {
+    if ((st = sync_issues(s, &b, &told, err)) != ST_OK || (st = db_commit(s->db, err)) != ST_OK) {
         goto out;
     }
     for (size_t i = 0; i < db_rows(told); i++) {
@@ -102,6 +115,7 @@ int store_issues_refresh(struct store *s, const struct mapping *mapping, const s
                 db_text(told, i, 3), db_text(told, i, 4));
     }
 out:
+    db_rollback(s->db);
     batch_clear(&b);
     db_result_free(found);
     db_result_free(told);
