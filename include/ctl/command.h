@@ -29,6 +29,7 @@ int ctl_send_sample(const struct ctl *ctl, int argc, char **argv);
 int ctl_import(const struct ctl *ctl, int argc, char **argv);
 int ctl_plan(const struct ctl *ctl, int argc, char **argv);
 int ctl_link(const struct ctl *ctl, int argc, char **argv);
+int ctl_erase(const struct ctl *ctl, int argc, char **argv);
 int ctl_resync(const struct ctl *ctl, int argc, char **argv);
 int ctl_retry(const struct ctl *ctl, int argc, char **argv);
 int ctl_skip(const struct ctl *ctl, int argc, char **argv);

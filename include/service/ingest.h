@@ -22,7 +22,12 @@
 
 struct ingest;
 
-enum ingest_result { INGEST_STORED, INGEST_DUPLICATE, INGEST_UNAVAILABLE };
+enum ingest_result {
+    INGEST_STORED,
+    INGEST_DUPLICATE,
+    INGEST_ERASED, /* about somebody who was erased: not stored, and no more to be done about it */
+    INGEST_UNAVAILABLE,
+};
 
 struct ingest_item {
     struct ingest_event event; /* everything it points to must live until done is called */

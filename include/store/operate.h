@@ -61,7 +61,8 @@ int store_resync(struct store *s, const struct filter *f, struct pages *p, struc
 int store_retry_dead(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err) ATS_MUSTCHECK;
 int store_skip_dead(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err) ATS_MUSTCHECK;
 
-/* alias: subject_key('p', profile), ('r', run) or ('c', contact). *ret: how many candidates waited under it. */
+/* alias: subject_key('p', profile), ('r', run) or ('c', contact). *ret: how many candidates waited under it.
+ * ST_CONFLICT: the person was erased. */
 int store_link(struct store *s, const char *source, const char *alias, const char *external_id, int64_t *ret,
                struct errmsg *err) ATS_MUSTCHECK;
 int store_connector_hold(struct store *s, const char *connector, const char *reason, struct errmsg *err) ATS_MUSTCHECK;

@@ -57,6 +57,7 @@ int store_migrate(struct store *s, bool dry_run, void (*told)(void *ctx, const c
                   struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- ingest */
+enum { INGEST_ALSO_MAX = 4 };
 struct ingest_event { /* borrowed texts, plain UTF-8 */
     const char *source;
     const char *event_id;
@@ -67,7 +68,11 @@ struct ingest_event { /* borrowed texts, plain UTF-8 */
     int64_t time_us; /* EVENT_TIME_NONE: the time of receipt */
     const void *body;
     size_t body_len;
-    bool stored; /* out: true if new, false if the id was there before */
+    const char *also
+        [INGEST_ALSO_MAX]; /* further names of whom it is about ("m:<e-mail>"), only to tell erased people; NULL: no more */
+    bool stored;           /* out: true if new, false if the id was there before or the person was erased */
+    bool erased;           /* out: it is about somebody who was erased (store/erase.h), and was not stored; */
+    bool tells_more;       /* out: and it told names of that person that were not known: store_erase_told */
 };
 /* All or nothing, one commit. Event ids may repeat within the batch: only the first is stored. */
 int store_ingest(struct store *s, struct ingest_event *events, size_t count, struct errmsg *err) ATS_MUSTCHECK;
@@ -188,6 +193,7 @@ struct record {
     const char *error;
     bool forget; /* the row has served (resolved into another): delete it */
     bool lost;   /* out: the lease was not ours any more: only the calls that were made were recorded */
+    bool erased; /* out: and not even these, because the person was erased meanwhile (store/erase.h) */
 };
 int store_record(struct store *s, struct record *records, size_t count, struct errmsg *err) ATS_MUSTCHECK;
 

@@ -25,6 +25,8 @@ create index event_received on atsync.event using brin (received_at) with (pages
 -- For retention: the oldest bodies, and the oldest ids without one. BRIN would not do, since old and new rows share pages once space is used again.
 create index event_bodies on atsync.event (received_at) where body is not null;
 create index event_ids on atsync.event (received_at) where body is null;
+-- Events of other families, which are kept under nobody's name: erasing a person looks through them.
+create index event_nobody on atsync.event (source, event_id) where subject = '' and body is not null;
 
 -- The queue: one row per candidate reference and connector ('' while no connector is known for it).
 create table atsync.candidate (
@@ -222,6 +224,7 @@ create table atsync.contact_resolution (
     primary key (source, event_id)
 );
 create index contact_resolution_ref on atsync.contact_resolution (source, ref);
+create index contact_resolution_nameless on atsync.contact_resolution (source) where kind = 'failed' and external_id is null;
 
 -- What all daemons share about a connector.
 create table atsync.connector_state (
@@ -308,3 +311,77 @@ create table atsync.connector_token (
     lease_owner text collate "C",
     lease_until timestamptz
 ) with (fillfactor = 50);
+
+-- What is left of people who were erased: HMAC-SHA256 of each name that they were known by ("x:<external id>", "p:<profile id>", "r:<run id>",
+-- "c:<contact>", "e:<event of nobody>", "m:<e-mail>", "t:<phone>", "o:<conversation>"), so that what comes of them later is not kept. One key for all, made with the first.
+create table atsync.tombstone (
+    source text collate "C" not null,
+    hash bytea not null,
+    erased_at timestamptz not null default now(), -- the same for all names of a person
+    primary key (source, hash)
+);
+create table atsync.tombstone_key (
+    one boolean primary key default true check (one),
+    inner_key bytea not null, -- 64 bytes: the key with the paddings of RFC 2104
+    outer_key bytea not null
+);
+
+-- The connectors that anything of a source is stored for, '' included: from one to the next by index. They need not be in the configuration any more, or known yet.
+create function atsync.connectors_of(of_source text)
+returns text[] language sql stable as $$
+    with recursive connector (name) as (
+        select least((select min(c.connector) from atsync.candidate c where c.source = of_source),
+                     (select min(w.connector) from atsync.ats_write w where w.source = of_source))
+        union all
+        select least((select min(c.connector) from atsync.candidate c where c.source = of_source and c.connector > k.name),
+                     (select min(w.connector) from atsync.ats_write w where w.source = of_source and w.connector > k.name))
+        from connector k
+        where k.name is not null
+    )
+    select array_agg(k.name) from connector k where k.name is not null
+$$;
+
+create function atsync.tombstone_hash(k atsync.tombstone_key, source text, name text)
+returns bytea language sql stable as $$
+    select sha256(k.outer_key || sha256(k.inner_key || convert_to(source, 'UTF8') || '\x00' || convert_to(name, 'UTF8')))
+$$;
+
+-- Which events of a batch (by their place, from 1) are about erased people. Whoever stores events asks this in the statement that stores them: the lock, held to
+-- its end, keeps an erasure from being in between, and what is volatile sees what was committed up to this moment, not up to the statement's beginning.
+-- Negative: such an event tells a run or profile of that person that is not known to be one yet. also: further names, also_of their events.
+create function atsync.erased(sources text[], event_ids text[], subjects text[], external_ids text[], profile_ids text[], run_ids text[], also_of bigint[], also text[])
+returns bigint[] language plpgsql volatile set jit = off as $$
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('atsync.erase', 0));
+    if not exists (select from atsync.tombstone) then
+        return '{}';
+    end if;
+    return (
+        with event as materialized (
+            select * from unnest(sources, event_ids, subjects, external_ids, profile_ids, run_ids) with ordinality
+                              as e (source, event_id, subject, external_id, profile_id, run_id, place)
+        ), hashed as materialized (
+            select e.place, e.source, n.name, atsync.tombstone_hash(k, e.source, n.name) as hash, e.external_id is null as is_nameless
+            from event e
+            cross join lateral (select case when e.subject = '' then 'e:' || e.event_id else e.subject end as name union select 'x:' || e.external_id
+                                union select 'p:' || e.profile_id union select 'r:' || e.run_id
+                                union select a.name from unnest(also_of, also) as a (place, name) where a.place = e.place) n
+            cross join atsync.tombstone_key k
+            where n.name is not null
+        ), name as materialized (
+            select h.place, h.name, t.is_erased is not null as is_erased, h.is_nameless
+            from hashed h -- limit: one by one by index, however many there are
+            left join lateral (select true as is_erased from atsync.tombstone t where t.source = h.source and t.hash = h.hash limit 1) t on true
+        )
+        select coalesce(array_agg(case when j.tells_more then -j.place else j.place end order by j.place), '{}')
+        from (
+            select n.place,
+                   -- where the event names somebody else, only the profile or the run is that of the erased person
+                   bool_or(n.name ~ '^[pr]:' and not n.is_erased) and (bool_and(n.is_nameless) or bool_or(n.name like 'x:%' and n.is_erased)) as tells_more
+            from name n
+            group by n.place
+            having bool_or(n.is_erased)
+        ) j
+    );
+end
+$$;

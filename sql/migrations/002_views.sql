@@ -181,6 +181,13 @@ select i.id, i.class, i.severity, i.connector, i.workflow_external_id, i.message
 from atsync.issue i;
 comment on view atsync.issues is 'What is wrong or was, in words: opened and closed by the daemon. Open ones have no closed_at.';
 
+create or replace view atsync.erasures as
+select t.source, t.erased_at, count(*) as names
+from atsync.tombstone t
+group by t.source, t.erased_at;
+comment on view atsync.erasures is 'Which erasures of people there were (atsyncctl erase): when, not whose. Reads all tombstones.';
+comment on column atsync.erasures.names is 'so many ids and addresses are known again by their hash: what comes under them is not kept';
+
 create or replace view atsync.activity as
 select a.minute, a.events, a.duplicates, a.refused, a.writes, a.failed_writes, a.calls, a.failed_calls, a.synced,
        a.lag_ms::double precision / nullif(a.synced, 0) / 1000 as lag_seconds, a.longest_lag_ms::double precision / 1000 as longest_lag_seconds
@@ -260,6 +267,8 @@ comment on table atsync.connector_state is 'What all daemons share about a conne
 comment on table atsync.source_api is 'What all daemons share about Popp''s API, which incomplete runs are asked for at; empty unless it is configured.';
 comment on table atsync.daemon is 'Daemons that are alive, so that they can share the rate of a connector.';
 comment on table atsync.activity_minute is 'Read the view activity.';
+comment on table atsync.tombstone is 'Names of erased people, as keyed hashes: what comes under them is not kept. Read the view erasures.';
+comment on table atsync.tombstone_key is 'The key of these hashes: one row, made with the first of them.';
 comment on table atsync.connector_token is 'What signing in at an ATS gave, encrypted with database.encryption_key. Newer versions replace older ones.';
 comment on table atsync.issue is 'Read the view issues.';
 comment on table atsync.schema_version is 'Migrations applied.';

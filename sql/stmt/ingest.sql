@@ -1,9 +1,13 @@
 -- Stores a batch of events and makes their candidates due: one statement, one commit. Rows go in key order, so that two daemons cannot deadlock.
-with input as (
-    select *
+-- Events of erased people are left out. $13, $14: further names of some events.
+with erased as materialized (
+    select abs(u.place) as place, u.place < 0 as tells_more from unnest(atsync.erased($1, $2, $4, $6, $7, $8, $13::bigint[], $14::text[])) as u (place)
+), input as (
+    select i.*
     from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-                $11::timestamptz[], $12::bytea[])
-         as i (source, event_id, type, subject, connector, external_id, profile_id, run_id, workflow_id, workflow_external_id, event_time, body)
+                $11::timestamptz[], $12::bytea[]) with ordinality
+         as i (source, event_id, type, subject, connector, external_id, profile_id, run_id, workflow_id, workflow_external_id, event_time, body, place)
+    where i.place <> all (array(select e.place from erased e))
 ), stored as (
     insert into atsync.event (source, event_id, type, subject, external_id, profile_id, run_id, workflow_id, workflow_external_id, event_time, body)
     select source, event_id, type, subject, external_id, profile_id, run_id, workflow_id, workflow_external_id, coalesce(event_time, now()), body
@@ -27,4 +31,6 @@ with input as (
         -- one that waits for its next attempt keeps collecting; one in work was due before, and is looked at again when it is released
         due_at = case when c.attempts > 0 then coalesce(c.due_at, excluded.due_at) else least(c.due_at, excluded.due_at) end
 )
-select source, event_id from stored
+select source, event_id, false as erased, false as tells_more from stored
+union all
+select ($1::text[])[e.place], ($2::text[])[e.place], true, e.tells_more from erased e

@@ -15,6 +15,7 @@
 #include "ctl/progress.h"
 #include "service/app.h"
 #include "service/incoming.h"
+#include "store/erase.h"
 
 enum {
     BATCH_EVENTS_MAX = 200,
@@ -33,7 +34,7 @@ struct import {
     struct store *store;
     struct progress progress;
     struct json *refused; /* with --json */
-    int64_t stored, duplicates, refusals;
+    int64_t stored, duplicates, erased, refusals;
     /* the file being read */
     const char *name;
     int fd;
@@ -92,6 +93,7 @@ static void tell_end(struct import *im)
         j = json_object();
         json_set_int(j, "stored", im->stored);
         json_set_int(j, "duplicates", im->duplicates);
+        json_set_int(j, "erased", im->erased);
         json_set_int(j, "refused", im->refusals);
         json_set(j, "refusals", im->refused);
         im->refused = NULL;
@@ -101,6 +103,9 @@ static void tell_end(struct import *im)
     buf_init(&b, SIZE_MAX / 4);
     add_count(&b, "", im->stored, "event stored", "events stored");
     add_count(&b, ", ", im->duplicates, "was there already", "were there already");
+    if (im->erased > 0) {
+        add_count(&b, ", ", im->erased, "of people who were erased", "of people who were erased");
+    }
     add_count(&b, ", ", im->refusals, "refused", "refused");
     printf("%s.\n", buf_text(&b));
     buf_free(&b);
@@ -129,12 +134,20 @@ static int store_without_conflict(struct import *im, struct ingest_event *events
     for (int i = 0; i < CONFLICT_TRIES && st == ST_CONFLICT; i++) {
         st = store_ingest(im->store, events, count, err);
     }
-    return st;
+    return st == ST_OK ? store_erase_told(im->store, events, count, err) : st;
 }
 
 static bool is_about_the_event(int st)
 {
     return st == ST_INVALID || st == ST_INTERNAL || st == ST_LIMIT;
+}
+
+static void count_stored(struct import *im, const struct ingest_event *e)
+{
+    im->stored += e->stored;
+    im->erased += e->erased;
+    im->duplicates += !e->stored && !e->erased;
+    im->notify_wanted = im->notify_wanted || e->stored;
 }
 
 /* One event that the database cannot take must not fail its neighbours. */
@@ -148,9 +161,7 @@ static int store_singly(struct import *im, struct errmsg *err)
         } else if (st != ST_OK) {
             return st;
         } else {
-            im->stored += im->events[i].stored;
-            im->duplicates += !im->events[i].stored;
-            im->notify_wanted = im->notify_wanted || im->events[i].stored;
+            count_stored(im, &im->events[i]);
         }
     }
     return ST_OK;
@@ -163,9 +174,7 @@ static void store_batch(struct import *im)
 
     if (st == ST_OK) {
         for (size_t i = 0; i < im->count; i++) {
-            im->stored += im->events[i].stored;
-            im->duplicates += !im->events[i].stored;
-            im->notify_wanted = im->notify_wanted || im->events[i].stored;
+            count_stored(im, &im->events[i]);
         }
     } else if (is_about_the_event(st)) {
         st = store_singly(im, &err);

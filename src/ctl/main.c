@@ -145,6 +145,21 @@ static const struct command {
      "\n"
      "Example: atsyncctl link --profile cp_18c2 --external-id 4711\n",
      ctl_link},
+    {"erase", "--candidate X | --profile ID | --run ID | --contact ID  [--source S] [--yes]",
+     "delete what is stored of a person, and keep nothing that comes later",
+     "  --candidate X    the person's external id\n"
+     "  --profile ID     the sender's candidateProfileId, where no external id is known\n"
+     "  --run ID         a run, where only that is known\n"
+     "  --contact ID     the recordId of a failed contact resolution\n"
+     "  --source S       of this source only (default: of all that know the name)\n"
+     "  -y, --yes        do not ask\n"
+     "\n"
+     "Events, runs with their answers, writes, calls, contacts, other names and issues that name the person are\n"
+     "deleted. Hashes of the names are kept, so that what is sent again, or later, is answered and not processed.\n"
+     "The ATS, the sender, logs and backups are not reached: see the document privacy.md.\n"
+     "\n"
+     "Example: atsyncctl erase --candidate ats_42\n",
+     ctl_erase},
 };
 
 static const struct option options[] = {

@@ -15,6 +15,7 @@
 #include "lib/jqvm.h"
 #include "service/incoming.h"
 #include "service/thread.h"
+#include "store/erase.h"
 #include "store/inquiry.h"
 #include "store/store.h"
 
@@ -164,6 +165,9 @@ static int store_if_better(struct round *r, const struct run *known, const struc
     incoming.body = body;
     incoming.body_len = strlen(body);
     st = store_ingest(r->c->store, &incoming, 1, err);
+    if (st == ST_OK) {
+        st = store_erase_told(r->c->store, &incoming, 1, err);
+    }
     if (st == ST_OK && incoming.stored) {
         metric_add(r->c->completed, 1, r->source->name, NULL, NULL, NULL);
         log_info("run completed from Popp's API", "source", r->source->name, "run", known->run_id, "event",

@@ -58,6 +58,35 @@ static const char *connector_of(const struct event *e, const char *subject, cons
     return map ? map->connector : "";
 }
 
+/* Under which names an erased person may be met in an event that is kept under nobody's, or under a contact of which only the address is known. */
+static void add_also(const struct event *e, struct arena *arena, struct ingest_event *ret)
+{
+    static const struct {
+        bool of_contact;
+        char kind;
+        const char *member;
+    } members[] = {{false, 'o', "recordId"},   {false, 'o', "conversationId"},
+                   {false, 'x', "externalId"}, {false, 'x', "externalConversationId"},
+                   {true, 'm', "email"},       {true, 't', "phoneNumber"}};
+    size_t n = 0;
+
+    if (e->external_id || (e->type != EVENT_OTHER && e->type != EVENT_CONTACT_FAILED)) {
+        return;
+    }
+    for (size_t i = 0; i < ATS_COUNT(members); i++) {
+        const char *text = json_get_str(e->data, members[i].member);
+
+        if (text && members[i].of_contact == (e->type == EVENT_CONTACT_FAILED)) {
+            char *name = arena_printf(arena, "%c:%s", members[i].kind, clean(text, arena));
+
+            for (char *c = name; members[i].kind == 'm' && *c; c++) {
+                *c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
+            }
+            ret->also[n++] = name;
+        }
+    }
+}
+
 void incoming_event(const struct event *e, const char *source, const struct mapping *mapping, struct arena *arena,
                     struct ingest_event *ret)
 {
@@ -76,6 +105,7 @@ void incoming_event(const struct event *e, const char *source, const struct mapp
         .workflow_external_id = key(e->workflow_external_id, arena),
         .time_us = e->time_us,
     };
+    add_also(e, arena, ret);
 }
 
 static bool organization_allowed(const struct source_config *source, const char *organization)

@@ -9,6 +9,7 @@
 #include "domain/backoff.h"
 #include "lib/crypto.h"
 #include "service/thread.h"
+#include "store/erase.h"
 
 enum {
     BATCH_EVENTS_MAX = 200,
@@ -221,7 +222,7 @@ static int store_without_conflict(struct ingest *in, struct ingest_event *events
     for (int i = 0; i < CONFLICT_TRIES && st == ST_CONFLICT; i++) {
         st = store_ingest(in->store, events, count, err);
     }
-    return st;
+    return st == ST_OK ? store_erase_told(in->store, events, count, err) : st;
 }
 
 /* A connection that broke while nobody looked (a restarted server, a failover) is made anew once; events that were
@@ -253,7 +254,9 @@ static void answer(struct ingest *in, size_t from, size_t to, bool stored)
         }
         metric_observe(in->seconds, (double)(now_us - item->submitted_us) / 1e6, NULL, NULL, NULL, NULL);
         item->event.stored = in->events[i].stored;
-        item->done(item, in->events[i].stored ? INGEST_STORED : INGEST_DUPLICATE);
+        item->done(item, in->events[i].stored   ? INGEST_STORED
+                         : in->events[i].erased ? INGEST_ERASED
+                                                : INGEST_DUPLICATE);
     }
 }
 

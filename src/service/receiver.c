@@ -206,6 +206,7 @@ static void on_done(struct ingest_item *item, enum ingest_result result)
 {
     static const char stored[] = "{\"status\":\"stored\"}";
     static const char duplicate[] = "{\"status\":\"duplicate\"}";
+    static const char erased[] = "{\"status\":\"erased\"}";
     const struct pending *p = item->user;
 
     switch (result) {
@@ -218,6 +219,11 @@ static void on_done(struct ingest_item *item, enum ingest_result result)
         count(p->receiver, item->event.source, p->type_label, "duplicate");
         tell_stored(p, "duplicate");
         httpd_respond(p->request, 200, "application/json", duplicate, sizeof duplicate - 1);
+        break;
+    case INGEST_ERASED:
+        count(p->receiver, item->event.source, p->type_label, "erased");
+        tell_stored(p, "erased");
+        httpd_respond(p->request, 200, "application/json", erased, sizeof erased - 1);
         break;
     case INGEST_UNAVAILABLE:
         count(p->receiver, item->event.source, p->type_label, "unavailable");

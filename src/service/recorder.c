@@ -311,7 +311,10 @@ static void put_back(struct recorder *r, struct job *list)
 static void account(struct recorder *r, const struct job *list, const struct record *records)
 {
     for (; list; list = list->next, records++) {
-        if (records->lost) {
+        if (records->erased) {
+            log_info("a result was not recorded: its candidate was erased while the call was made", "connector",
+                     list->who->connector, NULL);
+        } else if (records->lost) {
             log_warn("a candidate's lease had passed to another daemon before its result was recorded", "connector",
                      list->who->connector, "ref", list->who->ref, NULL);
         } else {

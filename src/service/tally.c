@@ -15,6 +15,7 @@ static struct activity counted(double *ret_longest_s)
     struct metric_observed lag = metric_observed(metric_lookup("atsyncd_sync_lag_seconds"));
     double stored = metric_sum(received, "result", "stored");
     double duplicates = metric_sum(received, "result", "duplicate");
+    double erased = metric_sum(received, "result", "erased"); /* taken, and not kept */
     double good_calls = metric_sum(calls, "outcome", "ok") + metric_sum(calls, "outcome", "already") +
                         metric_sum(calls, "outcome", "skip") + metric_sum(calls, "outcome", "lookup");
 
@@ -22,7 +23,7 @@ static struct activity counted(double *ret_longest_s)
     return (struct activity){
         .events = whole(stored),
         .duplicates = whole(duplicates),
-        .refused = whole(metric_sum(received, NULL, NULL) - stored - duplicates),
+        .refused = whole(metric_sum(received, NULL, NULL) - stored - duplicates - erased),
         .writes = whole(metric_sum(writes, "result", "applied")),
         /* what is wanted no more failed nobody */
         .failed_writes = whole(metric_sum(writes, "result", "pending") + metric_sum(writes, "result", "dead")),

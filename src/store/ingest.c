@@ -32,6 +32,10 @@ static void add_row(struct batch *b, const struct ingest_event *e)
     db_array_i64(b->column[10], e->time_us); /* EVENT_TIME_NONE is SQL null */
     db_array_bytes(b->column[11], e->body, e->body_len);
     b->rows++;
+    for (unsigned i = 0; i < INGEST_ALSO_MAX && e->also[i]; i++) {
+        db_array_i64(b->column[12], (int64_t)b->rows);
+        db_array_text(b->column[13], e->also[i]);
+    }
 }
 
 /* The statement returns the ids that were new: both lists are in the same order of bytes, whatever the database's collation, only as sets. */
@@ -54,10 +58,10 @@ int store_ingest(struct store *s, struct ingest_event *events, size_t count, str
 
     for (size_t i = 0; i < count; i++) {
         sorted[i] = &events[i];
-        events[i].stored = false;
+        events[i].stored = events[i].erased = events[i].tells_more = false;
     }
     qsort(sorted, count, sizeof *sorted, by_source_and_id);
-    batch_init(&b, "ttttttttttzy");
+    batch_init(&b, "ttttttttttzylt");
     for (size_t i = 0; i < count; i++) {
         if (distinct == 0 || !same_event(sorted[distinct - 1], sorted[i])) {
             sorted[distinct++] = sorted[i];
@@ -71,7 +75,9 @@ int store_ingest(struct store *s, struct ingest_event *events, size_t count, str
             struct ingest_event **found = bsearch(&key, sorted, distinct, sizeof *sorted, by_id);
 
             if (found) {
-                (*found)->stored = true;
+                (*found)->erased = db_bool(r, row, 2);
+                (*found)->tells_more = db_bool(r, row, 3);
+                (*found)->stored = !(*found)->erased;
             }
         }
     }

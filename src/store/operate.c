@@ -194,19 +194,47 @@ int store_skip_dead(struct store *s, const struct filter *f, struct pages *p, st
 
 /* ---- identities and connectors */
 
+/* Nobody who was erased comes back by a new name. */
+static int refuse_erased(struct store *s, const char *source, const char *const names[], size_t count,
+                         const char *external_id, struct errmsg *err)
+{
+    struct db_array *array = db_array_new(DB_TEXT_ARRAY);
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    for (size_t i = 0; i < count; i++) {
+        db_array_text(array, names[i]);
+    }
+    db_params_init(&p);
+    db_add_text(&p, source);
+    db_add_array(&p, array);
+    st = db_exec(s->db, &sql_erase_when, &p, DB_ROW, &r, err);
+    if (st == ST_OK && !db_is_null(r, 0, 0)) {
+        st = err_set(err, ST_CONFLICT, "%s or that name of the candidate was erased: nothing is kept of this person",
+                     external_id);
+    }
+    db_array_free(array);
+    db_result_free(r);
+    return st;
+}
+
 int store_link(struct store *s, const char *source, const char *alias, const char *external_id, int64_t *ret,
                struct errmsg *err)
 {
     struct arena *arena = arena_new();
+    const char *const names[] = {alias, subject_key('x', external_id, arena), arena_printf(arena, "x:%s", external_id)};
     struct db_params p;
-    int st;
+    int st = refuse_erased(s, source, names, ATS_COUNT(names), external_id, err);
 
-    db_params_init(&p);
-    db_add_text(&p, source);
-    db_add_text(&p, alias);
-    db_add_text(&p, subject_key('x', external_id, arena));
-    db_add_text(&p, external_id);
-    st = number(s, &sql_link, &p, ret, err);
+    if (st == ST_OK) {
+        db_params_init(&p);
+        db_add_text(&p, source);
+        db_add_text(&p, alias);
+        db_add_text(&p, names[1]);
+        db_add_text(&p, external_id);
+        st = number(s, &sql_link, &p, ret, err);
+    }
     arena_free(arena);
     return st;
 }

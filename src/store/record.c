@@ -569,29 +569,53 @@ static void insert_audit(const struct recording *rec)
 
 /* ---- calls, routes, release --------------------------------------------------------------------------------------------- */
 
-static void insert_calls(const struct recording *rec)
+static void add_call(const struct recording *rec, struct batch *b, const struct claimed *who,
+                     const struct record_call *c)
 {
-    struct batch b;
+    add_who(b, who);
+    db_array_i64(b->column[3], c->ago_ms);
+    db_array_text(b->column[4], c->verb);
+    db_array_text(b->column[5], c->method);
+    db_array_text(b->column[6], plain(rec, c->path));
+    db_array_i64(b->column[7], c->http_status ? c->http_status : DB_NULL_I64);
+    db_array_text(b->column[8], c->outcome);
+    db_array_i64(b->column[9], c->duration_us);
+    db_array_text(b->column[10], c->error && c->error[0] ? plain(rec, c->error) : NULL);
+}
 
-    batch_init(&b, "tttltttitlt");
+/* Also of a lost lease: the calls were made. *ret_there: which of those candidates there still are. */
+static void insert_calls(const struct recording *rec, struct db_result **ret_there)
+{
+    struct batch ours;
+    struct batch lost;
+
+    batch_init(&ours, "tttltttitlt");
+    batch_init(&lost, "tttltttitlt");
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *r = &rec->records[i];
 
-        for (size_t k = 0; k < r->call_count; k++) { /* also of a lost lease: the calls were made */
-            const struct record_call *c = &r->calls[k];
-
-            add_who(&b, r->who);
-            db_array_i64(b.column[3], c->ago_ms);
-            db_array_text(b.column[4], c->verb);
-            db_array_text(b.column[5], c->method);
-            db_array_text(b.column[6], plain(rec, c->path));
-            db_array_i64(b.column[7], c->http_status ? c->http_status : DB_NULL_I64);
-            db_array_text(b.column[8], c->outcome);
-            db_array_i64(b.column[9], c->duration_us);
-            db_array_text(b.column[10], c->error && c->error[0] ? plain(rec, c->error) : NULL);
+        for (size_t k = 0; k < r->call_count; k++) {
+            add_call(rec, r->lost ? &lost : &ours, r->who, &r->calls[k]);
         }
     }
-    queue_batch(rec, &b, &sql_record_call);
+    queue_batch(rec, &ours, &sql_record_call);
+    batch_queue(&lost, rec->db, &sql_record_lost_call, DB_ROWS, ret_there);
+    batch_clear(&lost);
+}
+
+/* Whose place in the queue is gone, calls or not: of those that had calls it is known. */
+static void tell_erased(const struct recording *rec, const struct db_result *there)
+{
+    for (size_t i = 0; i < rec->count; i++) {
+        struct record *r = &rec->records[i];
+
+        r->erased = r->lost && r->call_count > 0;
+        for (size_t row = 0; there && r->erased && row < db_rows(there); row++) {
+            r->erased = strcmp(db_text(there, row, 0), r->who->source) != 0 ||
+                        strcmp(db_text(there, row, 1), r->who->connector) != 0 ||
+                        strcmp(db_text(there, row, 2), r->who->ref) != 0;
+        }
+    }
 }
 
 static void insert_routes(const struct recording *rec)
@@ -655,6 +679,7 @@ static enum db_durability durability_of(const struct recording *rec)
 static int record_once(struct recording *rec)
 {
     struct db_result *ours = NULL;
+    struct db_result *there = NULL;
     int st;
 
     db_queue_begin(rec->db, durability_of(rec));
@@ -676,14 +701,17 @@ static int record_once(struct recording *rec)
     upsert_runs(rec);
     learn_workflow_names(rec);
     insert_audit(rec);
-    insert_calls(rec);
+    insert_calls(rec, &there);
     db_queue_commit(rec->db);
     FAULT_POINT("record-before-commit");
     st = db_flush(rec->db, rec->err);
     FAULT_POINT("record-committed");
-    if (st != ST_OK) {
+    if (st == ST_OK) {
+        tell_erased(rec, there);
+    } else {
         db_rollback(rec->db);
     }
+    db_result_free(there);
     return st;
 }
 

@@ -247,6 +247,217 @@ E2E_TEST(a_large_file)
     daemon_stop(h, d);
 }
 
+/* ---- erase */
+
+/* The whole database as text, as a backup has it. */
+static const char *dump(struct harness *h)
+{
+    FILE *p = popen(arena_printf(h->arena, "pg_dump '%s'", h->conninfo), "re");
+    struct buf text;
+    char piece[65536];
+    const char *copy;
+    size_t n;
+
+    assert_non_null(p);
+    buf_init(&text, 64 * 1024 * 1024);
+    while ((n = fread(piece, 1, sizeof piece, p)) > 0)
+        buf_add(&text, piece, n);
+    assert_int_equal(pclose(p), 0);
+    copy = arena_strdup(h->arena, buf_text(&text));
+    buf_free(&text);
+    assert_true(text_has(copy, "COPY atsync.event"));
+    return copy;
+}
+
+/* As text, or as bytes, which a dump has in hexadecimal digits. */
+static bool dump_has(struct harness *h, const char *dumped, const char *text)
+{
+    char *hex = arena_alloc(h->arena, 2 * strlen(text) + 1);
+
+    for (size_t i = 0; text[i] != '\0'; i++)
+        (void)snprintf(hex + 2 * i, 3, "%02x", (unsigned char)text[i]);
+    return text_has(dumped, text) || text_has(dumped, hex);
+}
+
+#define ANSWER "My own words 7731"
+static const char *const personal[] = {"ats_7",   "cp_ats_7",  "run_of_seven",      "Jane.Roe@example.org",
+                                       ANSWER,    "7731",      "+447700900777",     "dedup_seven",
+                                       "conv_77", "evt_seven", "words in a chat 77"};
+
+static void put_person(struct harness *h, const struct program *d)
+{
+    popp_deliver(h, d,
+                 popp_event(h, "contact-resolved", "candidate", "ats_7", "run", "run_of_seven", "eventId",
+                            "evt_seven_1", "data.email", "Jane.Roe@example.org", "data.phoneNumber", "+447700900777",
+                            NULL));
+    popp_deliver(
+        h, d,
+        popp_event(h, "run-started", "candidate", "ats_7", "run", "run_of_seven", "eventId", "evt_seven_2", NULL));
+    popp_deliver(h, d,
+                 popp_event(h, "run-completed", "candidate", "ats_7", "run", "run_of_seven", "eventId", "evt_seven_3",
+                            "data.nodes.0.outcome.answers.0.answer", ANSWER, "data.nodes.0.outcome.conversationId",
+                            "conv_77", NULL));
+    popp_deliver(h, d,
+                 popp_event(h, "contact-resolution-failed", "data.externalId", POPP_ABSENT, "data.recordId",
+                            "dedup_seven", "data.email", "jane.roe@EXAMPLE.org", "eventId", "evt_seven_4", NULL));
+    popp_deliver(h, d,
+                 "{\"event\":\"CONVERSATION_COMPLETED\",\"eventId\":\"evt_seven_5\",\"data\":{\"recordId\":\"conv_77\","
+                 "\"text\":\"words in a chat 77\"}}");
+    wait_ats(h, "ats_7", STAGE, "\"Recruiter screen\"");
+    wait_sql(h, "select count(*) from atsync.ats_write where kind = 'note' and state = 'applied'", "1");
+}
+
+static void assert_answer(struct harness *h, const struct program *d, const char *body, const char *expected)
+{
+    struct http_answer a = popp_post(h, d, body);
+
+    assert_int_equal(a.status, 200);
+    assert_string_equal(a.body, expected);
+}
+
+E2E_TEST(nothing_of_an_erased_person_is_in_a_dump)
+{
+    static const char erased[] = "{\"status\":\"erased\"}";
+    struct program *d = daemon_start(h, NULL);
+    const char *again =
+        popp_event(h, "run-completed", "candidate", "ats_7", "run", "run_of_seven", "eventId", "evt_seven_3", NULL);
+    const char *later = popp_event(h, "run-started", "candidate", "ats_7", "run", "run_new", NULL);
+    const char *text, *output;
+    const struct json *j;
+
+    put_person(h, d);
+    popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_8", "run", "run_8", NULL));
+    wait_ats(h, "ats_8", STAGE, "\"Recruiter screen\"");
+    wait_sql(
+        h,
+        "select string_agg(distinct sync_state, ' ') from atsync.sync_status where candidate_external_id is not null",
+        "synced");
+    text = dump(h);
+    for (size_t i = 0; i < ATS_COUNT(personal); i++)
+        if (!dump_has(h, text, personal[i]))
+            fail_msg("the dump has no %s to begin with", personal[i]);
+
+    /* nobody is there to ask, and nothing happens */
+    output = CTL(h, d, 2, "erase", "--candidate", "ats_7");
+    assert_has(output, "This will erase ats_7 of source popp: 5 events, ");
+    assert_has(output,
+               "It cannot be undone, and it does not reach the ATS, the log or backups. Nobody is there to ask: "
+               "add --yes to do it");
+    assert_sql(h, "select count(*) from atsync.event", "6");
+    j = json_first(CTL_JSON(h, d, 0, "erase", "--candidate", "ats_7", "--yes"));
+    assert_string_equal(json_get_str(j, "candidate"), "ats_7");
+    assert_string_equal(json_get_str(j, "source"), "popp");
+    assert_true(json_get_bool(j, "erased"));
+    assert_int_equal(number(json_get(j, "rows"), "event"), 5);
+    assert_true(number(json_get(j, "rows"), "ats_write") > 0);
+
+    text = dump(h);
+    for (size_t i = 0; i < ATS_COUNT(personal); i++)
+        if (dump_has(h, text, personal[i]))
+            fail_msg("%s is still in the dump", personal[i]);
+    assert_true(dump_has(h, text, "ats_8"));
+    /* nor in what the planner noted */
+    assert_sql(h,
+               "select string_agg(tablename || '.' || attname, ' ') from pg_stats where schemaname = 'atsync' and "
+               "(most_common_vals::text ~ 'ats_7|seven' or histogram_bounds::text ~ 'ats_7|seven')",
+               NULL);
+
+    /* what comes again, or later, is answered and not kept: also after a restart, and out of a file */
+    assert_answer(h, d, again, erased);
+    assert_answer(h, d, later, erased);
+    daemon_stop(h, d);
+    daemon_start_again(h, d);
+    assert_answer(h, d, again, erased);
+    assert_answer(h, d,
+                  popp_event(h, "node-completed", "run", "run_new", "data.candidateProfileExternalId", POPP_ABSENT,
+                             "data.candidateProfileId", POPP_ABSENT, NULL),
+                  erased); /* that it is hers was told by the one before */
+    assert_answer(h, d,
+                  popp_event(h, "contact-resolution-failed", "data.externalId", POPP_ABSENT, "data.recordId", "dedup_n",
+                             "data.email", "JANE.ROE@example.org", NULL),
+                  erased);
+    assert_answer(
+        h, d, "{\"event\":\"CONVERSATION_NEEDS_REVIEW\",\"data\":{\"recordId\":\"x\",\"conversationId\":\"conv_77\"}}",
+        erased);
+    assert_has(http_call(h, d->admin_port, "GET", "/metrics", NULL, NULL, 0).body,
+               "atsyncd_events_received_total{source=\"popp\",type=\"WORKFLOW_RUN_COMPLETED\",result=\"erased\"} 1");
+    output = CTL(h, d, 0, "import", file_with(h, "dead.ndjson", arena_printf(h->arena, "%s\n%s\n", again, later)));
+    assert_has(output, "0 events stored, 0 were there already, 2 of people who were erased, 0 refused.");
+    assert_int_equal(number(CTL_JSON(h, d, 0, "import", file_with(h, "dead.ndjson", again)), "erased"), 1);
+    text = dump(h);
+    for (size_t i = 0; i < ATS_COUNT(personal); i++)
+        if (dump_has(h, text, personal[i]))
+            fail_msg("%s is in the dump again", personal[i]);
+    assert_false(dump_has(h, text, "run_new"));
+
+    /* the others go on */
+    assert_answer(h, d, popp_event(h, "run-started", "candidate", "ats_9", "run", "run_9", NULL),
+                  "{\"status\":\"stored\"}");
+    assert_sql(h, "select string_agg(distinct external_id, ' ') from atsync.event where external_id <> 'ats_9'",
+               "ats_8");
+    daemon_stop(h, d);
+}
+
+E2E_TEST(what_erase_says)
+{
+    struct program *d = daemon_start(h, &(struct daemon_conf){.delivery = "enabled: false\n"});
+    const char *output;
+    struct child c;
+
+    popp_deliver(h, d, popp_event(h, "run-started", "candidate", "ats_7", "run", "run_7", NULL));
+    popp_deliver(h, d,
+                 popp_event(h, "run-started", "run", "run_p", "data.candidateProfileExternalId", POPP_ABSENT,
+                            "data.candidateProfileId", "cp_p", NULL));
+    assert_has(CTL(h, d, 2, "erase"), "say who it is with --candidate X, or where no external id is known");
+    assert_has(CTL(h, d, 2, "erase", "--candidate", "a", "--profile", "b"), "say who it is");
+    assert_has(CTL(h, d, 2, "erase", "--candidate", "a", "--canidate"), "did you mean --candidate?");
+    output = CTL(h, d, 1, "erase", "--candidate", "ats_nobody", "--yes");
+    assert_has(output, "nothing is stored of \"ats_nobody\", and nobody of this name was erased");
+    assert_has(CTL(h, d, 1, "erase", "--candidate", "ats_7", "--source", "other", "--yes"), "nothing is stored of");
+
+    child_start(h, &c, true, (const char *const[]){"-c", d->conf_path, "erase", "--candidate", "ats_7", NULL});
+    child_wait_for(&c, "Go on? [y/N] ");
+    child_type(&c, "n\n");
+    assert_has(child_end(h, &c, 1), "Nothing was done.");
+    assert_sql(h, "select count(*) from atsync.event", "2");
+
+    output = CTL(h, d, 0, "erase", "--candidate", "ats_7", "--yes");
+    assert_has(output, "ats_7 of source popp is erased: 1 event, 1 place in the queue.");
+    assert_has(output, "Left to do: erase the person in the ATS and in Popp; the log and backups keep what they have");
+    output = CTL(h, d, 0, "erase", "--candidate", "ats_7", "--yes");
+    assert_has(output, "ats_7 of source popp: nothing is stored. It was erased at 20");
+    assert_has(CTL(h, d, 0, "erase", "--profile", "cp_p", "-y"), "p:cp_p of source popp is erased: 1 event, ");
+    assert_sql(h, "select count(*) from atsync.event", "0");
+    assert_has(CTL(h, d, 1, "link", "--profile", "cp_p", "--external-id", "ats_1"), "was erased");
+    daemon_stop(h, d);
+}
+
+static bool log_tells_of_erased(struct harness *h, void *arg)
+{
+    return text_has(program_log(h, arg), "its candidate was erased while the call was made");
+}
+
+/* The ATS takes its time, and the person goes meanwhile. */
+E2E_TEST(a_person_is_erased_while_a_call_is_under_way)
+{
+    struct program *d = daemon_start(h, NULL);
+    const char *output;
+
+    ats_fault(
+        h,
+        "{\"match\":{\"path_contains\":\"/candidates/ats_7\"},\"action\":\"delay\",\"times\":1}"); /* until it is released */
+    popp_deliver(h, d, popp_event(h, "run-started", "candidate", "ats_7", "run", "run_7", NULL));
+    wait_ats_calls(h, "ats_7", NULL, NULL, 1);
+    output = CTL(h, d, 0, "erase", "--candidate", "ats_7", "--yes");
+    assert_has(output, "works on this candidate now: for ");
+    assert_has(output, "it may still write to the ATS");
+    ats_control(h, "POST", "/_sandbox/release", NULL);
+    wait_until(h, log_tells_of_erased, d, "the log tells of the result");
+    assert_false(dump_has(h, dump(h), "ats_7"));
+    daemon_stop(h, d);
+    assert_has_not(program_log(h, d), "ats_7");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +466,9 @@ int main(void)
         E2E_RUN(what_is_refused_is_told_with_its_line),
         E2E_RUN(what_import_cannot_do),
         E2E_RUN(a_large_file),
+        E2E_RUN(nothing_of_an_erased_person_is_in_a_dump),
+        E2E_RUN(what_erase_says),
+        E2E_RUN(a_person_is_erased_while_a_call_is_under_way),
     };
 
     return e2e_main(tests);

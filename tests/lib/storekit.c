@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/text.h"
+#include "store/erase.h"
 #include "store/operate.h"
 
 enum { CLAIM = 100, ROUNDS_MAX = 1000, RETRY_MS = 3600 * 1000 };
@@ -152,6 +153,7 @@ bool kit_put_bytes(struct kit *k, const char *body, size_t len)
     };
     in.connector = connector_of(k, &e, in.subject);
     assert_done(store_ingest(k->store, &in, 1, &err), &err);
+    assert_done(store_erase_told(k->store, &in, 1, &err), &err);
     arena_free(arena);
     return in.stored;
 }

@@ -148,6 +148,43 @@ static void test_odd_and_long_texts(void **state)
     arena_free(arena);
 }
 
+/* Under which further names somebody who was erased is met. */
+static void test_further_names(void **state)
+{
+    static const struct {
+        const char *body, *names;
+    } cases[] = {
+        {"{\"event\":\"CONVERSATION_COMPLETED\",\"data\":{\"recordId\":\"k\",\"conversationId\":\"v\",\"externalId\":"
+         "\"x\","
+         "\"externalConversationId\":\"y\",\"email\":\"m\"}}",
+         "o:k o:v x:x x:y "},
+        {"{\"event\":\"CONVERSATION_COMPLETED\",\"data\":{\"recordId\":\"k\",\"candidateProfileExternalId\":\"c\"}}",
+         ""},
+        {"{\"event\":\"WORKFLOW_CONTACT_RESOLUTION_FAILED\",\"data\":{\"recordId\":\"k\",\"email\":\"Jane.ROE@Example."
+         "org\","
+         "\"phoneNumber\":\"+447700900142\"}}",
+         "m:jane.roe@example.org t:+447700900142 "},
+        {"{\"event\":\"WORKFLOW_CONTACT_RESOLUTION_FAILED\",\"data\":{\"recordId\":\"k\",\"externalId\":\"c\","
+         "\"email\":\"m\"}}",
+         ""},
+        {"{\"event\":\"WORKFLOW_RUN_STARTED\",\"data\":{\"recordId\":\"k\",\"conversationId\":\"v\",\"email\":\"m\"}}",
+         ""},
+    };
+    struct arena *arena = arena_new();
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        struct ingest_event e;
+        const char *names = "";
+
+        fill(cases[i].body, &with_default, arena, &e);
+        for (size_t k = 0; k < INGEST_ALSO_MAX && e.also[k] != NULL; k++)
+            names = arena_printf(arena, "%s%s ", names, e.also[k]);
+        assert_string_equal(names, cases[i].names);
+    }
+    arena_free(arena);
+}
+
 static void test_content_types(void **state)
 {
     static const struct {
@@ -192,7 +229,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_routing),       cmocka_unit_test(test_members), cmocka_unit_test(test_odd_and_long_texts),
-        cmocka_unit_test(test_content_types), cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_content_types), cmocka_unit_test(test_paths),   cmocka_unit_test(test_further_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,6 +47,7 @@ static void test_what_is_added_up(void **state)
     metric_add(received, 3, "popp", "A", "stored", NULL);
     metric_add(received, 2, "other", "B", "stored", NULL);
     metric_add(received, 1, "popp", "A", "duplicate", NULL);
+    metric_add(received, 9, "popp", "A", "erased", NULL); /* neither kept nor refused */
     metric_add(received, 4, "popp", "unknown", "unauthorized", NULL);
     metric_add(received, 1, "popp", "A", "unavailable", NULL);
     metric_add(writes, 7, "ats", "note", "applied", NULL);
