@@ -9,7 +9,8 @@
 #   PACKAGE_BASE  the clean tree, made once and never written to again (/var/tmp/atsyncd-package/SUITE)
 #   SUITE, MIRROR bookworm, and the mirror of this machine's own apt
 #   DEB           the package to try (build/deb/atsyncd_VERSION-1_ARCH.deb; made if it is not there)
-#   NEXT_DEB      the one to upgrade to (made of this tree with a higher version and a breaking migration)
+#   NEXT_DEB      the one to upgrade to (made of this tree with a higher version, another sample of the configuration, a breaking
+#                 migration and a concurrent one)
 #   KEEP=1        leave the tree and its journal there at the end
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -78,6 +79,10 @@ else
     echo "$next" >"$work/atsyncd-$version/packaging/VERSION"
     printf -- '-- breaking: yes. A release to come, for tests.\n\nalter table atsync.event add column next_release integer;\n' \
         >"$work/atsyncd-$version/sql/migrations/900_next.sql"
+    printf -- '-- breaking: no. concurrent: yes. An index to come, for tests.\n\ndrop index concurrently if exists atsync.%s;\n%s;\n' \
+        event_next_release 'create index concurrently event_next_release on atsync.event (next_release)' \
+        >"$work/atsyncd-$version/sql/migrations/901_next_index.sql"
+    echo '# a line that the next release has' >>"$work/atsyncd-$version/conf/atsyncd.conf"
     "$work/atsyncd-$version/packaging/deb" "$work/next" >/dev/null
     next_deb=$work/next/atsyncd_$next-1_$arch.deb
 fi
@@ -210,6 +215,12 @@ is "no database was touched" 0 inside setpriv --reuid postgres --regid postgres 
 ok "the units are right" inside systemd-analyze verify --man=no atsyncd.service atsyncd@north.service
 ok "their exposure is 1.2 or less" inside systemd-analyze security --threshold=12 atsyncd.service
 
+fails "it does not start without a configuration" inside systemctl start atsyncd
+is "and is not started again and again" failed inside systemctl is-active atsyncd
+is "the status says why" 78 inside systemctl show -p ExecMainStatus --value atsyncd
+says "and the journal in words" 'popp.secret: No such file' journal
+inside systemctl reset-failed atsyncd
+
 echo "---- set up, configure, check, start"
 says "setup makes the database" 'made.*database.*atsync' inside atsyncctl setup
 says "and may be repeated" 'was there.*database.*atsync' inside atsyncctl setup
@@ -293,22 +304,41 @@ echo "---- upgrade with work in the queue"
 ats stop
 ok "an event while the ATS is away" sample 3
 ok "it waits" soon 10 has_row "select count(*) > 0 from atsync.pending_writes where candidate_external_id = 'ats_3'"
-events=$(sql 'select count(*) from atsync.event')
+inside cp /usr/sbin/atsyncd /usr/local/sbin/older-daemon
 conf=$(inside sha256sum /etc/atsyncd/atsyncd.conf)
 pid=$(main_pid)
 north=$(inside systemctl show -p MainPID --value atsyncd@north)
 apt install /root/next.deb >"$work/apt.log" 2>&1 </dev/null || { cat "$work/apt.log"; die "apt cannot upgrade the package"; }
 says "the last line names migrate" 'atsyncctl migrate' tail -n 1 "$work/apt.log"
 is "the configuration is as it was" "$conf" inside sha256sum /etc/atsyncd/atsyncd.conf
+is "the sample is the new one" "# a line that the next release has" inside tail -n 1 /usr/share/atsyncd/atsyncd.conf
 is "the new one is there" "atsyncd $next" inside atsyncd --version
 ok "it was restarted" bash -c '[ "$(inside systemctl show -p MainPID --value atsyncd)" != "$1" ]' _ "$pid"
 ok "and so was the second one" bash -c '[ "$(inside systemctl show -p MainPID --value atsyncd@north)" != "$1" ]' _ "$north"
 says "it waits for the schema" 'atsyncctl migrate' inside curl -s http://127.0.0.1:8481/readyz
-says "migrate" 'applied 900_next' inside atsyncctl migrate
+# as on a machine that has the older release still
+inside sh -c 'systemctl stop atsyncd@north; systemd-run -q --unit=other-machine -p User=atsyncd -p LoadCredential=secret:/etc/atsyncd/credentials /usr/local/sbin/older-daemon -c /etc/atsyncd/north.conf'
+ok "one that is not upgraded yet goes on" soon 10 inside curl -sf http://127.0.0.1:8581/readyz
+ok "and takes events" inside atsyncctl -c /etc/atsyncd/north.conf send-sample run-started --set data.candidateProfileExternalId=ats_4
+events=$(sql 'select count(*) from atsync.event')
+says "a dry run says what migrating means for it" 'would apply 900_next: breaking, daemons of older releases end' inside atsyncctl migrate --dry-run
+inside atsyncctl migrate >"$work/migrated" 2>&1 </dev/null || true
+says "migrate" 'applied 900_next' cat "$work/migrated"
+says "and an index, beside the work" 'applied 901_next_index' cat "$work/migrated"
+ok "the older daemon ends" soon 20 bash -c '! inside systemctl is-active --quiet other-machine'
+says "and says why" 'install the newer release' inside journalctl -u other-machine -o cat --no-pager
+inside systemctl reset-failed other-machine 2>/dev/null || true
 ok "then it is ready by itself" soon 20 inside curl -sf http://127.0.0.1:8481/readyz
 ats start >/dev/null
 ok "the queued work is done" soon 60 settled ats_3 synced
 is "no event is lost" "$events" sql 'select count(*) from atsync.event'
+
+# for an administrator of PostgreSQL: the same in a database of its own
+inside sh -c 'sed s/dbname=atsync/dbname=second/ /etc/atsyncd/atsyncd.conf >/root/second.conf; chmod 600 /root/second.conf
+    atsyncctl -c /root/second.conf setup --print >/tmp/second.sql' || true
+ok "psql takes what setup --print gives" inside setpriv --reuid postgres --regid postgres --clear-groups psql -X -q -f /tmp/second.sql
+is "with that index" t inside setpriv --reuid postgres --regid postgres --clear-groups env -C / \
+    psql -XAtq -d second -c "select indisvalid from pg_index where indexrelid = 'atsync.event_next_release'::regclass"
 
 echo "---- downgrade"
 inside systemctl stop atsyncd@north
@@ -323,6 +353,10 @@ echo "---- remove, purge"
 ok "remove" apt remove atsyncd
 fails "nothing runs" inside pgrep -x atsyncd
 is "the configuration stays" "$conf" inside sha256sum /etc/atsyncd/atsyncd.conf
+inside mv /etc/atsyncd/atsyncd.conf /root/kept.conf
+ok "installed again" apt install /root/next.deb
+fails "a configuration that was taken away stays away" inside test -e /etc/atsyncd/atsyncd.conf
+inside mv /root/kept.conf /etc/atsyncd/atsyncd.conf
 apt purge atsyncd >"$work/apt.log" 2>&1 </dev/null || { cat "$work/apt.log"; die "apt cannot purge the package"; }
 says "purge says that the database stays" 'database was not touched' cat "$work/apt.log"
 is "no file is left" "" inside sh -c 'find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache \) -prune -o -name "*atsync*" -print'
