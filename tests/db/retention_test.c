@@ -171,6 +171,11 @@ E2E_TEST(content_goes_and_ids_stay)
     assert_sql(h, "select string_agg(distinct candidate_external_id, ' ') from atsync.sync_status", "ats_2");
     assert_sql(h, "select string_agg(concat_ws('|', ref, state), ' ' order by ref) from atsync.candidate",
                "x:ats_1|nothing_to_do x:ats_2|synced");
+    assert_sql(
+        h,
+        "select concat_ws('|', kind, summary, split_part(detail, ', received', 1)) from atsync.candidate_timeline "
+        "where candidate_external_id = 'ats_1' and kind = 'event'",
+        "event|WORKFLOW_RUN_COMPLETED|no longer kept, nor are others of this run, run run_1");
     /* what is sent again is known, whatever part of the run it was */
     assert_false(kit_put(k, completed));
     assert_sent(

@@ -606,7 +606,7 @@ select who.source, who.external_id as candidate_external_id, t.at, t.kind, t.sum
 from (select distinct c.source, c.ref, c.external_id from atsync.candidate c where c.external_id is not null) who
 cross join lateral (
     select e.event_time as at, 'event' as kind, e.type as summary,
-           concat_ws(', ', case when e.event_id like '(api)/%' then 'made from Popp''s API' end, 'run ' || e.run_id, 'workflow ' || e.workflow_external_id, 'received ' || to_char(e.received_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')) as detail
+           concat_ws(', ', case when e.body is null then 'no longer kept, nor are others of this run' end, case when e.event_id like '(api)/%' then 'made from Popp''s API' end, 'run ' || e.run_id, 'workflow ' || e.workflow_external_id, 'received ' || to_char(e.received_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')) as detail
     from (select who.ref as subject
           union select i.alias from atsync.identity i where i.source = who.source and i.ref = who.ref and not i.conflict) s
     join atsync.event e on e.source = who.source and e.subject = s.subject and e.subject <> ''
