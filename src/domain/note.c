@@ -86,6 +86,32 @@ static const char *in_words(const struct words *table, size_t count, const char 
 }
 #define WORDS(table, code) in_words(table, ATS_COUNT(table), code)
 
+/* A text from outside on one line: line breaks and other control characters become blanks, what is not Unicode U+FFFD. */
+static void add_flat(struct buf *b, const char *s)
+{
+    struct buf clean;
+
+    buf_init(&clean, NOTE_MAX_BYTES);
+    json_plain(s, &clean);
+    for (size_t i = 0; i < clean.len; i++) {
+        clean.data[i] = (unsigned char)clean.data[i] < 0x20 || clean.data[i] == 0x7f ? ' ' : clean.data[i];
+    }
+    buf_puts(b, buf_text(&clean)); /* whole or not at all: a full note ends with a whole character */
+    buf_free(&clean);
+}
+
+static const char *flat(const char *s, struct arena *arena)
+{
+    struct buf b;
+    const char *text;
+
+    buf_init(&b, NOTE_MAX_BYTES);
+    add_flat(&b, s);
+    text = arena_strdup(arena, buf_text(&b));
+    buf_free(&b);
+    return text;
+}
+
 static const char *headline(const struct run *r, const char *moment, struct arena *arena)
 {
     const char *text;
@@ -94,14 +120,15 @@ static const char *headline(const struct run *r, const char *moment, struct aren
         text = WORDS(moment_words, moment);
         return text != moment ? text
                               : arena_printf(arena, "Step %s of the workflow ended.",
-                                             moment + (text_starts(moment, "node/") ? 5 : 0));
+                                             flat(moment + (text_starts(moment, "node/") ? 5 : 0), arena));
     }
     if (r->result) {
         text = WORDS(result_words, r->result);
-        return text != r->result ? text : arena_printf(arena, "Workflow completed with result %s.", r->result);
+        return text != r->result ? text
+                                 : arena_printf(arena, "Workflow completed with result %s.", flat(r->result, arena));
     }
     text = WORDS(outcome_words, r->outcome);
-    return text != r->outcome ? text : arena_printf(arena, "Workflow ended with outcome %s.", r->outcome);
+    return text != r->outcome ? text : arena_printf(arena, "Workflow ended with outcome %s.", flat(r->outcome, arena));
 }
 
 /* "2026-04-28 10:45 UTC" */
@@ -110,19 +137,6 @@ static const char *minute(int64_t us, struct arena *arena)
     struct time_text t = time_iso8601(us);
 
     return arena_printf(arena, "%.10s %.5s UTC", t.s, t.s + 11);
-}
-
-/* A candidate's text on one line: line breaks and other control characters become blanks, what is not Unicode U+FFFD. */
-static void add_flat(struct buf *b, const char *s)
-{
-    struct buf clean;
-
-    buf_init(&clean, NOTE_MAX_BYTES);
-    json_plain(s, &clean);
-    for (const char *c = buf_text(&clean); *c; c++) {
-        buf_putc(b, (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c);
-    }
-    buf_free(&clean);
 }
 
 static void add_part(struct buf *b, bool *first, const char *text)
@@ -151,12 +165,14 @@ static void add_answer(struct buf *b, const struct run_answer *a)
         add_flat(b, json_str(answer));
         buf_putc(b, '"');
         if (state && WORDS(state_words, state)[0]) {
-            buf_printf(b, " (%s)", WORDS(state_words, state));
+            buf_puts(b, " (");
+            add_flat(b, WORDS(state_words, state));
+            buf_putc(b, ')');
         }
     } else if (json_type(answer) != JSON_NULL && !json_str(answer)) {
         json_print(answer, b);
     } else if (state && WORDS(state_words, state)[0]) {
-        buf_puts(b, WORDS(state_words, state));
+        add_flat(b, WORDS(state_words, state));
     } else {
         buf_puts(b, "no answer");
     }
@@ -219,10 +235,23 @@ static void add_failure(struct buf *b, const struct run *r)
     }
 }
 
+/* What was put together, as an ATS takes it: Unicode without U+0000. */
+static char *finished(struct buf *b, struct arena *arena)
+{
+    struct buf clean;
+    char *text;
+
+    buf_init(&clean, 2 * NOTE_MAX_BYTES); /* U+FFFD has three bytes, what it stands for two at least */
+    json_plain(buf_text(b), &clean);
+    text = arena_strdup(arena, buf_text(&clean));
+    buf_free(&clean);
+    buf_free(b);
+    return text;
+}
+
 char *note_summary(const struct run *r, const char *moment, const char *workflow_external_id, struct arena *arena)
 {
     struct buf b;
-    char *text;
 
     buf_init(&b, NOTE_MAX_BYTES);
     buf_printf(&b, "%s\n", headline(r, moment, arena));
@@ -241,9 +270,7 @@ char *note_summary(const struct run *r, const char *moment, const char *workflow
     if (r->completed_us != EVENT_TIME_NONE && r->outcome) {
         buf_printf(&b, ", ended %s", minute(r->completed_us, arena));
     }
-    text = arena_strdup(arena, buf_text(&b));
-    buf_free(&b);
-    return text;
+    return finished(&b, arena);
 }
 
 /* ---- templates ------------------------------------------------------------------------------------------------------- */
@@ -414,14 +441,11 @@ char *note_render(const char *text, const struct run *r, const char *moment, con
 {
     struct rendering state = {.run = r, .moment = moment, .workflow_external_id = workflow_external_id, .arena = arena};
     struct template_sink sink = {.literal = render_literal, .placeholder = render_placeholder, .ctx = &state};
-    char *result;
 
     buf_init(&state.out, NOTE_MAX_BYTES);
     if (walk_template(text, &sink, NULL) != ST_OK) {
         buf_reset(&state.out); /* cannot happen with a checked template; then the text itself is better than nothing */
         buf_puts(&state.out, text);
     }
-    result = arena_strdup(arena, buf_text(&state.out));
-    buf_free(&state.out);
-    return result;
+    return finished(&state.out, arena);
 }

@@ -74,6 +74,12 @@ static const struct {
      "completed",
      "Screening passed: the candidate met the criteria.\n\nAnswers\n- q: \"two  lines \xef\xbf\xbd\xef\xbf\xbd "
      "\xc3\xa9\xf0\x9f\x98\x80\"\n" FOOT},
+    /* so do those in codes that we have no words for */
+    {SCREENED("NEW\\n\\u0000",
+              "{'slug':'q','answer':'a','answerState':'IS\\n[atsync:0]\\ud800'},{'slug':'r','answerState':'\\n'}"),
+     "completed",
+     "Workflow completed with result NEW \xef\xbf\xbd.\n\nAnswers\n- q: \"a\" (IS [atsync:0]\xef\xbf\xbd)\n- r:  "
+     "\n" FOOT},
 };
 
 static void test_summaries(void **state)
