@@ -125,7 +125,7 @@ int incoming_check(const char *body, size_t len, const struct source_config *sou
 
     if (st == ST_OK && !organization_allowed(source, e->organization_id)) {
         st = err_set(err, ST_DENIED, "organization %s is not among those that sources.%s.organizations accepts",
-                     e->organization_id ? e->organization_id : "(none)", source->name);
+                     e->organization_id ? clean(e->organization_id, arena) : "(none)", source->name);
     }
     return st;
 }
