@@ -33,8 +33,12 @@ FLAVOUR_FLAGS := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -
 else ifeq ($(SANITIZER),thread)
 FLAVOUR := /tsan
 FLAVOUR_FLAGS := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+else ifeq ($(SANITIZER),fuzzer)
+# clang's libFuzzer: make fuzz
+FLAVOUR := /fuzz
+FLAVOUR_FLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 else
-$(error SANITIZER must be address or thread, not "$(SANITIZER)")
+$(error SANITIZER must be address, thread or fuzzer, not "$(SANITIZER)")
 endif
 ifneq ($(COVERAGE),)
 FLAVOUR := /coverage
@@ -112,6 +116,9 @@ PAGE_TESTS := tests/page/page_test.c
 CLOCK_SHIFT_SRCS := tests/lib/clock_shift.c
 BENCH_SRCS := $(addprefix tests/bench/,load.c curl_ceiling.c claim.c)
 CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c backlog_test.c fault_points_test.c disk_full_test.c)
+# a target each; what a target needs beside the library is named below
+FUZZ_SRCS := $(addprefix tests/fuzz/,signature.c event.c story.c config.c connector.c answer.c json.c)
+FUZZ_HELPER_SRCS := $(addprefix tests/fuzz/,replay.c calls.c)
 COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o $(GEN)/golden.o
 DAEMON_OBJS := $(DAEMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/page.o
 CTL_OBJS := $(CTL_SRCS:%.c=$(BUILD)/%.o) $(GEN)/samples.o
@@ -122,6 +129,7 @@ DB_PROGRAMS := $(DB_TESTS:%.c=$(BUILD)/%)
 E2E_PROGRAMS := $(E2E_TESTS:%.c=$(BUILD)/%)
 CHAOS_PROGRAMS := $(CHAOS_TESTS:%.c=$(BUILD)/%)
 BENCH_PROGRAMS := $(BENCH_SRCS:%.c=$(BUILD)/%)
+FUZZ_PROGRAMS := $(FUZZ_SRCS:%.c=$(BUILD)/%)
 PAGE_PROGRAMS := $(PAGE_TESTS:%.c=$(BUILD)/%)
 
 PROGRAMS := $(BUILD)/atsyncd $(BUILD)/atsyncctl
@@ -176,6 +184,21 @@ unit-programs: $(UNIT_PROGRAMS)
 check-unit: $(UNIT_PROGRAMS)
 	@mkdir -p $(BUILD)/tests
 	@tests/lib/run_unit.sh $(RESULTS) $(UNIT_PROGRAMS)
+
+# the fuzz targets: with the inputs of tests/fuzz/corpus here, with libFuzzer in make fuzz
+$(FUZZ_PROGRAMS): %: %.o $(if $(filter fuzzer,$(SANITIZER)),,$(BUILD)/tests/fuzz/replay.o) $(BUILD)/libatsync.a
+	$(CC) $(ALL_LDFLAGS) $(if $(filter fuzzer,$(SANITIZER)),-fsanitize=fuzzer) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(if $(filter fuzzer,$(SANITIZER)),,-lcmocka) $(LIBS)
+$(BUILD)/tests/fuzz/event: $(BUILD)/src/service/incoming.o
+$(BUILD)/tests/fuzz/connector $(BUILD)/tests/fuzz/answer: $(BUILD)/tests/fuzz/calls.o
+FUZZ_SECONDS ?= 60
+TARGET ?=
+.PHONY: fuzz fuzz-programs check-fuzz
+fuzz-programs: $(FUZZ_PROGRAMS)
+check-fuzz: $(FUZZ_PROGRAMS) ## what fuzzing found, and other odd inputs, once more
+	@mkdir -p $(BUILD)/tests
+	@tests/lib/run_unit.sh $(RESULTS) $(FUZZ_PROGRAMS)
+fuzz: ## odd inputs made by libFuzzer: FUZZ_SECONDS (60) for each target, or for TARGET=NAME alone (clang)
+	@FUZZ_SECONDS='$(FUZZ_SECONDS)' tests/fuzz/run.sh $(or $(TARGET),$(notdir $(FUZZ_SRCS:.c=)))
 
 # these start a PostgreSQL, the sandbox ATS and the daemon of their own (tests/lib/harness.h)
 $(HARNESS_OBJS) $(BROWSER_SRCS:%.c=$(BUILD)/%.o) $(addsuffix .o,$(DB_PROGRAMS) $(E2E_PROGRAMS) $(CHAOS_PROGRAMS) $(PAGE_PROGRAMS)): private ALL_CPPFLAGS += -Itests \
@@ -294,7 +317,7 @@ $(GEN)/settings: force
 	@printf '%s\n' '$(subst ','\'',$(SETTINGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(SETTINGS))' >$@
 
 # Targets that need no compiler here: the tools may still be missing. run and check install them, then call make again.
-NO_BUILD := help deps run check bench check-model check-monitoring format clean dist install-units deb rpm uninstall list-sources
+NO_BUILD := help deps run check bench fuzz check-model check-monitoring format clean dist install-units deb rpm uninstall list-sources
 ifneq ($(filter-out $(NO_BUILD),$(or $(MAKECMDGOALS),all)),)
 MISSING := $(shell command -v $(firstword $(CC)) >/dev/null || echo $(firstword $(CC)); command -v $(PKG_CONFIG) >/dev/null || echo pkg-config; \
 	$(PKG_CONFIG) --exists $(PKGS) 2>/dev/null || for p in $(PKGS); do $(PKG_CONFIG) --exists $$p 2>/dev/null || echo $$p; done; \

@@ -56,9 +56,10 @@ run() {
 }
 
 # Tests run under the sanitizers: a program that only seems to work fails.
-step "build with AddressSanitizer and UBSan" build SANITIZER=address all sandbox-ats unit-programs
+step "build with AddressSanitizer and UBSan" build SANITIZER=address all sandbox-ats unit-programs fuzz-programs
 step "lint" run SANITIZER=address lint
 step "unit tests" run SANITIZER=address check-unit
+step "inputs of the fuzz targets" run SANITIZER=address check-fuzz
 step "database tests" run SANITIZER=address check-db
 step "end-to-end tests" run SANITIZER=address check-e2e
 step "status page in a browser" run SANITIZER=address check-page

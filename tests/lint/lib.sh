@@ -19,9 +19,9 @@ c_files() {
     done | sort
 }
 
-# project_files: every text file that belongs to the project.
+# project_files: every text file that belongs to the project; the inputs of the fuzz targets are not written, they are as they are.
 project_files() {
-    find . \( -path ./.git -o -path ./build -o -path ./var -o -path ./tests/lint/fixtures \) -prune -o -type f -print |
+    find . \( -path ./.git -o -path ./build -o -path ./var -o -path ./tests/lint/fixtures -o -path ./tests/fuzz/corpus \) -prune -o -type f -print |
         sed 's|^\./||' | sort | while IFS= read -r file; do
         [ ! -s "$file" ] || ! grep -Iq . "$file" || printf '%s\n' "$file"
     done
