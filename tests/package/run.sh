@@ -87,6 +87,8 @@ else
     next_deb=$work/next/atsyncd_$next-1_$arch.deb
 fi
 
+make --no-print-directory -s PREFIX=/usr BUILD=build/released DESTDIR="$work/staged" install
+
 # ---- the clean system
 remove_groups
 if [ ! -e "$base/etc/debian_version" ]; then
@@ -111,6 +113,7 @@ mount -t overlay overlay -o "lowerdir=$base,upperdir=$work/upper,workdir=$work/o
 cp "$deb" "$root/root/old.deb"
 cp "$next_deb" "$root/root/next.deb"
 cp build/sandbox-ats "$root/root/"
+cp -a "$work/staged" "$root/var/cache/staged"
 # what the package depends on is fetched now: the booted system has no network
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 chroot "$root" sh -c 'apt-get update -q; apt-get install -y -q --download-only /root/old.deb' >"$work/download.log" 2>&1 </dev/null ||
@@ -356,12 +359,21 @@ is "the configuration stays" "$conf" inside sha256sum /etc/atsyncd/atsyncd.conf
 inside mv /etc/atsyncd/atsyncd.conf /root/kept.conf
 ok "installed again" apt install /root/next.deb
 fails "a configuration that was taken away stays away" inside test -e /etc/atsyncd/atsyncd.conf
-inside mv /root/kept.conf /etc/atsyncd/atsyncd.conf
+inside cp -p /root/kept.conf /etc/atsyncd/atsyncd.conf
 apt purge atsyncd >"$work/apt.log" 2>&1 </dev/null || { cat "$work/apt.log"; die "apt cannot purge the package"; }
 says "purge says that the database stays" 'database was not touched' cat "$work/apt.log"
 is "no file is left" "" inside sh -c 'find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache \) -prune -o -name "*atsync*" -print'
 fails "nor the user" inside getent passwd atsyncd
 is "the database is" "$events" sql 'select count(*) from atsync.event'
+
+echo "---- without a package"
+inside cp -a /var/cache/staged/. /
+ok "README's line makes the user and gives it the configuration" inside sh -c "$(grep '^systemd-sysusers && ' README.md)"
+is "which is the group's" "640 root:atsyncd" inside stat -c '%a %U:%G' /etc/atsyncd/atsyncd.conf
+inside sh -c 'sed s/dbname=atsync/dbname=third/ /root/kept.conf >/etc/atsyncd/atsyncd.conf; (umask 077; printf sandbox-token >/etc/atsyncd/credentials/ats)'
+ok "setup" inside atsyncctl setup
+ok "start" inside systemctl start atsyncd
+ok "it is ready" soon 10 inside curl -sf http://127.0.0.1:8481/readyz
 
 printf 'package: %s checks, %s failed, %s s\n' $checks $failed $((SECONDS - started))
 [ $failed = 0 ]
