@@ -156,7 +156,9 @@ static const char *own_ref(const struct work *w)
 static void begin_names(struct work *w)
 {
     w->names = w->shared = (struct list){0};
-    list_add(&w->names, w->who->ref, w->arena);
+    if (*w->who->ref != '\0') {
+        list_add(&w->names, w->who->ref, w->arena);
+    }
     if (w->who->external_id) { /* a reference may be a digest of it */
         list_add(&w->names, arena_printf(w->arena, "x:%s", w->who->external_id), w->arena);
     }
@@ -536,11 +538,15 @@ int store_erase(struct store *s, const struct erase_person *who, bool preview, e
     return ST_OK;
 }
 
-/* The event is about somebody who was erased. Whoever stores events does not wait for a look through all that are of nobody. */
+/*
+ * The event is about somebody who was erased. Its profile and run count only as far as nobody else claims them. Whoever stores events does not wait for a look
+ * through all that are of nobody.
+ */
 static int erase_again(struct store *s, const struct ingest_event *e, struct errmsg *err)
 {
     struct arena *arena = arena_new();
-    struct erase_person who = {.source = e->source, .ref = e->subject, .external_id = e->external_id};
+    struct erase_person who = {
+        .source = e->source, .ref = e->external_id ? e->subject : "", .external_id = e->external_id};
     struct list offered = {0};
     struct work w = {.s = s, .who = &who, .offered = &offered, .quick = true, .arena = arena};
     int st;
@@ -550,6 +556,9 @@ static int erase_again(struct store *s, const struct ingest_event *e, struct err
     }
     if (e->run_id) {
         list_add(&offered, arena_printf(arena, "r:%s", e->run_id), arena);
+    }
+    if (text_starts(e->subject, "p:") || text_starts(e->subject, "r:")) { /* perhaps as a digest */
+        list_add(&offered, e->subject, arena);
     }
     st = erase(&w, err);
     arena_free(arena);

@@ -327,6 +327,24 @@ E2E_TEST(what_comes_later_is_not_kept)
                                        POPP_ABSENT, "data.candidateProfileId", "cp_new", NULL)));
     assert_sql(h, "select count(*) from atsync.erasures", "1"); /* all of one person */
 
+    /* What such an event tells of somebody else is not erased: here a run of ats_7 is said to be by the profile of ats_8. */
+    assert_false(kit_put(k, popp_event(h, "node-completed", "run", "run_new", "data.candidateProfileExternalId",
+                                       POPP_ABSENT, "data.candidateProfileId", "cp_ats_8", NULL)));
+    assert_sql(h, "select count(*) from atsync.event where external_id = 'ats_8'", "1");
+    assert_sql(h, "select count(*) from atsync.identity where alias = 'p:cp_ats_8'", "1");
+    /* an event of nobody with a run that is told for the first time */
+    e = nobodys("evt_run", "{}");
+    e.profile_id = "cp_new";
+    e.run_id = "run_newest";
+    ingest(k, &e);
+    assert_true(e.erased && e.tells_more);
+    ingest(k, &e);
+    assert_true(e.erased && !e.tells_more);
+    e.profile_id = NULL;
+    ingest(k, &e);
+    assert_true(e.erased);
+    e.run_id = NULL;
+
     /* Of the others everything is. */
     assert_true(kit_put(k, popp_event(h, "run-completed", "candidate", "ats_8", "run", "run_8", NULL)));
     e.also[0] = e.also[1] = NULL;
