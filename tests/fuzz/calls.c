@@ -153,8 +153,6 @@ static void check_request(const struct prepared_request *q)
     PROMISE(q->method != NULL && q->url != NULL, "no request");
     PROMISE(text_is_utf8(q->path_for_log, strlen(q->path_for_log)) && strpbrk(q->path_for_log, "\r\n") == NULL,
             "the path for the log is \"%s\"", q->path_for_log);
-    PROMISE(q->body == NULL || memmem(q->body, q->body_len, CALLS_SECRET, strlen(CALLS_SECRET)) == NULL,
-            "a credential is in a body");
     check_url(q);
     check_headers(q);
 }

@@ -13,7 +13,9 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "base/buf.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "lib/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -59,7 +61,7 @@ ATS_UNUSED static struct json *fuzz_json(const char *text, size_t len)
     return json_parse(text, len, &j, NULL) == ST_OK ? j : NULL;
 }
 
-/* A value as JSON has it; what is no JSON is a text. */
+/* A value as JSON has it; what is no JSON is a text, in which bytes that are no UTF-8 are "?" (no such text gets this far). */
 ATS_UNUSED static struct json *fuzz_value(const char *line)
 {
     struct json *j = fuzz_json(line, strlen(line));
@@ -68,6 +70,8 @@ ATS_UNUSED static struct json *fuzz_value(const char *line)
     if (j == NULL) {
         buf_init(&clean, 4 * strlen(line) + 1);
         json_plain(line, &clean);
+        for (size_t i = 0; !text_is_utf8(buf_text(&clean), clean.len) && i < clean.len; i++)
+            clean.data[i] = (unsigned char)clean.data[i] < 0x80 ? clean.data[i] : '?';
         j = json_string(buf_text(&clean));
         buf_free(&clean);
     }
