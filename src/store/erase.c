@@ -16,8 +16,6 @@ enum {
     PAGE_EVENTS = 5000,
     HMAC_BLOCK_BYTES = 64,
 };
-/* A transaction that began so long ago has ended by now, one way or the other: what it stored is seen. */
-static const int64_t LONGEST_TRANSACTION_US = INT64_C(120) * 1000 * 1000;
 
 struct list { /* of texts, in an arena */
     const char **items;
@@ -498,9 +496,26 @@ out:
     return st;
 }
 
+/*
+ * From when on events may be stored that a look does not see which begins now. Whoever stores events holds the lock until that is committed: once we have had
+ * it all that came before is seen.
+ */
+static int find_since(struct work *w, int64_t *ret_us, struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    int st = db_begin(w->s->db, err);
+
+    if (st == ST_OK && (st = store_now(w->s, ret_us, err)) == ST_OK && !w->preview && !w->quick) {
+        st = db_exec(w->s->db, &sql_erase_lock, NULL, DB_ROWS, &r, err);
+        db_result_free(r);
+    }
+    db_rollback(w->s->db);
+    return st;
+}
+
 static int erase(struct work *w, struct errmsg *err)
 {
-    int64_t now_us = 0;
+    int64_t since_us = 0;
     bool again = true;
     int st = ST_OK;
 
@@ -508,11 +523,11 @@ static int erase(struct work *w, struct errmsg *err)
         begin_names(w);
         w->events = (struct list){0};
         w->looked_at = 0;
-        if ((st = store_now(w->s, &now_us, err)) != ST_OK || (st = find_names(w, STEPS_MAX, err)) != ST_OK ||
+        if ((st = find_since(w, &since_us, err)) != ST_OK || (st = find_names(w, STEPS_MAX, err)) != ST_OK ||
             (st = find_texts(w, err)) != ST_OK || (st = look_through(w, 0, err)) != ST_OK) {
             return st;
         }
-        st = erase_once(w, now_us - LONGEST_TRANSACTION_US, tried, &again, err);
+        st = erase_once(w, since_us, tried, &again, err);
         again = again || st == ST_CONFLICT;
     }
     return st;
