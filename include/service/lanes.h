@@ -1,6 +1,6 @@
 /*
- * lanes - what the dispatcher and the recorder share about each connector: how many of its candidates are in work, how its calls went, and which wishes
- * cannot come true before the configuration changes.
+ * lanes - what the dispatcher and the recorder share about each connector: how many of its candidates are in work, how its calls went, whether
+ * it waits, and which wishes do not fit the ATS.
  *
  * A lane lives as long as struct lanes. Any thread.
  */

@@ -335,8 +335,8 @@ static void settle(struct task *t, const struct call_result *r)
         failures += res->verdict.counts_as_failure;
     }
     job->failures += failures;
-    hooks->tried(hooks->ctx, job, (int64_t)call->item_count,
-                 failures); /* an ATS that hangs is known before the job's last call */
+    /* now, not with the job's end: an ATS that hangs is known before the last call has timed out */
+    hooks->tried(hooks->ctx, job, (int64_t)call->item_count, failures);
 }
 
 /* The calls that were not made: their writes wait as before. */

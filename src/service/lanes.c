@@ -8,8 +8,8 @@
 enum {
     LANE_MIN = 16,          /* candidates in work that every connector may have */
     MISFIT_REST_MS = 60000, /* a wish that does not fit is tried again after that, by one candidate */
-    AGAIN_REST_MS =
-        5000, /* when somebody asks, at once; but those that waited for that try are not tried one by one when it failed */
+    /* When somebody asks, at once; but who waited for that try is not tried one by one when it has failed. */
+    AGAIN_REST_MS = 5000,
     TRY_MS = 30000, /* what comes of that try is waited for so long */
 };
 

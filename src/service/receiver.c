@@ -206,7 +206,6 @@ static void on_done(struct ingest_item *item, enum ingest_result result)
 {
     static const char stored[] = "{\"status\":\"stored\"}";
     static const char duplicate[] = "{\"status\":\"duplicate\"}";
-    static const char erased[] = "{\"status\":\"erased\"}";
     const struct pending *p = item->user;
 
     switch (result) {
@@ -223,7 +222,8 @@ static void on_done(struct ingest_item *item, enum ingest_result result)
     case INGEST_ERASED:
         count(p->receiver, item->event.source, p->type_label, "erased");
         tell_stored(p, "erased");
-        httpd_respond(p->request, 200, "application/json", erased, sizeof erased - 1);
+        /* what is not kept is nothing new to the sender, who is not told who was erased */
+        httpd_respond(p->request, 200, "application/json", duplicate, sizeof duplicate - 1);
         break;
     case INGEST_UNAVAILABLE:
         count(p->receiver, item->event.source, p->type_label, "unavailable");
