@@ -373,7 +373,7 @@ connectors-page: $(BUILD)/atsyncctl ## write the connectors' part of atsyncd-con
 # What is kept of the schema: sql/schema.golden, the release being made in tests/db/released, and the part of atsyncd-views(7)
 # that is made of the comments in the database; a database test compares.
 .PHONY: schema-files
-schema-files: $(BUILD)/tests/db/schema_test ## write what tests and manual keep of the schema anew
+schema-files: $(BUILD)/tests/db/schema_test $(PROGRAMS) $(BUILD)/sandbox-ats ## write what tests and manual keep of the schema anew
 	ATSYNC_GOLDEN=update $(BUILD)/tests/db/schema_test
 # Prints every C file that something here builds; lint compares it with the tree.
 .PHONY: list-sources

@@ -346,8 +346,17 @@ returns bytea language sql stable as $$
     select sha256(k.outer_key || sha256(k.inner_key || convert_to(source, 'UTF8') || '\x00' || convert_to(name, 'UTF8')))
 $$;
 
--- Which events of a batch (by their place, from 1) are about erased people. Whoever stores events asks this in the statement that stores them: the lock, held to
--- its end, keeps an erasure from being in between, and what is volatile sees what was committed up to this moment, not up to the statement's beginning.
+-- Whether anybody was erased. Whoever stores events asks this in the statement that stores them: the lock, held to the end of the transaction, keeps an erasure from
+-- being in between, and what is volatile sees what was committed up to this moment, not up to the statement's beginning.
+create function atsync.any_erased()
+returns boolean language plpgsql volatile as $$
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('atsync.erase', 0));
+    return exists (select from atsync.tombstone);
+end
+$$;
+
+-- Which events of a batch (by their place, from 1) are about erased people; asked, where there are any, in the transaction that stores the events, under the same lock.
 -- Negative: such an event tells a run or profile of that person that is not known to be one yet. also: further names, also_of their events.
 create function atsync.erased(sources text[], event_ids text[], subjects text[], external_ids text[], profile_ids text[], run_ids text[], also_of bigint[], also text[])
 returns bigint[] language plpgsql volatile set jit = off as $$
