@@ -15,8 +15,9 @@ set sending = r.sending,
     due_at = case when r.kept then q.due_at
                   when q.version > r.version and not r.failed then now()
                   when r.delay_ms is not null then now() + r.delay_ms * interval '1 millisecond' end
-from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::text[], $8::bigint[], $9::text[], $10::boolean[],
-            $11::boolean[], $12::text[], $13::text[], $14::bigint[])
-     as r (source, connector, ref, lease_no, idx, kept, sending, version, state, synced, failed, error_class, error, delay_ms)
+from (select unnest($1::text[]) as source, unnest($2::text[]) as connector, unnest($3::text[]) as ref, unnest($4::bigint[]) as lease_no,
+             unnest($5::bigint[]) as idx, unnest($6::boolean[]) as kept, unnest($7::text[]) as sending, unnest($8::bigint[]) as version,
+             unnest($9::text[]) as state, unnest($10::boolean[]) as synced, unnest($11::boolean[]) as failed, unnest($12::text[]) as error_class,
+             unnest($13::text[]) as error, unnest($14::bigint[]) as delay_ms) r
 where q.source = r.source and q.connector = r.connector and q.ref = r.ref and q.lease_no = r.lease_no
 returning r.idx

@@ -9,7 +9,8 @@ set state = r.state,
     http_status = r.http_status,
     error_class = r.error_class,
     error = r.error
-from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::boolean[], $8::bigint[], $9::integer[], $10::text[],
-            $11::text[], $12::integer[])
-     as r (source, connector, ref, key, rev, state, uncertain, delay_ms, http_status, error_class, error, uncounted)
+from (select unnest($1::text[]) as source, unnest($2::text[]) as connector, unnest($3::text[]) as ref, unnest($4::text[]) as key,
+             unnest($5::bigint[]) as rev, unnest($6::text[]) as state, unnest($7::boolean[]) as uncertain, unnest($8::bigint[]) as delay_ms,
+             unnest($9::integer[]) as http_status, unnest($10::text[]) as error_class, unnest($11::text[]) as error,
+             unnest($12::integer[]) as uncounted) r
 where w.source = r.source and w.connector = r.connector and w.ref = r.ref and w.key = r.key and w.rev = r.rev

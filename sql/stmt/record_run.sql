@@ -6,12 +6,15 @@ insert into atsync.run as r
 select distinct on (i.source, i.run_id) i.source, i.run_id, i.ref, i.connector, i.is_contact, i.is_latest, i.workflow_id, i.workflow_version_id, i.workflow_external_id, i.job,
        i.profile_id, i.external_id, i.state, i.outcome, i.result, i.error_code, i.error_class, i.last_failed_node_id, i.cancellation_reason,
        i.final_node_id, i.truncated, i.complete, i.conflict, i.started_at, i.completed_at, i.last_event_at, i.nodes
-from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::boolean[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-            $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::boolean[],
-            $22::boolean[], $23::boolean[], $24::timestamptz[], $25::timestamptz[], $26::timestamptz[], $27::text[])
-     as i (source, run_id, ref, connector, is_contact, is_latest, workflow_id, workflow_version_id, workflow_external_id, job, profile_id, external_id,
-           state, outcome, result, error_code, error_class, last_failed_node_id, cancellation_reason, final_node_id, truncated, complete, conflict,
-           started_at, completed_at, last_event_at, nodes)
+from (select unnest($1::text[]) as source, unnest($2::text[]) as run_id, unnest($3::text[]) as ref, unnest($4::text[]) as connector,
+             unnest($5::boolean[]) as is_contact, unnest($6::boolean[]) as is_latest, unnest($7::text[]) as workflow_id,
+             unnest($8::text[]) as workflow_version_id, unnest($9::text[]) as workflow_external_id, unnest($10::text[]) as job,
+             unnest($11::text[]) as profile_id, unnest($12::text[]) as external_id, unnest($13::text[]) as state, unnest($14::text[]) as outcome,
+             unnest($15::text[]) as result, unnest($16::text[]) as error_code, unnest($17::text[]) as error_class,
+             unnest($18::text[]) as last_failed_node_id, unnest($19::text[]) as cancellation_reason, unnest($20::text[]) as final_node_id,
+             unnest($21::boolean[]) as truncated, unnest($22::boolean[]) as complete, unnest($23::boolean[]) as conflict,
+             unnest($24::timestamptz[]) as started_at, unnest($25::timestamptz[]) as completed_at, unnest($26::timestamptz[]) as last_event_at,
+             unnest($27::text[]) as nodes) i
 order by i.source, i.run_id, i.last_event_at desc, i.ref -- events may name one run for two candidates: the later one shows
 on conflict (source, run_id) do update
 set ref = excluded.ref, connector = excluded.connector, is_latest = excluded.is_latest, workflow_id = excluded.workflow_id,

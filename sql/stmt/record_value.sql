@@ -6,11 +6,13 @@ select i.source, i.connector, i.ref, i.key, i.rev, i.kind, i.target, i.value, i.
        i.event_time, i.reason, i.config_line, i.state, i.lease_no, i.uncertain, 1 - i.uncounted, case when i.uncounted = 0 then now() end,
        case when i.uncounted = 0 then now() end, case when i.delay_ms is not null then now() + i.delay_ms * interval '1 millisecond' end,
        case when i.state = 'applied' then now() end, i.http_status, i.error_class, i.error
-from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-            $12::text[], $13::text[], $14::text[], $15::timestamptz[], $16::text[], $17::integer[], $18::text[], $19::bigint[], $20::boolean[],
-            $21::bigint[], $22::integer[], $23::text[], $24::text[], $25::integer[])
-     as i (source, connector, ref, key, rev, kind, target, value, hash, base_hash, job, run_id, workflow_external_id, event_id, event_time, reason,
-           config_line, state, lease_no, uncertain, delay_ms, http_status, error_class, error, uncounted)
+from (select unnest($1::text[]) as source, unnest($2::text[]) as connector, unnest($3::text[]) as ref, unnest($4::text[]) as key,
+             unnest($5::bigint[]) as rev, unnest($6::text[]) as kind, unnest($7::text[]) as target, unnest($8::text[]) as value,
+             unnest($9::text[]) as hash, unnest($10::text[]) as base_hash, unnest($11::text[]) as job, unnest($12::text[]) as run_id,
+             unnest($13::text[]) as workflow_external_id, unnest($14::text[]) as event_id, unnest($15::timestamptz[]) as event_time,
+             unnest($16::text[]) as reason, unnest($17::integer[]) as config_line, unnest($18::text[]) as state, unnest($19::bigint[]) as lease_no,
+             unnest($20::boolean[]) as uncertain, unnest($21::bigint[]) as delay_ms, unnest($22::integer[]) as http_status,
+             unnest($23::text[]) as error_class, unnest($24::text[]) as error, unnest($25::integer[]) as uncounted) i
 on conflict (source, connector, ref, key, rev) do update
 set kind = excluded.kind, target = excluded.target, value = excluded.value, hash = excluded.hash,
     event_id = excluded.event_id, event_time = excluded.event_time, reason = excluded.reason, config_line = excluded.config_line,

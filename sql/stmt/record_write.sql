@@ -5,10 +5,11 @@ insert into atsync.ats_write as w
 select i.source, i.connector, i.ref, i.key, i.rev, i.kind, i.target, i.value, i.hash, i.base_hash, i.job, i.run_id, i.workflow_external_id, i.event_id,
        i.event_time, i.reason, i.config_line, i.state, case when i.state = 'sending' then 1 else 0 end, i.lease_no,
        case when i.state = 'sending' then now() end, case when i.state = 'sending' then now() end, case when i.state = 'applied' then now() end
-from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-            $12::text[], $13::text[], $14::text[], $15::timestamptz[], $16::text[], $17::integer[], $18::text[], $19::bigint[])
-     as i (source, connector, ref, key, rev, kind, target, value, hash, base_hash, job, run_id, workflow_external_id, event_id, event_time, reason,
-           config_line, state, lease_no)
+from (select unnest($1::text[]) as source, unnest($2::text[]) as connector, unnest($3::text[]) as ref, unnest($4::text[]) as key,
+             unnest($5::bigint[]) as rev, unnest($6::text[]) as kind, unnest($7::text[]) as target, unnest($8::text[]) as value,
+             unnest($9::text[]) as hash, unnest($10::text[]) as base_hash, unnest($11::text[]) as job, unnest($12::text[]) as run_id,
+             unnest($13::text[]) as workflow_external_id, unnest($14::text[]) as event_id, unnest($15::timestamptz[]) as event_time,
+             unnest($16::text[]) as reason, unnest($17::integer[]) as config_line, unnest($18::text[]) as state, unnest($19::bigint[]) as lease_no) i
 order by i.source, i.connector, i.ref, i.key, i.rev
 on conflict (source, connector, ref, key, rev) do update
 set state = excluded.state,
