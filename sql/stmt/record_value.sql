@@ -1,4 +1,5 @@
--- What became of set writes: the value with its outcome, in one row. A repetition is another attempt of the row that is there.
+-- What became of set writes whose row may be there already (record_value_new): the value with its outcome, in one row. A repetition is another attempt of the
+-- row that is there.
 insert into atsync.ats_write as w
     (source, connector, ref, key, rev, kind, target, value, hash, base_hash, job, run_id, workflow_external_id, event_id, event_time, reason,
      config_line, state, lease_no, uncertain, attempts, first_tried_at, last_tried_at, next_attempt_at, applied_at, http_status, error_class, error)

@@ -28,7 +28,7 @@
 #include "store/store.h"
 
 enum {
-    CLAIM_MAX = 256,        /* candidates of one claim: more makes the first of them wait for the last */
+    CLAIM_MAX = 64,         /* candidates of one claim: more makes the first of them wait for the last */
     STATES_EVERY_MS = 1000, /* how old what we know of paused connectors may be */
     BEAT_EVERY_MS = 2000,
     RETRIES_EVERY_MS = 50, /* how often retries are looked for while there are none */

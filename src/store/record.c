@@ -19,6 +19,7 @@ struct recording {
     size_t count;
     struct arena *arena;
     struct errmsg *err;
+    bool again; /* a first try met a conflict */
 };
 
 static const char *plain(const struct recording *rec, const char *s)
@@ -285,9 +286,11 @@ static void add_verdict(const struct recording *rec, struct batch *b, unsigned c
 /* Of set writes with the whole row, of append writes into the row that is there already. */
 static void record_results(const struct recording *rec)
 {
+    struct batch fresh;
     struct batch set;
     struct batch append;
 
+    batch_init(&fresh, "ttttltttttttttztitlblitti");
     batch_init(&set, "ttttltttttttttztitlblitti");
     batch_init(&append, "ttttltblitti");
     for (size_t i = 0; i < rec->count; i++) {
@@ -297,8 +300,10 @@ static void record_results(const struct recording *rec)
             const struct record_result *res = &r->results[k];
 
             if (!write_is_append(res->item->wish->kind)) {
-                add_wish(rec, &set, r->who, res->item, res->verdict.state);
-                add_verdict(rec, &set, 19, res);
+                struct batch *b = res->item->fresh && !rec->again ? &fresh : &set;
+
+                add_wish(rec, b, r->who, res->item, res->verdict.state);
+                add_verdict(rec, b, 19, res);
                 continue;
             }
             add_who(&append, r->who);
@@ -308,6 +313,7 @@ static void record_results(const struct recording *rec)
             add_verdict(rec, &append, 6, res);
         }
     }
+    queue_batch(rec, &fresh, &sql_record_value_new);
     queue_batch(rec, &set, &sql_record_value);
     queue_batch(rec, &append, &sql_record_result);
 }
@@ -727,9 +733,10 @@ int store_record(struct store *s, struct record *records, size_t count, struct e
         rec.arena = arena_new();
         st = record_once(&rec);
         arena_free(rec.arena);
-        if (st != ST_CONFLICT) { /* a deadlock or a serialization failure: PostgreSQL undid it, try again */
+        if (st != ST_CONFLICT) { /* a deadlock or a row that nobody expected: PostgreSQL undid it, try again */
             break;
         }
+        rec.again = true;
     }
     return st;
 }

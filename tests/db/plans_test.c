@@ -140,6 +140,10 @@ static const struct {
      KEYS ", same('field/f9'::text), same(1::bigint), same('field'::text), " T T T T T T T T Z T
           "same(1), same('applied'::text), same(1::bigint), " B "same(1::bigint), same(200), " T T "same(0)",
      NULL},
+    {"record_value_new",
+     KEYS ", same('field/f9'::text), same(1::bigint), same('field'::text), " T T T T T T T T Z T
+          "same(1), same('applied'::text), same(1::bigint), " B "same(1::bigint), same(200), " T T "same(0)",
+     NULL},
     {"record_write",
      KEYS ", same('field/f9'::text), same(1::bigint), same('field'::text), " T T T T T T T T Z T
           "same(1), same('sending'::text), same(1::bigint)",

@@ -218,6 +218,34 @@ E2E_TEST(a_call_that_was_not_made_does_not_count)
     kit_close(k);
 }
 
+static struct harness *ledger_of;
+
+static void already_there(const struct ledger_item *item, struct record_result *res)
+{
+    (void)res;
+    if (item->wish->kind == WRITE_STAGE) {
+        sql_script(ledger_of,
+                   "insert into atsync.ats_write (source, connector, ref, key, rev, kind, target, value, hash, reason, "
+                   "state, attempts, lease_no) values ('popp', 'ats', 'x:ats_42', 'disposition/182736', 1, 'stage', "
+                   "'182736', 'Elsewhere', 'hash', '', 'sending', 1, 1)");
+    }
+}
+
+/* New revisions are inserted without looking: one that is there in spite of that must not stop the results. */
+E2E_TEST(a_row_that_nobody_expected_is_another_attempt)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    assert_true(kit_put(k, popp_event(h, "run-completed", NULL)));
+    ledger_of = h;
+    k->answer = already_there;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h, LEDGER("rev, value, state, attempts", "kind = 'stage'"), "1|Recruiter screen|applied|2");
+    assert_sql(h, "select bool_and(state = 'applied') and count(*) = 5 from atsync.ats_write", "true");
+    assert_sql(h, "select count(*) from atsync.ats_call", "5");
+    kit_close(k);
+}
+
 /* ---- runs */
 
 E2E_TEST(runs_are_written_when_they_change)
@@ -471,6 +499,7 @@ int main(void)
         E2E_RUN(a_run_without_a_name_does_not_hide_one_that_has_it),
         E2E_RUN(newer_values_take_the_place_of_older_ones),
         E2E_RUN(a_call_that_was_not_made_does_not_count),
+        E2E_RUN(a_row_that_nobody_expected_is_another_attempt),
         E2E_RUN(runs_are_written_when_they_change),
         E2E_RUN(the_newest_run_of_a_workflow_is_the_latest),
         E2E_RUN(a_learned_identity_wakes_who_waited),
