@@ -58,7 +58,8 @@ create table atsync.candidate (
     last_error text,
     error_class text,
     primary key (source, connector, ref)
-) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+) with (fillfactor = 25, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+-- Three quarters of a page are left for the versions of its rows while they are in work: with the list of what is being sent a row takes twice its room.
 -- Being leased is in no index, so that claiming writes the row and nothing else (a HOT update); those in work are few, and are passed over.
 -- First attempts (0) and retries (1) are claimed apart, so that neither crowd can starve the other.
 create index candidate_due on atsync.candidate (connector, least(attempts, 1), due_at) where due_at is not null;
