@@ -96,7 +96,7 @@ CTL_SRCS := $(addprefix src/ctl/,main.c command.c advice.c print.c progress.c pl
 TABLE_SRCS := tests/unit/connector/table.c
 TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby workable smartrecruiters bullhorn teamtailor recruitee jobadder merge kombo icims zoho-recruit bamboohr)
 UNIT_TESTS := $(TABLE_TESTS) \
-	$(addprefix tests/unit/base/,status_test.c mem_test.c buf_test.c clock_test.c text_test.c suggest_test.c mask_test.c json_scan_test.c log_test.c metrics_test.c) \
+	$(addprefix tests/unit/base/,status_test.c mem_test.c exhaustion_test.c buf_test.c clock_test.c text_test.c suggest_test.c mask_test.c json_scan_test.c log_test.c metrics_test.c) \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c json_test.c) \
 	$(addprefix tests/unit/domain/,completion_test.c signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c glance_test.c backoff_test.c skew_test.c breaker_test.c issue_test.c property_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c sealing_test.c) \
@@ -119,6 +119,9 @@ CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c backlog_test.c fault_points_test
 # a target each; what a target needs beside the library is named below
 FUZZ_SRCS := $(addprefix tests/fuzz/,signature.c event.c story.c config.c connector.c answer.c json.c)
 FUZZ_HELPER_SRCS := $(addprefix tests/fuzz/,replay.c calls.c)
+# allocations that fail: every one of our own objects comes by there
+EXHAUST_SRCS := tests/lib/exhaust.c
+EXHAUST_LDFLAGS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=vasprintf,--wrap=__vasprintf_chk
 COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o $(GEN)/golden.o
 DAEMON_OBJS := $(DAEMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/page.o
 CTL_OBJS := $(CTL_SRCS:%.c=$(BUILD)/%.o) $(GEN)/samples.o
@@ -155,6 +158,8 @@ $(BUILD)/stub-ats: $(STUB_SRCS:%.c=$(BUILD)/%.o) $(BUILD)/libatsync.a
 $(UNIT_PROGRAMS): %: %.o $(BUILD)/libatsync.a
 	$(CC) $(ALL_LDFLAGS) $(TEST_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
 $(TABLE_TESTS:%.c=$(BUILD)/%): $(TABLE_SRCS:%.c=$(BUILD)/%.o)
+$(BUILD)/tests/unit/base/exhaustion_test: private TEST_LDFLAGS := $(EXHAUST_LDFLAGS)
+$(BUILD)/tests/unit/base/exhaustion_test: $(EXHAUST_SRCS:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/unit/base/log_test: private TEST_LDFLAGS := -Wl,--wrap=clock_mono_ms
 $(BUILD)/tests/unit/domain/outcome_doc_test.o: private ALL_CPPFLAGS += -DTEST_SOURCE_DIR='"$(CURDIR)"'
 # the library holds what both programs share; a test of something else names its objects
@@ -186,8 +191,11 @@ check-unit: $(UNIT_PROGRAMS)
 	@tests/lib/run_unit.sh $(RESULTS) $(UNIT_PROGRAMS)
 
 # the fuzz targets: with the inputs of tests/fuzz/corpus here, with libFuzzer in make fuzz
-$(FUZZ_PROGRAMS): %: %.o $(if $(filter fuzzer,$(SANITIZER)),,$(BUILD)/tests/fuzz/replay.o) $(BUILD)/libatsync.a
-	$(CC) $(ALL_LDFLAGS) $(if $(filter fuzzer,$(SANITIZER)),-fsanitize=fuzzer) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(if $(filter fuzzer,$(SANITIZER)),,-lcmocka) $(LIBS)
+FUZZ_REPLAY_OBJS := $(BUILD)/tests/fuzz/replay.o $(EXHAUST_SRCS:%.c=$(BUILD)/%.o)
+$(BUILD)/tests/fuzz/replay.o $(BUILD)/tests/unit/base/exhaustion_test.o: private ALL_CPPFLAGS += -Itests
+$(EXHAUST_SRCS:%.c=$(BUILD)/%.o): private ALL_CPPFLAGS += -Itests
+$(FUZZ_PROGRAMS): %: %.o $(if $(filter fuzzer,$(SANITIZER)),,$(FUZZ_REPLAY_OBJS)) $(BUILD)/libatsync.a
+	$(CC) $(ALL_LDFLAGS) $(if $(filter fuzzer,$(SANITIZER)),-fsanitize=fuzzer,$(EXHAUST_LDFLAGS)) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(if $(filter fuzzer,$(SANITIZER)),,-lcmocka) $(LIBS)
 $(BUILD)/tests/fuzz/event: $(BUILD)/src/service/incoming.o
 $(BUILD)/tests/fuzz/connector $(BUILD)/tests/fuzz/answer: $(BUILD)/tests/fuzz/calls.o
 FUZZ_SECONDS ?= 60

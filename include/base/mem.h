@@ -27,6 +27,8 @@ void mem_free(void *p);              /* NULL is harmless */
 void mem_wipe(void *p, size_t size); /* overwrites in a way the compiler keeps */
 void mem_free_secret(char *s);       /* wipes a string, then frees it; NULL is harmless */
 
+/* The same end, for a library's function that fails for lack of memory only. */
+ATS_NORETURN void mem_exhausted(void);
 /* The memory of one job: allocate freely, free once. */
 struct arena;
 struct arena *arena_new(void);

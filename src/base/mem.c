@@ -9,7 +9,7 @@ enum {
 };
 
 /* No allocation, no stdio and no atexit handlers: none of them can be trusted now. */
-ATS_NORETURN static void mem_exhausted(void)
+void mem_exhausted(void)
 {
     static const char why[] = "level=error msg=\"out of memory, the process ends; nothing acknowledged is lost\"\n";
     ssize_t n = write(STDERR_FILENO, why, sizeof why - 1);

@@ -108,10 +108,8 @@ static void list_remove(struct list *l, struct transfer *t)
 /* libcurl gives NULL for lack of memory only: the policy of base/mem. */
 static void *must(void *made)
 {
-    if (made == NULL) {
-        fputs("out of memory in libcurl\n", stderr);
-        exit(1);
-    }
+    if (made == NULL)
+        mem_exhausted();
     return made;
 }
 

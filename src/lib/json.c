@@ -39,8 +39,7 @@ static const struct json *view_of(const cJSON *c)
 static cJSON *must(cJSON *c)
 {
     if (!c) {
-        fputs("atsyncd: out of memory\n", stderr);
-        abort();
+        mem_exhausted();
     }
     return c;
 }
@@ -348,13 +347,13 @@ static _Thread_local struct arena *tree_arena;
 
 static void *tree_alloc(size_t size)
 {
-    return tree_arena ? arena_alloc(tree_arena, size) : malloc(size);
+    return tree_arena ? arena_alloc(tree_arena, size) : mem_alloc(size);
 }
 
 static void tree_free(void *memory)
 {
     if (!tree_arena) {
-        free(memory);
+        mem_free(memory);
     }
 }
 

@@ -1,6 +1,6 @@
 /*
  * A target with the inputs of corpus/TARGET, or with the files that it is given, one test each: what make check needs, without
- * libFuzzer. Runs in the root of the project.
+ * libFuzzer. Each input once more with every allocation that fails (tests/lib/exhaust.h). Runs in the root of the project.
  */
 #include "fuzz.h"
 
@@ -11,10 +11,24 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "lib/exhaust.h"
 
 enum { INPUT_MAX_BYTES = 4 * 1024 * 1024, INPUTS_MAX = 1000 };
 
 static struct CMUnitTest tests[INPUTS_MAX];
+static unsigned failed_allocations;
+
+struct bytes {
+    const uint8_t *data;
+    size_t len;
+};
+
+static void run_target(void *ctx)
+{
+    const struct bytes *b = ctx;
+
+    (void)LLVMFuzzerTestOneInput(b->data, b->len);
+}
 
 static void test_input(void **state)
 {
@@ -36,6 +50,7 @@ static void test_input(void **state)
     if (bytes.len > 0)
         memcpy(exact, bytes.data, bytes.len);
     assert_int_equal(LLVMFuzzerTestOneInput(exact, bytes.len), 0);
+    failed_allocations += exhaust_each(run_target, &(struct bytes){exact, bytes.len});
     mem_free(exact);
     buf_free(&bytes);
 }
@@ -77,5 +92,6 @@ int main(int argc, char **argv)
     failed = _cmocka_run_group_tests("corpus", tests, count, NULL, NULL);
     for (size_t i = 0; i < count; i++)
         mem_free(tests[i].initial_state);
-    return failed;
+    printf("%u allocations were made to fail\n", failed_allocations);
+    return failed != 0 || failed_allocations == 0;
 }
