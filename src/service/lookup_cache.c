@@ -4,15 +4,17 @@
 #include "base/text.h"
 
 enum { BUCKETS = 256, ANSWERS_MAX = 2000 };
-static const size_t BYTES_MAX = 32U * 1024 * 1024;
+static const size_t BYTES_MAX = (size_t)32 * 1024 * 1024;
 
+/* Its texts, of the request and of the answer, stand one behind the other in one piece of memory. */
 struct answer {
     uint64_t hash;
-    char *method;
-    char *url;
-    char *body; /* of the request; NULL: none */
+    char *texts;
+    const char *method;
+    const char *url;
+    const char *body; /* of the request; NULL: none */
     int64_t until_ms;
-    struct httpc_response response; /* its texts are ours */
+    struct httpc_response response;
     struct httpc_header *headers;
     size_t bytes;
     struct answer *next;          /* in the bucket */
@@ -45,18 +47,8 @@ static bool same(const struct answer *a, const struct prepared_request *q, uint6
 
 static void answer_free(struct answer *a)
 {
-    for (size_t i = 0; i < a->response.header_count; i++) {
-        char *name = (char *)(uintptr_t)a->headers[i].name; /* ours: made by mem_strdup below */
-        char *value = (char *)(uintptr_t)a->headers[i].value;
-
-        mem_free(name);
-        mem_free(value);
-    }
     mem_free(a->headers);
-    mem_free((char *)(uintptr_t)a->response.body);
-    mem_free(a->method);
-    mem_free(a->url);
-    mem_free(a->body);
+    mem_free(a->texts);
     mem_free(a);
 }
 
@@ -111,22 +103,53 @@ const struct httpc_response *lookup_cache_get(struct lookup_cache *c, const stru
     return a ? &a->response : NULL;
 }
 
-static void copy_response(struct answer *a, const struct httpc_response *response)
+static size_t texts_bytes(const struct prepared_request *q, const struct httpc_response *response)
 {
-    char *body = mem_alloc(response->body_len + 1);
+    size_t bytes =
+        strlen(q->method) + 1 + strlen(q->url) + 1 + (q->body ? q->body_len + 1 : 0) + response->body_len + 1;
 
-    memcpy(body, response->body, response->body_len);
-    body[response->body_len] = '\0';
+    for (size_t i = 0; i < response->header_count; i++) {
+        bytes += strlen(response->headers[i].name) + 1 + strlen(response->headers[i].value) + 1;
+    }
+    return bytes;
+}
+
+/* Returns the copy; *at moves behind it. */
+static const char *put_text(char **at, const char *text, size_t len)
+{
+    char *copy = *at;
+
+    if (len > 0) {
+        memcpy(copy, text, len);
+    }
+    copy[len] = '\0';
+    *at += len + 1;
+    return copy;
+}
+
+static struct answer *answer_new(const struct prepared_request *q, const struct httpc_response *response)
+{
+    struct answer *a = mem_zalloc(sizeof *a);
+    size_t bytes = texts_bytes(q, response);
+    char *at = mem_alloc(bytes);
+
+    a->texts = at;
+    a->method = put_text(&at, q->method, strlen(q->method));
+    a->url = put_text(&at, q->url, strlen(q->url));
+    a->body = q->body ? put_text(&at, q->body, q->body_len) : NULL;
     a->headers = mem_array(response->header_count + 1, sizeof *a->headers);
     for (size_t i = 0; i < response->header_count; i++) {
-        a->headers[i].name = mem_strdup(response->headers[i].name);
-        a->headers[i].value = mem_strdup(response->headers[i].value);
+        const struct httpc_header *h = &response->headers[i];
+
+        a->headers[i].name = put_text(&at, h->name, strlen(h->name));
+        a->headers[i].value = put_text(&at, h->value, strlen(h->value));
     }
     a->response = *response;
     a->response.headers = a->headers;
-    a->response.body = body;
+    a->response.body = put_text(&at, response->body, response->body_len);
     a->response.error = "";
-    a->bytes = sizeof *a + response->body_len + strlen(a->url) + 64 * response->header_count;
+    a->bytes = sizeof *a + bytes + (response->header_count + 1) * sizeof *a->headers;
+    return a;
 }
 
 void lookup_cache_put(struct lookup_cache *c, const struct prepared_request *q, const struct httpc_response *response,
@@ -144,13 +167,9 @@ void lookup_cache_put(struct lookup_cache *c, const struct prepared_request *q, 
     if (a) {
         drop(c, a);
     }
-    a = mem_zalloc(sizeof *a);
+    a = answer_new(q, response);
     a->hash = hash;
-    a->method = mem_strdup(q->method);
-    a->url = mem_strdup(q->url);
-    a->body = q->body ? mem_strndup(q->body, q->body_len) : NULL;
     a->until_ms = now_ms + q->cache_ms;
-    copy_response(a, response);
     a->next = c->buckets[hash % BUCKETS];
     c->buckets[hash % BUCKETS] = a;
     a->older = c->newest;
