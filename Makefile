@@ -363,6 +363,13 @@ lint: objects ## rules of the sources
 	@RESULTS='$(RESULTS)' LINT_BUILD='$(BUILD)' CC='$(CC)' tests/lint/run.sh
 format: ## lay out the sources with clang-format
 	find include src tests -path tests/lint/fixtures -prune -o -name '*.[ch]' -print | xargs $(CLANG_FORMAT) -i
+# the options that say what the sources mean; warnings and hardening are the build's affair
+ANALYZE_FLAGS = -std=c11 -pthread $(ALL_CPPFLAGS)
+ANALYZE ?=
+.PHONY: analyze
+analyze: $(GEN)/sql.h ## src/ through clang-tidy, cppcheck and gcc -fanalyzer; ANALYZE=gcc for one of them
+	@ANALYZE_FLAGS='$(subst ','\'',$(ANALYZE_FLAGS))' ANALYZE_SRCS='$(sort $(COMMON_SRCS) $(DAEMON_SRCS) $(CTL_SRCS))' ANALYZE_DIR='$(BUILD)/analyze' \
+		tests/analyze/run.sh $(ANALYZE)
 check-asan: ## the tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	$(MAKE) SANITIZER=address check-unit check-db check-e2e
 check-tsan: ## the tests with ThreadSanitizer

@@ -16,6 +16,7 @@
 #define ATS_SENTINEL __attribute__((sentinel))
 #define ATS_MUSTCHECK __attribute__((warn_unused_result))
 #define ATS_NORETURN __attribute__((noreturn))
+#define ATS_NONNULL __attribute__((returns_nonnull))
 #define ATS_UNUSED __attribute__((unused))
 
 #define ATS_COUNT(array) (sizeof(array) / sizeof((array)[0]))

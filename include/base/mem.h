@@ -16,28 +16,30 @@
 
 #include "base/compiler.h"
 
-void *mem_alloc(size_t size);                         /* uninitialised; size 0 counts as 1 */
-void *mem_zalloc(size_t size);                        /* zeroed */
-void *mem_array(size_t count, size_t size);           /* zeroed; an overflowing product ends the process */
-void *mem_grow(void *old, size_t count, size_t size); /* realloc with overflow check; new part uninitialised */
-char *mem_strdup(const char *s);                      /* NULL gives NULL */
-char *mem_strndup(const char *s, size_t len);
-char *mem_printf(const char *fmt, ...) ATS_PRINTF(1, 2);
+ATS_NONNULL void *mem_alloc(size_t size);               /* uninitialised; size 0 counts as 1 */
+ATS_NONNULL void *mem_zalloc(size_t size);              /* zeroed */
+ATS_NONNULL void *mem_array(size_t count, size_t size); /* zeroed; an overflowing product ends the process */
+ATS_NONNULL void *mem_grow(void *old, size_t count,
+                           size_t size); /* realloc with overflow check; new part uninitialised */
+char *mem_strdup(const char *s);         /* NULL gives NULL */
+ATS_NONNULL char *mem_strndup(const char *s, size_t len);
+ATS_NONNULL char *mem_printf(const char *fmt, ...) ATS_PRINTF(1, 2);
 void mem_free(void *p);              /* NULL is harmless */
 void mem_wipe(void *p, size_t size); /* overwrites in a way the compiler keeps */
 void mem_free_secret(char *s);       /* wipes a string, then frees it; NULL is harmless */
-
 /* The same end, for a library's function that fails for lack of memory only. */
 ATS_NORETURN void mem_exhausted(void);
+
 /* The memory of one job: allocate freely, free once. */
 struct arena;
-struct arena *arena_new(void);
-void arena_free(struct arena *a);                   /* NULL is harmless */
-void arena_reset(struct arena *a);                  /* forgets everything, keeps the first block */
-void *arena_alloc(struct arena *a, size_t size);    /* zeroed, aligned for any type; lives as long as the arena */
+ATS_NONNULL struct arena *arena_new(void);
+void arena_free(struct arena *a);  /* NULL is harmless */
+void arena_reset(struct arena *a); /* forgets everything, keeps the first block */
+ATS_NONNULL void *arena_alloc(struct arena *a,
+                              size_t size);         /* zeroed, aligned for any type; lives as long as the arena */
 char *arena_strdup(struct arena *a, const char *s); /* NULL gives NULL */
-char *arena_strndup(struct arena *a, const char *s, size_t len);
-char *arena_printf(struct arena *a, const char *fmt, ...) ATS_PRINTF(2, 3);
-char *arena_vprintf(struct arena *a, const char *fmt, va_list ap) ATS_PRINTF(2, 0);
+ATS_NONNULL char *arena_strndup(struct arena *a, const char *s, size_t len);
+ATS_NONNULL char *arena_printf(struct arena *a, const char *fmt, ...) ATS_PRINTF(2, 3);
+ATS_NONNULL char *arena_vprintf(struct arena *a, const char *fmt, va_list ap) ATS_PRINTF(2, 0);
 
 #endif

@@ -60,7 +60,7 @@ static bool civil_to_us(const struct civil *c, int64_t *ret_us)
     for (int month = 1; month < c->month; month++)
         days += days_in_month(c->year, month);
     days += c->day - 1;
-    s = days * S_PER_DAY + c->hour * 3600 + (c->minute - c->offset_minutes) * 60 + c->second;
+    s = days * S_PER_DAY + (int64_t)c->hour * 3600 + ((int64_t)c->minute - c->offset_minutes) * 60 + c->second;
     /* a leap second stands at the end of a UTC day and counts, as everywhere in POSIX, as the next day's first */
     if (c->second == 60 && s % S_PER_DAY != 0)
         return false;

@@ -168,7 +168,8 @@ static void build_field(struct buf *field, const char *key, const char *value, e
         add_field_text(field, key, value, format);
         return;
     }
-    len = strnlen(value, 2 * LOG_VALUE_MAX_BYTES); /* more than is shown, so that none is cut before it is found */
+    len = strnlen(value,
+                  (size_t)2 * LOG_VALUE_MAX_BYTES); /* more than is shown, so that none is cut before it is found */
     buf_init(&masked, SIZE_MAX / 4);
     mask_people(value, len, &masked);
     add_field_text(field, key, buf_text(&masked), format);

@@ -1,5 +1,8 @@
 #include "base/status.h"
 
+#undef err_set
+#undef err_prefix
+
 #include <stdarg.h>
 
 #include "base/text.h"

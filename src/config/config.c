@@ -267,7 +267,7 @@ static void add_shown(struct buf *out, const struct key *key, const void *object
 {
     struct buf value;
 
-    buf_init(&value, 128 * 1024);
+    buf_init(&value, (size_t)128 * 1024);
     key->type->show(key, object, &value);
     size_t cut = text_utf8_cut(buf_text(&value), value.len, SHOWN_MAX_BYTES);
     buf_printf(out, "%.*s%s", (int)cut, buf_text(&value), cut < value.len ? "..." : "");

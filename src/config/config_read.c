@@ -157,7 +157,7 @@ static void read_default(struct config_reader *r, const struct key *key, const s
 {
     if (key->type == NULL && key->children != NULL)
         read_section(r, key->children, NULL, path, object);
-    if (key->fallback != NULL) {
+    if (key->type != NULL && key->fallback != NULL) {
         char *text = mem_strdup(key->fallback);
         const struct yaml node = {.kind = YAML_SCALAR, .scalar = text, .quoted = *text == '\0'};
         key->type->read(r, key, &node, path, object);

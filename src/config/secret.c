@@ -128,7 +128,7 @@ int secret_load(enum secret_kind kind, const char *ref, char **ret, struct errms
         st = from_credential(ref, &secret, err);
         break;
     }
-    if (st != ST_OK)
+    if (st != ST_OK || secret == NULL)
         goto out;
     cut_newline(secret);
     if (*secret == '\0') {

@@ -132,10 +132,11 @@ static int basic_value(const struct source *s, const char *username, const char 
     if (st == ST_OK && pair.failed)
         st = err_set(err, ST_INVALID, "the credentials of connector \"%s\" are too long", s->connector->name);
     if (st == ST_OK) {
-        char *value = mem_zalloc(sizeof "Basic " + 4 * ((pair.len + 2) / 3) + 1);
+        static const char scheme[] = "Basic ";
+        char *value = mem_zalloc(sizeof scheme + 4 * ((pair.len + 2) / 3) + 1);
 
-        memcpy(value, "Basic ", 6);
-        crypto_base64(pair.data, pair.len, value + 6);
+        memcpy(value, scheme, sizeof scheme);
+        crypto_base64(pair.data, pair.len, value + strlen(scheme));
         *ret = value;
     }
     wipe(&pair);
@@ -843,9 +844,9 @@ static const char *error_code(struct auth_run *r, const struct json *body)
 
     if (code == NULL)
         return "";
-    while (isalnum((unsigned char)code[len]) || code[len] == '_' || code[len] == '-')
+    while (len < CODE_MAX_BYTES && (isalnum((unsigned char)code[len]) || code[len] == '_' || code[len] == '-'))
         len++;
-    return code[len] == '\0' && len < CODE_MAX_BYTES ? arena_strdup(r->arena, code) : "";
+    return len < CODE_MAX_BYTES && code[len] == '\0' ? arena_strdup(r->arena, code) : "";
 }
 
 static bool is_one_of(const char *word, const char *const *words, size_t count)
@@ -1018,12 +1019,12 @@ int auth_grant_make(const struct auth *a, const struct auth_tokens *tokens, int6
     st = make_headers(&s, &g->shown.headers, err);
     if (st == ST_OK)
         st = fill_base_url(&s, &g->shown, err);
-    if (st == ST_OK)
+    if (st == ST_OK) {
         list_secrets(&g->shown, s.values);
-    if (st == ST_OK)
         *ret = &g->shown;
-    else
+    } else {
         auth_grant_unref(&g->shown);
+    }
     return st;
 }
 

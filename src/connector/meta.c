@@ -600,7 +600,7 @@ static int check_captures(const struct check *c, const char *place, const struct
     return st;
 }
 
-static const char *below(char room[PLACE_MAX_BYTES], const char *place, const char *name)
+static const char *place_below(char room[PLACE_MAX_BYTES], const char *place, const char *name)
 {
     return snprintf(room, PLACE_MAX_BYTES, "%s.%s", place, name) > 0 ? room : place;
 }
@@ -614,15 +614,16 @@ static int check_step(const struct check *c, const char *place, const struct jso
     int st;
 
     if (strcmp(method, "GET") != 0 && strcmp(method, "POST") != 0)
-        return wrong(c, below(room, place, "method"), "must be GET or POST");
+        return wrong(c, place_below(room, place, "method"), "must be GET or POST");
     if (strcmp(method, "GET") == 0 && json_get(step, "form") != NULL)
-        return wrong(c, below(room, place, "form"), "cannot go out with GET");
-    st = check_template_in(c, below(room, place, "url"), json_get(step, "url"), false, captured);
+        return wrong(c, place_below(room, place, "form"), "cannot go out with GET");
+    st = check_template_in(c, place_below(room, place, "url"), json_get(step, "url"), false, captured);
     for (size_t i = 0; i < ATS_COUNT(maps) && st == ST_OK; i++)
-        st = check_template_map_in(c, below(room, place, maps[i]), json_get(step, maps[i]), true, captured);
+        st = check_template_map_in(c, place_below(room, place, maps[i]), json_get(step, maps[i]), true, captured);
     for (size_t i = 0; i < ATS_COUNT(pointers) && st == ST_OK; i++)
-        st = check_pointer(c, below(room, place, pointers[i]), json_get(step, pointers[i]));
-    return st == ST_OK ? check_captures(c, below(room, place, "captures"), json_get(step, "captures"), captured) : st;
+        st = check_pointer(c, place_below(room, place, pointers[i]), json_get(step, pointers[i]));
+    return st == ST_OK ? check_captures(c, place_below(room, place, "captures"), json_get(step, "captures"), captured)
+                       : st;
 }
 
 /* What a kind that gets tokens captures, into captured; its templates on the way. */

@@ -187,7 +187,7 @@ static int not_found(const struct places *p, const char *type, struct errmsg *er
 static int find_source(const char *config_path, const char *type, char **ret_path, char **ret_source,
                        struct errmsg *err)
 {
-    struct places p = {.count = 0};
+    struct places p;
     size_t len;
     int st = ST_NOT_FOUND;
 

@@ -26,7 +26,7 @@ static void print_line(const char *what, const struct finding *f)
     struct buf b;
     const char *line = f->message;
 
-    buf_init(&b, 2 * PROBLEMS_MAX_BYTES);
+    buf_init(&b, (size_t)2 * PROBLEMS_MAX_BYTES);
     buf_printf(&b, "%-*s %s", NAME_CHARS, what, f->ok ? "ok, " : "FAILED: ");
     while (*line != '\0') {
         size_t len = strcspn(line, "\n");

@@ -281,7 +281,7 @@ int main(int argc, char **argv)
     optind = 0; /* getopt begins anew */
     status = command->run(&ctl, argc, argv);
     mem_free(name);
-    if (fflush(stdout) != 0) {
+    if (fflush(stdout) != 0 || ferror(stdout)) { /* a piece that was written earlier may be what is missing */
         perror("atsyncctl: standard output");
         return EXIT_RUNTIME;
     }

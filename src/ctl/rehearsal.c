@@ -84,7 +84,7 @@ static void check_answer(struct rehearsing *r, const char *path, const struct js
 static bool is_verb(const char *function)
 {
     for (size_t i = 0; i < ATS_COUNT(verbs); i++) {
-        if (strcmp(verbs[i], function) == 0) {
+        if (text_eq(verbs[i], function)) {
             return true;
         }
     }

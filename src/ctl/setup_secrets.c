@@ -66,16 +66,16 @@ static int write_secret(int fd, const char *path, const struct file_reader *read
     uint8_t bytes[SECRET_BYTES];
     char text[2 * SECRET_BYTES + 2];
     size_t len = 2 * SECRET_BYTES + 1;
+    bool written;
     int st = ST_OK;
 
     crypto_random(bytes, sizeof bytes);
     crypto_hex(bytes, sizeof bytes, text);
     text[len - 1] = '\n';
-    if (write(fd, text, len) != (ssize_t)len) {
-        st = err_set(err, ST_IO, "cannot write %s: %s", path, strerror(errno));
-    } else if (geteuid() == 0 && (fchown(fd, 0, reader->gid) != 0 || fchmod(fd, 0640) != 0)) {
+    written = write(fd, text, len) == (ssize_t)len;
+    if (written && geteuid() == 0 && (fchown(fd, 0, reader->gid) != 0 || fchmod(fd, 0640) != 0)) {
         st = err_set(err, ST_IO, "cannot give %s to the group of %s: %s", path, reader->name, strerror(errno));
-    } else if (fsync(fd) != 0) {
+    } else if (!written || fsync(fd) != 0) {
         st = err_set(err, ST_IO, "cannot write %s: %s", path, strerror(errno));
     }
     mem_wipe(bytes, sizeof bytes);

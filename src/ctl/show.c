@@ -438,7 +438,7 @@ static int tell_news(const struct ctl *ctl, struct store *store, int64_t *since_
     (void)fflush(stdout);
     json_free(rows);
     *since_us = now_us - TAIL_OVERLAP_US > *since_us ? now_us - TAIL_OVERLAP_US : *since_us;
-    forget_before(told, *since_us - 1000 * 1000);
+    forget_before(told, *since_us - (int64_t)1000 * 1000);
     return ST_OK;
 }
 

@@ -241,7 +241,7 @@ static char *finished(struct buf *b, struct arena *arena)
     struct buf clean;
     char *text;
 
-    buf_init(&clean, 2 * NOTE_MAX_BYTES); /* U+FFFD has three bytes, what it stands for two at least */
+    buf_init(&clean, (size_t)2 * NOTE_MAX_BYTES); /* U+FFFD has three bytes, what it stands for two at least */
     json_plain(buf_text(b), &clean);
     text = arena_strdup(arena, buf_text(&clean));
     buf_free(&clean);

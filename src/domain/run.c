@@ -149,7 +149,7 @@ static void collect_nodes(struct run *r, const struct event *const *events, size
         listed = NULL;
     }
     r->nodes = arena_alloc(arena, (json_count(listed) + count + 1) * sizeof *r->nodes);
-    for (const struct json *n = json_first(listed); n; n = json_next(n)) {
+    for (const struct json *n = json_first(listed); terminal && n; n = json_next(n)) {
         merge_node(r, node_of(n, true, stamp_of(terminal)));
     }
     if (!use_node_events) {

@@ -133,7 +133,7 @@ bool crypto_unhex(const char *text, size_t len, uint8_t *ret, size_t cap, size_t
             return false;
     }
     for (size_t i = 0; i < len / 2; i++)
-        ret[i] = (uint8_t)(hex_value(text[2 * i]) << 4 | hex_value(text[2 * i + 1]));
+        ret[i] = (uint8_t)((unsigned)hex_value(text[2 * i]) << 4 | (unsigned)hex_value(text[2 * i + 1]));
     *ret_len = len / 2;
     return true;
 }

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -928,7 +929,7 @@ void httpc_global_init(void)
     sigaction(SIGPIPE, &ignore, NULL);
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         fputs("libcurl cannot start\n", stderr);
-        exit(1);
+        _exit(1);
     }
 }
 

@@ -929,12 +929,12 @@ static void stop_listening(struct httpd *h)
 
 static void run_servers(struct httpd *h)
 {
-    struct server **link = &h->servers;
+    struct server **link;
 
     for (struct server *s = h->servers; s != NULL; s = s->next)
         server_run(s);
-    link = &h->servers->next;
-    while (*link != NULL) {
+    link = &h->servers->next; /* the first one stays */
+    while (link != NULL && *link != NULL) {
         struct server *s = *link;
 
         if (s->connections > 0) {
@@ -1137,7 +1137,7 @@ static int open_listener(struct httpd *h, const char *listen_on, struct errmsg *
         struct sockaddr any;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
-    } bound;
+    } bound = {.v6 = {0}};
     socklen_t bound_len = sizeof bound;
     int st;
     int rc;

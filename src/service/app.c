@@ -376,9 +376,9 @@ static void *second_signal_main(void *arg)
     const sigset_t *set = arg;
     int number = 0;
 
-    while (sigwait(set, &number) == 0 && number == SIGHUP) {
-        continue;
-    }
+    do {
+        number = 0;
+    } while (sigwait(set, &number) == 0 && number == SIGHUP);
     log_warn("ended at once", "signal", strsignal(number), "hint", "what was under way is taken up at the next start",
              NULL);
     log_finish();

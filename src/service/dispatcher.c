@@ -263,18 +263,19 @@ static void add_calls(struct job *job, const struct ledger_diff *diff)
     job->calls = arena_alloc(job->arena, (diff->to_send + 1) * sizeof *job->calls);
     for (size_t i = 0; i < diff->count; i++) {
         const struct ledger_item *item = &diff->items[i];
-        struct job_call *last = job->call_count > 0 ? &job->calls[job->call_count - 1] : NULL;
+        struct job_call *call;
 
         if (item->step != LEDGER_SEND) {
             continue;
         }
-        if (!last || !may_share_call(job, last->items[0], item)) {
-            last = &job->calls[job->call_count++];
-            last->verb = verbs[item->wish->kind];
-            last->items = arena_alloc(job->arena, (diff->count + 1) * sizeof(struct ledger_item *));
-            last->look_first = item->look_first;
+        if (job->call_count == 0 || !may_share_call(job, job->calls[job->call_count - 1].items[0], item)) {
+            call = &job->calls[job->call_count++];
+            call->verb = verbs[item->wish->kind];
+            call->items = arena_alloc(job->arena, (diff->count + 1) * sizeof(struct ledger_item *));
+            call->look_first = item->look_first;
         }
-        last->items[last->item_count++] = item;
+        call = &job->calls[job->call_count - 1];
+        call->items[call->item_count++] = item;
     }
 }
 
@@ -622,9 +623,8 @@ static int claim_round(struct dispatcher *d, struct look *look, bool retries, si
         remember_due(d, records, count);
         look_for_identities_soon(d, records, count);
         if (tells_new_name(d, records, count) &&
-            ((st = refresh_names(d, err)) != ST_OK || (st = store_wake_unrouted(d->store, err)) != ST_OK)) {
+            (refresh_names(d, err) != ST_OK || store_wake_unrouted(d->store, err) != ST_OK)) {
             d->names_at_ms = 0; /* the names come with the next round */
-            st = ST_OK;
         }
         hand_over(d, look, works, count);
     } else {

@@ -105,7 +105,7 @@ static struct peer *peer_of(struct gate *g, const char *address, int64_t now_ms)
         struct peer *p = &g->peers[i];
 
         if (strcmp(p->address, address) == 0) {
-            if (now_ms - p->since_ms >= GATE_WAIT_SECONDS * 1000) {
+            if (now_ms - p->since_ms >= (int64_t)GATE_WAIT_SECONDS * 1000) {
                 p->wrong = 0;
                 p->since_ms = now_ms;
             }

@@ -54,7 +54,7 @@ struct part {
 
 static void fill_file(struct buf *out, const char *file, const struct part *parts, size_t count)
 {
-    for (const char *at = page_file(file); *at != '\0';) {
+    for (const char *at = page_file(file); at && *at != '\0';) {
         size_t len = strcspn(at, "@");
 
         buf_add(out, at, len);
