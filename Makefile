@@ -372,12 +372,17 @@ analyze: $(GEN)/sql.h ## src/ through clang-tidy, cppcheck and gcc -fanalyzer; A
 		tests/analyze/run.sh $(ANALYZE)
 check-asan: ## the tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	$(MAKE) SANITIZER=address check-unit check-db check-e2e
-check-tsan: ## the tests with ThreadSanitizer
-	$(MAKE) SANITIZER=thread check-unit check-db check-e2e
-check-valgrind: ## the unit tests under valgrind
-	UNIT_TIMEOUT_S=600 UNIT_RUNNER='valgrind -q --error-exitcode=99 --leak-check=full' $(MAKE) check-unit
+# see tests/check.sh: sanitizers and too random addresses
+FIXED_ADDRESSES := $(shell setarch "$$(uname -m)" -R true 2>/dev/null && echo setarch "$$(uname -m)" -R)
+check-tsan: ## the tests with ThreadSanitizer (ten minutes)
+	UNIT_TIMEOUT_S=1200 TEST_PATIENCE=3 $(FIXED_ADDRESSES) $(MAKE) SANITIZER=thread check-unit check-fuzz check-db check-e2e
+# Test programs, and every daemon and atsyncctl that they start; what they ask of time is asked with patience.
+VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible --suppressions=$(CURDIR)/tests/lib/valgrind.supp
+check-valgrind: ## the tests under valgrind (an hour)
+	UNIT_TIMEOUT_S=3600 TEST_PATIENCE=20 UNIT_RUNNER='$(VALGRIND)' PROGRAM_RUNNER='$(VALGRIND)' $(MAKE) check-unit check-fuzz check-db
+	UNIT_TIMEOUT_S=3600 TEST_PATIENCE=20 PROGRAM_RUNNER='$(VALGRIND)' $(MAKE) check-e2e
 coverage: ## how much of src/ the tests run; fails below the limits
-	$(MAKE) COVERAGE=1 check-unit check-db check-e2e
+	UNIT_TIMEOUT_S=1200 TEST_PATIENCE=3 $(MAKE) COVERAGE=1 check-unit check-fuzz check-db check-e2e
 	gcovr -r . --object-directory build/coverage --filter src/ --exclude-throw-branches --print-summary --sort-uncovered
 # The part of atsyncd-connectors(7) that is made of the connectors' own words; a unit test compares.
 CONNECTORS_PAGE := packaging/man/atsyncd-connectors.7

@@ -1,5 +1,6 @@
 /* Erasing a person: that nothing is left of one and all of the others, whoever else is at work, and that what comes later is not kept. */
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/buf.h"
 #include "base/text.h"
@@ -478,7 +479,7 @@ E2E_TEST(an_erasure_waits_for_what_is_being_stored)
 struct stream {
     struct kit *k;
     struct store *store;
-    volatile bool stop;
+    atomic_bool stop;
     unsigned stored;
     struct errmsg err;
     int st;

@@ -208,6 +208,8 @@ static struct migrator migrator_start(struct harness *h, const struct migration 
         if (st != ST_OK) {
             write_line(&m, err.text);
         }
+        store_free(s);
+        config_unref(c);
         _exit(0);
     }
     (void)close(fds[1]);

@@ -45,12 +45,14 @@ static const char *ctl_with(struct harness *h, const struct program *d, int expe
 {
     char *argv[ARGS_MAX + 4] = {arena_printf(h->arena, "%s/atsyncctl", TEST_BUILD_DIR), arena_strdup(h->arena, "-c"),
                                 d->conf_path};
+    char **run;
     const char *output;
     int out[2], status = 0;
     pid_t pid;
 
     for (size_t i = 0; i < ARGS_MAX && args[i] != NULL; i++)
         argv[i + 3] = arena_strdup(h->arena, args[i]);
+    run = program_argv(h, argv);
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     pid = fork();
     assert_true(pid >= 0);
@@ -60,7 +62,7 @@ static const char *ctl_with(struct harness *h, const struct program *d, int expe
         if (in < 0 || dup2(in, STDIN_FILENO) < 0 || dup2(out[1], STDOUT_FILENO) < 0 ||
             (both && dup2(out[1], STDERR_FILENO) < 0))
             _exit(126);
-        (void)execv(argv[0], argv);
+        (void)execvp(run[0], run);
         _exit(127);
     }
     (void)close(out[1]);

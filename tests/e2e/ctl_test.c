@@ -538,7 +538,7 @@ E2E_TEST(tail_follows)
 
     /* without --since only what comes */
     child_start(h, &c, false, (const char *const[]){"-c", d->conf_path, "--json", "tail", NULL});
-    for (unsigned i = 0; !text_has(buf_text(&c.seen), "\n") && i < DEADLINE_MS / 500; i++) {
+    for (unsigned i = 0; !text_has(buf_text(&c.seen), "\n") && i < (unsigned)DEADLINE_MS / 500; i++) {
         popp_deliver(h, d, popp_event(h, "run-started", "candidate", "ats_8", "run", "run_8", NULL));
         (void)child_read(&c, 500);
     }

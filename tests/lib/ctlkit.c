@@ -35,7 +35,7 @@ void assert_has_not(const char *output, const char *part)
 
 static void child_exec(char *const argv[])
 {
-    (void)execv(argv[0], argv);
+    (void)execvp(argv[0], argv);
     _exit(127);
 }
 
@@ -43,11 +43,13 @@ void child_start(struct harness *h, struct child *c, bool terminal, const char *
 {
     struct winsize size = {.ws_row = 25, .ws_col = 60};
     char *argv[CTL_ARGS_MAX] = {arena_printf(h->arena, "%s/atsyncctl", TEST_BUILD_DIR)};
+    char **run;
     int pipes[2] = {-1, -1};
 
     for (size_t i = 0; args[i] != NULL && i + 2 < CTL_ARGS_MAX; i++)
         argv[i + 1] = arena_strdup(h->arena, args[i]);
     buf_init(&c->seen, OUTPUT_MAX_BYTES);
+    run = program_argv(h, argv);
     if (terminal) {
         c->pid = forkpty(&c->fd, NULL, NULL, &size);
     } else {
@@ -59,7 +61,7 @@ void child_start(struct harness *h, struct child *c, bool terminal, const char *
     if (c->pid == 0) {
         if (!terminal && dup2(pipes[1], STDOUT_FILENO) < 0)
             _exit(126);
-        child_exec(argv);
+        child_exec(run);
     }
     if (!terminal)
         (void)close(pipes[1]);

@@ -47,6 +47,17 @@ struct harness_state {
 
 /* ---------------------------------------------------------------- small things */
 
+int deadline_ms(void)
+{
+    enum { ORDINARY_MS = 20000, PATIENCE_MAX = 100 };
+    const char *patience = getenv("TEST_PATIENCE");
+    int64_t times = 1;
+
+    if (patience != NULL && !text_to_i64(patience, 1, PATIENCE_MAX, &times))
+        fail_msg("TEST_PATIENCE must be a number from 1 to %d", PATIENCE_MAX);
+    return ORDINARY_MS * (int)times;
+}
+
 static void short_wait(void)
 {
     (void)poll(NULL, 0, POLL_MS);
@@ -310,6 +321,27 @@ static struct program *program_new(struct harness *h, const char *name)
     return p;
 }
 
+char **program_argv(struct harness *h, char **argv)
+{
+    const char *runner = getenv("PROGRAM_RUNNER");
+    size_t count = 0, args = 0;
+    char **all;
+
+    if (runner == NULL || *runner == '\0')
+        return argv;
+    while (argv[args] != NULL)
+        args++;
+    all = arena_alloc(h->arena, (args + strlen(runner) + 1) * sizeof *all);
+    for (const char *at = runner + strspn(runner, " "); *at != '\0'; at += strspn(at, " ")) {
+        size_t len = strcspn(at, " ");
+
+        all[count++] = arena_strndup(h->arena, at, len);
+        at += len;
+    }
+    memcpy(all + count, argv, (args + 1) * sizeof *all);
+    return all;
+}
+
 /* The arguments that follow the first, after argv[0]. */
 static void take_arguments(struct harness *h, char **argv, va_list ap)
 {
@@ -364,7 +396,7 @@ int program_run(struct harness *h, const char **ret_output, const char *name, ..
     take_arguments(h, argv, ap);
     va_end(ap);
     (void)unlink(log_path);
-    status = run(log_path, argv);
+    status = run(log_path, program_argv(h, argv));
     if (ret_output != NULL)
         *ret_output = file_text(h, log_path);
     return status;
@@ -853,7 +885,7 @@ static void daemon_exec(struct harness *h, struct program *d)
     char *argv[] = {arena_printf(h->arena, "%s/atsyncd", TEST_BUILD_DIR), arena_strdup(h->arena, "-c"), d->conf_path,
                     NULL};
 
-    d->pid = spawn(d->log_path, argv);
+    d->pid = spawn(d->log_path, program_argv(h, argv));
     assert_true(d->pid > 0);
 }
 

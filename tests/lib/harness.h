@@ -35,8 +35,11 @@
 #include "base/mem.h"
 #include "lib/json.h"
 
-/* How long anything may take: generous, as sanitizers and busy machines are slow. Only failing tests wait this long. */
-enum { DEADLINE_MS = 20000, POLL_MS = 20 };
+enum { POLL_MS = 20 };
+/* How long anything may take: generous, as sanitizers and busy machines are slow; TEST_PATIENCE in the environment multiplies it, for
+ * valgrind. Only failing tests wait this long. */
+#define DEADLINE_MS (deadline_ms())
+int deadline_ms(void);
 
 #define E2E_SECRET "e2e-signing-secret-one"
 #define E2E_SECRET_OLD "e2e-signing-secret-old"
@@ -113,6 +116,8 @@ bool program_ended(struct harness *h, struct program *p, int *ret_status); /* th
 const char *program_log(struct harness *h, const struct program *p);
 /* Starts any program ("/usr/bin/chromedriver", "--port=1", NULL); it ends with the test. */
 struct program *program_start(struct harness *h, const char *name, ...) ATS_SENTINEL;
+/* argv with what PROGRAM_RUNNER in the environment puts before our programs (valgrind with its options); itself if there is nothing. */
+char **program_argv(struct harness *h, char **argv);
 /* Runs a program of the build ("atsyncctl", "-c", …, NULL) to its end; output (may be NULL): stdout and stderr. */
 int program_run(struct harness *h, const char **ret_output, const char *name, ...) ATS_SENTINEL;
 
