@@ -1,7 +1,7 @@
 -- Learns other names of candidates, marks those that events give to two, and wakes what waited under them. $5: names that are only woken.
 with named as (
     select distinct u.source, u.alias, u.ref, u.external_id
-    from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as u (source, alias, ref, external_id)
+    from (select unnest($1::text[]) as source, unnest($2::text[]) as alias, unnest($3::text[]) as ref, unnest($4::text[]) as external_id) u
 ), judged as (
     select n.*, o.others or count(*) over (partition by n.source, n.alias) > 1 as torn
     from named n
@@ -28,11 +28,12 @@ with named as (
 )
 update atsync.candidate q
 set version = q.version + 1, due_at = case when q.lease_owner is null then now() else q.due_at end
-from (
-    select c.source, c.ref
+where q.ctid = any (array(
+    select f.tid
     from waiting w
-    join atsync.candidate c on c.source = w.source and c.connector = '' and c.ref = w.alias
-    order by c.source, c.ref
-    for update of c skip locked -- who is being looked at this moment is found by wake_identified
-) f
-where q.source = f.source and q.connector = '' and q.ref = f.ref
+    cross join lateral ( -- by its key, however many wait and whatever the planner believes about their number
+        select c.ctid as tid
+        from atsync.candidate c
+        where c.source = w.source and c.connector = '' and c.ref = w.alias
+        for update skip locked -- who is being looked at this moment is found by wake_identified
+    ) f))
