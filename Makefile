@@ -224,6 +224,11 @@ check-e2e: $(E2E_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
 check-page: $(PAGE_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats ## the status page in Chromium
 	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(PAGE_PROGRAMS)
 
+.PHONY: check-tls
+check-tls: $(PROGRAMS) ## the TLS listener, with testssl.sh
+	@mkdir -p $(BUILD)/tests
+	@BUILD='$(BUILD)' tests/tls/run.sh '$(abspath $(RESULTS))'
+
 RETENTION_EVENTS ?= 1000000
 .PHONY: check-retention
 check-retention: $(BUILD)/tests/e2e/retention_test $(PROGRAMS) $(BUILD)/sandbox-ats ## a million old events go (RETENTION_EVENTS) while others arrive

@@ -45,8 +45,9 @@ enum {
 
 static const char id_header[] = "X-Request-Id";
 
-/* Forward secrecy only; what the system's policy forbids stays forbidden. */
-static const char tls_priorities[] = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:-DHE-RSA:%SERVER_PRECEDENCE";
+/* Forward secrecy and authenticated encryption only; what the system's policy forbids stays forbidden. */
+static const char tls_priorities[] =
+    "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:-DHE-RSA:-MAC-ALL:+AEAD:%SERVER_PRECEDENCE";
 
 /* Decides the deadline of a connection: libmicrohttpd only knows inactivity, which a dripping sender never shows. */
 enum conn_state {

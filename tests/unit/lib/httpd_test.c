@@ -1183,11 +1183,14 @@ static void test_stop_waits_for_a_long_answer(void **state)
 
 /* ---- TLS */
 
-static bool client_try_tls(struct client *c, int max_version)
+/* ciphers: of TLS 1.2; NULL: the usual ones */
+static bool client_try_tls(struct client *c, int max_version, const char *ciphers)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 
     SSL_CTX_set_security_level(ctx, 0);
+    if (ciphers != NULL)
+        assert_int_equal(SSL_CTX_set_cipher_list(ctx, ciphers), 1);
     assert_int_equal(SSL_CTX_set_max_proto_version(ctx, max_version), 1);
     c->ssl = SSL_new(ctx);
     SSL_CTX_free(ctx);
@@ -1210,7 +1213,7 @@ static struct client *client_new_tls(unsigned port, const char *name)
 {
     struct client *c = client_new(port);
 
-    assert_true(client_try_tls(c, TLS1_3_VERSION));
+    assert_true(client_try_tls(c, TLS1_3_VERSION, NULL));
     assert_peer_name(c, name);
     return c;
 }
@@ -1218,6 +1221,9 @@ static struct client *client_new_tls(unsigned port, const char *name)
 static void test_tls(void **state)
 {
     static const char wrong[] = "the TLS certificate and key cannot be used: ";
+    /* without authenticated encryption, and without forward secrecy */
+    static const char *const weak[] = {"ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA384:ECDHE-ECDSA-AES256-SHA",
+                                       "AES256-GCM-SHA384:AES128-SHA"};
     const struct httpd_handlers handlers = {.check = on_check, .too_large = on_too_large, .handle = on_handle};
     struct httpd_config config = plain_config();
     struct service *s;
@@ -1250,13 +1256,19 @@ static void test_tls(void **state)
     client_sendf(old, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello");
     assert_answer(old, 200, "hello");
     c = client_new(port);
-    assert_true(client_try_tls(c, TLS1_2_VERSION));
+    assert_true(client_try_tls(c, TLS1_2_VERSION, NULL));
     client_get(c, "/id");
     client_read(c);
     client_free(c);
     c = client_new(port);
-    assert_false(client_try_tls(c, TLS1_1_VERSION));
+    assert_false(client_try_tls(c, TLS1_1_VERSION, NULL));
     client_free(c);
+
+    for (size_t i = 0; i < ATS_COUNT(weak); i++) {
+        c = client_new(port);
+        assert_false(client_try_tls(c, TLS1_2_VERSION, weak[i]));
+        client_free(c);
+    }
 
     kept = client_new_tls(port, "first");
     client_get(kept, "/keep");
