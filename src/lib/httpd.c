@@ -39,6 +39,8 @@ enum {
     CONNECTION_BYTES = 16 * 1024,
     DISCARD_MAX_BYTES = 64 * 1024 * 1024, /* of a chunked body that is too large */
     BACKLOG_TURNS_MAX = 1000,             /* turns of the loop spent on those who had connected before quiesce */
+    VAIN_TURNS_MAX = 4,                   /* in succession, before the loop pauses */
+    PAUSE_MAX_MS = 5,
     ID_MAX_BYTES = 128,
     ID_RANDOM_BYTES = 8,
 };
@@ -139,6 +141,9 @@ struct httpd {
     struct conn_list busy; /* fresh, receiving, sending: request_timeout_ms */
     struct conn_list idle; /* twice that */
     unsigned sending;
+    uint64_t calls; /* that libmicrohttpd made */
+    unsigned vain_turns;
+    int pause_ms;
     bool run_again; /* a connection has ended: at its limit libmicrohttpd accepts again only when it is run once more */
     struct leaving leaving[LINGER_MAX];
     unsigned leaving_count;
@@ -308,6 +313,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
     struct httpd *h = s->h;
     struct conn *c;
 
+    h->calls++;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 
@@ -690,6 +696,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     size_t len = *upload_data_size;
 
     (void)version;
+    s->h->calls++;
     if (req == NULL) {
         req = request_new(s->h, conn_of(connection), connection, url, method);
         request_set_id(req);
@@ -710,6 +717,7 @@ static void *on_request_line(void *cls, const char *uri, struct MHD_Connection *
     struct conn *c = conn_of(connection);
 
     (void)uri;
+    s->h->calls++;
     if (c->state == CONN_IDLE)
         conn_move(s->h, c, CONN_RECEIVING);
     return NULL;
@@ -947,9 +955,27 @@ static void run_servers(struct httpd *h)
     }
 }
 
-static int64_t earliest(int64_t a, int64_t b)
+static int64_t smaller(int64_t a, int64_t b)
 {
     return a < b ? a : b;
+}
+
+/* One turn, and whether it brought anything. */
+static void run_and_watch(struct httpd *h)
+{
+    uint64_t calls = h->calls;
+    int64_t begun_us = clock_mono_us();
+    int64_t pause_ms;
+
+    run_servers(h);
+    if (h->calls != calls) {
+        h->vain_turns = 0;
+        return;
+    }
+    pause_ms = 4 * (clock_mono_us() - begun_us) / 1000;
+    h->pause_ms = pause_ms < 1 ? 1 : (int)smaller(pause_ms, PAUSE_MAX_MS);
+    if (h->vain_turns < VAIN_TURNS_MAX)
+        h->vain_turns++;
 }
 
 /* Milliseconds that the loop may sleep, or -1. */
@@ -964,14 +990,14 @@ static int loop_timeout_ms(struct httpd *h)
         MHD_UNSIGNED_LONG_LONG wait_ms = 0;
 
         if (MHD_get_timeout(s->daemon, &wait_ms) == MHD_YES)
-            at_ms = earliest(at_ms, now_ms + (int64_t)(wait_ms < INT_MAX ? wait_ms : INT_MAX));
+            at_ms = smaller(at_ms, now_ms + (int64_t)(wait_ms < INT_MAX ? wait_ms : INT_MAX));
     }
     if (h->busy.head != NULL)
-        at_ms = earliest(at_ms, h->busy.head->since_ms + h->limits.request_timeout_ms);
+        at_ms = smaller(at_ms, h->busy.head->since_ms + h->limits.request_timeout_ms);
     if (h->idle.head != NULL)
-        at_ms = earliest(at_ms, h->idle.head->since_ms + 2 * (int64_t)h->limits.request_timeout_ms);
+        at_ms = smaller(at_ms, h->idle.head->since_ms + 2 * (int64_t)h->limits.request_timeout_ms);
     for (unsigned i = 0; i < h->leaving_count; i++)
-        at_ms = earliest(at_ms, h->leaving[i].until_ms);
+        at_ms = smaller(at_ms, h->leaving[i].until_ms);
     if (at_ms == INT64_MAX)
         return -1;
     if (at_ms <= now_ms)
@@ -988,17 +1014,36 @@ static void add_polled(struct httpd *h, size_t *n, int fd)
     h->polled[(*n)++] = (struct pollfd){.fd = fd, .events = POLLIN};
 }
 
+/*
+ * libmicrohttpd (0.9.75) asks to be run again at once as long as a TLS handshake is not finished, or its buffer is full of
+ * something that is not complete: one such connection would keep a processor busy. So when turns bring nothing, the loop
+ * pauses before the next, in proportion to what such a turn costs. In the pause only answers are heard.
+ */
+static bool is_restless(struct httpd *h)
+{
+    if (h->vain_turns < VAIN_TURNS_MAX || h->run_again)
+        return false;
+    for (struct server *s = h->servers; s != NULL; s = s->next) {
+        MHD_UNSIGNED_LONG_LONG wait_ms = 1;
+
+        if (MHD_get_timeout(s->daemon, &wait_ms) == MHD_YES && wait_ms == 0)
+            return true;
+    }
+    return false;
+}
+
 static void loop_wait(struct httpd *h)
 {
+    bool pause = is_restless(h);
     size_t n = 0;
     uint64_t count;
 
     add_polled(h, &n, h->wake_fd);
-    for (const struct server *s = h->servers; s != NULL; s = s->next)
+    for (const struct server *s = h->servers; s != NULL && !pause; s = s->next)
         add_polled(h, &n, s->epoll_fd);
-    for (unsigned i = 0; i < h->leaving_count; i++)
+    for (unsigned i = 0; i < h->leaving_count && !pause; i++)
         add_polled(h, &n, h->leaving[i].fd);
-    if (poll(h->polled, n, loop_timeout_ms(h)) > 0 && h->polled[0].revents != 0) {
+    if (poll(h->polled, n, pause ? h->pause_ms : loop_timeout_ms(h)) > 0 && h->polled[0].revents != 0) {
         ssize_t got = read(h->wake_fd, &count, sizeof count);
 
         (void)got;
@@ -1047,7 +1092,7 @@ static void *loop_main(void *arg)
         take_answers(h);
         if (h->listen_fd >= 0 && atomic_load(&h->quiesce_asked))
             stop_listening(h);
-        run_servers(h);
+        run_and_watch(h);
         cut_overdue(h, &h->busy, h->limits.request_timeout_ms);
         cut_overdue(h, &h->idle, 2 * (int64_t)h->limits.request_timeout_ms);
         if (!atomic_load(&h->stop_asked))

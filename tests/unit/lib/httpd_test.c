@@ -1338,6 +1338,55 @@ static void test_tls(void **state)
     }
 }
 
+/* Neither a handshake that is not finished nor a buffer full of nothing keeps the processor busy. A busy machine only makes
+ * the share smaller. */
+static void test_stalled_connections_cost_little(void **state)
+{
+    enum { TIMEOUT_MS = 700 };
+    struct httpd_config config = plain_config();
+    char *cert;
+    char *key;
+    size_t hello_len;
+    char *hello = tls_client_hello(&hello_len);
+    char filler[32 * 1024];
+
+    (void)state;
+    memset(filler, 'x', sizeof filler);
+    tls_make_certificate("stalled", &cert, &key);
+    config.request_timeout_ms = TIMEOUT_MS;
+    for (int tls = 0; tls <= 1; tls++) {
+        struct service *s;
+        struct client *c;
+        struct timespec before;
+        struct timespec after;
+        int64_t began_ms;
+        int64_t used_ms;
+
+        config.tls_certificate_pem = tls ? cert : NULL;
+        config.tls_key_pem = tls ? key : NULL;
+        s = service_start(&config);
+        c = client_new(httpd_port(s->httpd));
+        if (tls) {
+            client_send(c, hello, hello_len / 2);
+        } else {
+            client_sendf(c, "POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1;");
+            (void)client_try_send(c, filler, sizeof filler); /* more than is read of a line */
+        }
+        assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before), 0);
+        began_ms = clock_mono_ms();
+        (void)client_fill(c); /* until the timeout */
+        assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after), 0);
+        used_ms = (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
+        if (used_ms * 10 > (clock_mono_ms() - began_ms) * 6)
+            fail_msg("%s: %d ms of the processor for nothing", tls ? "handshake" : "chunk", (int)used_ms);
+        client_free(c);
+        service_free(s);
+    }
+    mem_free(hello);
+    mem_free(cert);
+    mem_free(key);
+}
+
 /* Limits that change while connections are open. */
 static void test_reload_of_limits(void **state)
 {
@@ -1404,6 +1453,7 @@ int main(void)
         cmocka_unit_test(test_stop_loses_nothing),
         cmocka_unit_test(test_stop_waits_for_a_long_answer),
         cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_stalled_connections_cost_little),
         cmocka_unit_test(test_reload_of_limits),
     };
 
