@@ -10,7 +10,8 @@
  *
  * Refused before any handler sees them: what libmicrohttpd finds malformed (400, 413, 431, 501), a NUL byte in the
  * address (400), Transfer-Encoding together with Content-Length or a second, different Content-Length (400, RFC 9112
- * section 6.3), and a transfer coding other than chunked (501).
+ * section 6.3), a header whose name is none (400), and a transfer coding other than chunked (501). After the latter three
+ * the connection ends, as nobody knows where the next request begins.
  *
  * Every request has an id by which people find it in several logs: what came in X-Request-Id if that is once 1 to 128
  * letters, digits, "-", "." and "_", else one that is made. It stands in X-Request-Id of the answer (not of those that
@@ -36,6 +37,9 @@ struct httpd_config {
     size_t body_max_bytes;
     unsigned connections_max;             /* more wait in the system's queue until one ends */
     unsigned connections_per_address_max; /* 0: no limit; more are closed at once */
+    /* An answer of 400 to 499 ends the connection. If somebody smuggled a request behind the refused one, through a proxy
+     * that frames otherwise than we do, it is never read. */
+    bool close_after_refusal;
     /*
      * How long a connection may be idle, and how long a whole request may take to arrive and an answer to be taken: a
      * peer that keeps sending single bytes is cut all the same. The time starts with the connection, on a kept
@@ -93,7 +97,7 @@ unsigned httpd_port(const struct httpd *h);
 unsigned httpd_connections(const struct httpd *h); /* open now; any thread */
 /*
  * Other limits, certificate, TLS or not, for connections from now on; listening socket and thread stay (listen and
- * thread_name are not looked at). Open connections go on with the certificate that they have, and are not counted among
+ * thread_name and close_after_refusal are not looked at). Open connections go on with the certificate that they have, and are not counted among
  * the new ones; body_max_bytes and request_timeout_ms hold for their next requests as well. Any thread but the server's
  * own. On failure all stays as it was: ST_INVALID with the reason; ST_UNAVAILABLE while stopping.
  */

@@ -113,6 +113,7 @@ struct header {
 
 struct httpd {
     struct httpd_handlers handlers;
+    bool close_after_refusal;
     char thread_name[16];
     char id_prefix[2 * ID_RANDOM_BYTES + 1]; /* of the ids that are made: of this server and no other */
     unsigned port;
@@ -163,6 +164,7 @@ struct httpd_request {
     struct buf body;
     uint64_t discarded_bytes;
     bool too_large;
+    bool misframed;
     bool kept;
     bool answered;
     unsigned status;
@@ -575,10 +577,14 @@ static enum MHD_Result queue_answer(struct httpd_request *req)
 {
     struct httpd *h = req->h;
     enum MHD_Result queued;
+    bool ends;
 
     if (req->response == NULL)
         return MHD_NO;
-    if (atomic_load(&h->quiesce_asked))
+    ends = req->misframed || (h->close_after_refusal && req->status >= 400 && req->status < 500);
+    if (ends)
+        req->conn->linger = true; /* what follows is thrown away */
+    if (ends || atomic_load(&h->quiesce_asked))
         (void)MHD_add_response_header(req->response, MHD_HTTP_HEADER_CONNECTION, "close");
     conn_move(h, req->conn, CONN_SENDING);
     queued = MHD_queue_response(req->connection, req->status, req->response);
@@ -600,13 +606,31 @@ static void refuse_too_large(struct httpd_request *req)
     req->h->handlers.too_large(req->h->handlers.ctx, req);
 }
 
+static enum MHD_Result on_header_name(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    bool *all_are_names = cls;
+
+    (void)kind;
+    (void)value;
+    for (const char *s = name; *s != '\0'; s++)
+        *all_are_names &= isalnum((unsigned char)*s) || strchr("!#$%&'*+-.^_`|~", *s) != NULL;
+    *all_are_names &= *name != '\0';
+    return MHD_YES;
+}
+
 /* Where two readers could disagree about where a request ends, it is not read at all (RFC 9112 section 6.3). */
 static bool refuse_framing(struct httpd_request *req)
 {
+    bool all_are_names = true; /* "Transfer-Encoding : chunked" is read as another header by some */
     struct header_search coding = find_header(req, MHD_HTTP_HEADER_TRANSFER_ENCODING);
     struct header_search length = find_header(req, MHD_HTTP_HEADER_CONTENT_LENGTH);
 
-    if (coding.count > 0 && length.count > 0) {
+    (void)MHD_get_connection_values(req->connection, MHD_HEADER_KIND, on_header_name, &all_are_names);
+    req->misframed = true;
+    if (!all_are_names) {
+        httpd_problem(req, MHD_HTTP_BAD_REQUEST, "Bad Request",
+                      "A header's name has a character that is not allowed in one.");
+    } else if (coding.count > 0 && length.count > 0) {
         httpd_problem(req, MHD_HTTP_BAD_REQUEST, "Bad Request",
                       "Transfer-Encoding and Content-Length exclude each other.");
     } else if (length.differ) {
@@ -616,9 +640,9 @@ static bool refuse_framing(struct httpd_request *req)
         httpd_problem(req, MHD_HTTP_NOT_IMPLEMENTED, "Not Implemented",
                       "The only transfer coding understood is chunked.");
     } else {
-        return false;
+        req->misframed = false;
     }
-    return true;
+    return req->misframed;
 }
 
 /* The headers are there. An answer now ends the connection if there is a body, which then is never read. */
@@ -1226,6 +1250,7 @@ int httpd_new(const struct httpd_config *config, const struct httpd_handlers *ha
     (void)pthread_mutex_init(&h->mutex, NULL);
     (void)pthread_cond_init(&h->adopted, NULL);
     h->handlers = *handlers;
+    h->close_after_refusal = config->close_after_refusal;
     (void)snprintf(h->thread_name, sizeof h->thread_name, "%s", config->thread_name);
     h->listen_fd = -1;
     h->now_ms = clock_mono_ms();

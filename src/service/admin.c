@@ -700,6 +700,7 @@ int admin_new(struct config *c, struct connector_set *connectors, admin_ready_fn
         .listen = c->admin.listen,
         .body_max_bytes = BODY_MAX_BYTES,
         .connections_max = CONNECTIONS_MAX,
+        .close_after_refusal = true,
         .request_timeout_ms = REQUEST_TIMEOUT_MS,
         .thread_name = "admin",
     };

@@ -342,6 +342,7 @@ static struct httpd_config http_of(const struct config *c)
         .request_timeout_ms = (int)c->receiver.request_timeout_ms,
         .tls_certificate_pem = c->receiver.tls_certificate_pem,
         .tls_key_pem = c->receiver.tls_key_pem,
+        .close_after_refusal = true,
         .thread_name = "receiver",
     };
 }

@@ -845,16 +845,23 @@ static void test_malformed(void **state)
         const char *request;
         unsigned status;
         const char *contains;
+        bool is_last; /* nobody knows where the next one would begin: what follows is not read */
     } cases[] = {
         {"POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400,
-         "exclude each other"},
-        {"POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", 400, "with different values"},
-        {"POST /x HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501, "transfer coding"},
-        {"GET /x%00y HTTP/1.1\r\nHost: t\r\n\r\n", 400, "NUL byte"},
-        {"GET /x?a=%00y HTTP/1.1\r\nHost: t\r\n\r\n", 400, "NUL byte"},
-        {"POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: -3\r\n\r\n", 400, ""},
-        {"GET /x HTTP/1.1\r\n\r\n", 400, ""},
+         "exclude each other", true},
+        {"POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", 400, "with different values",
+         true},
+        {"POST /x HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501, "transfer coding", true},
+        {"GET /x%00y HTTP/1.1\r\nHost: t\r\n\r\n", 400, "NUL byte", false},
+        {"GET /x?a=%00y HTTP/1.1\r\nHost: t\r\n\r\n", 400, "NUL byte", false},
+        {"POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: -3\r\n\r\n", 400, "", true},
+        {"GET /x HTTP/1.1\r\n\r\n", 400, "", true},
+        {"POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n", 400, "with different values",
+         true},
+        {"POST /x HTTP/1.1\r\nHost: t\r\nTransfer-Encoding : chunked\r\n\r\n", 400, "not allowed", true},
+        {"POST /x HTTP/1.1\r\nHost: t\r\nContent-Length\t: 5\r\n\r\n", 400, "not allowed", true},
     };
+    static const char next[] = "GET /x HTTP/1.1\r\nHost: t\r\n\r\n";
     const struct httpd_config config = plain_config();
     struct service *s = service_start(&config);
 
@@ -866,9 +873,13 @@ static void test_malformed(void **state)
         client_read(c);
         if (c->status != cases[i].status || strstr(c->body, cases[i].contains) == NULL)
             fail_msg("case %zu: %u %s", i, c->status, c->body);
+        if (cases[i].is_last) {
+            (void)client_try_send(c, next, sizeof next - 1);
+            while (client_fill(c) > 0)
+                ;
+        }
         client_free(c);
     }
-    assert_int_equal(atomic_load(&s->checked), 0);
     assert_int_equal(atomic_load(&s->handled), 0);
     service_free(s);
 }
@@ -978,6 +989,31 @@ static void test_limits(void **state)
     assert_int_equal(c[2]->status, 200);
     client_free(c[1]);
     client_free(c[2]);
+    service_free(s);
+}
+
+/* A refusal ends the connection where the server faces strangers: nothing that stands behind it is read. */
+static void test_close_after_refusal(void **state)
+{
+    struct httpd_config config = plain_config();
+    struct service *s;
+    struct client *c;
+
+    (void)state;
+    config.close_after_refusal = true;
+    s = service_start(&config);
+    c = client_new(httpd_port(s->httpd));
+    client_sendf(c, "GET /x HTTP/1.1\r\nHost: t\r\n\r\nGET /refuse HTTP/1.1\r\nHost: t\r\n\r\n"
+                    "GET /x HTTP/1.1\r\nHost: t\r\n\r\n");
+    client_read(c);
+    assert_int_equal(c->status, 200);
+    assert_closing(c, false);
+    client_read(c);
+    assert_int_equal(c->status, 403);
+    assert_closing(c, true);
+    assert_closed(c);
+    assert_int_equal(atomic_load(&s->handled), 1);
+    client_free(c);
     service_free(s);
 }
 
@@ -1449,6 +1485,7 @@ int main(void)
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_slow_sender),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_close_after_refusal),
         cmocka_unit_test(test_listen),
         cmocka_unit_test(test_stop_loses_nothing),
         cmocka_unit_test(test_stop_waits_for_a_long_answer),
