@@ -29,6 +29,7 @@ struct receiver_config {
     char *tls_certificate_pem; /* contents, read at load */
     char *tls_key_pem;
     int64_t max_body_bytes;
+    int64_t max_body_total_bytes;
     int64_t max_connections;
     int64_t max_connections_per_address; /* 0: no limit */
     int64_t request_timeout_ms;

@@ -141,6 +141,7 @@ void config_read(struct config_reader *r, const struct yaml *root, struct config
 bool address_is_loopback(const char *listen);
 extern key_check check_admin;
 extern key_check check_receiver_tls;
+extern key_check check_receiver;
 extern key_check check_delivery;
 extern key_check check_source;
 extern key_check check_signature;

@@ -13,6 +13,11 @@
  * section 6.3), a header whose name is none (400), and a transfer coding other than chunked (501). After the latter three
  * the connection ends, as nobody knows where the next request begins.
  *
+ * A connection is proven by its first request that was kept or answered with less than 400. When all places are taken
+ * and somebody waits for one, unproven connections are closed for him, of an address that holds many of them or else
+ * the oldest; if all of them have only just come, a proven one that rests between two requests, the longest resting.
+ * If that one has not rested for long either, who waits has to.
+ *
  * Every request has an id by which people find it in several logs: what came in X-Request-Id if that is once 1 to 128
  * letters, digits, "-", "." and "_", else one that is made. It stands in X-Request-Id of the answer (not of those that
  * libmicrohttpd gives itself), and as the instance of a problem document.
@@ -35,8 +40,13 @@ struct httpd_config {
      * system choose. Of a name with several addresses the first that can be bound is taken. */
     const char *listen;
     size_t body_max_bytes;
-    unsigned connections_max;             /* more wait in the system's queue until one ends */
-    unsigned connections_per_address_max; /* 0: no limit; more are closed at once */
+    /* Of the bodies of all requests together, received and being received; 0: no limit. When that is exceeded, unproven
+     * connections whose request is not complete are closed, the oldest of the address that sent most first; then any
+     * such. What is kept stays: a request that does not fit beside it is answered 503. */
+    uint64_t bodies_max_bytes;
+    unsigned connections_max; /* more wait in the system's queue until one ends or can be closed, see above */
+    /* 0: no limit; more are closed at once. The first 64 bits of an IPv6 address count as the address. */
+    unsigned connections_per_address_max;
     /* An answer of 400 to 499 ends the connection. If somebody smuggled a request behind the refused one, through a proxy
      * that frames otherwise than we do, it is never read. */
     bool close_after_refusal;
@@ -53,9 +63,17 @@ struct httpd_config {
     const char *thread_name; /* at most 15 characters */
 };
 
+/* Why a connection was closed that had done nothing wrong yet, or not sent all it wanted to. */
+enum httpd_drop {
+    HTTPD_DROP_SLOW,    /* request_timeout_ms was over, with the request or the taking of its answer */
+    HTTPD_DROP_CROWDED, /* connections_max: others waited */
+    HTTPD_DROP_ADDRESS, /* connections_per_address_max */
+    HTTPD_DROP_MEMORY,  /* bodies_max_bytes; also with the 503 */
+};
+
 /*
- * All are called in the server's thread, from httpd_start until httpd_join has returned, and must be set. Each request
- * is answered exactly once.
+ * All are called in the server's thread, from httpd_start until httpd_join has returned, and but for dropped must be set. Each
+ * request is answered exactly once.
  */
 struct httpd_handlers {
     /* The headers are there and the body is not: answer now to refuse, or do nothing to go on; keeping the request is
@@ -68,6 +86,8 @@ struct httpd_handlers {
     void (*too_large)(void *ctx, struct httpd_request *req);
     /* The whole body is there. Returning without an answer keeps the request. */
     void (*handle)(void *ctx, struct httpd_request *req);
+    /* A connection is closed, or never begun. peer: its numeric address. May be NULL. */
+    void (*dropped)(void *ctx, enum httpd_drop why, const char *peer);
     void *ctx;
 };
 
@@ -97,8 +117,9 @@ unsigned httpd_port(const struct httpd *h);
 unsigned httpd_connections(const struct httpd *h); /* open now; any thread */
 /*
  * Other limits, certificate, TLS or not, for connections from now on; listening socket and thread stay (listen and
- * thread_name and close_after_refusal are not looked at). Open connections go on with the certificate that they have, and are not counted among
- * the new ones; body_max_bytes and request_timeout_ms hold for their next requests as well. Any thread but the server's
+ * thread_name and close_after_refusal are not looked at). Open connections go on with the certificate that they have, and
+ * are not counted among the new ones but in connections_per_address_max; body_max_bytes, bodies_max_bytes and
+ * request_timeout_ms hold for their next requests as well. Any thread but the server's
  * own. On failure all stays as it was: ST_INVALID with the reason; ST_UNAVAILABLE while stopping.
  */
 int httpd_reload(struct httpd *h, const struct httpd_config *config, struct errmsg *err) ATS_MUSTCHECK;

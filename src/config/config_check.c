@@ -57,6 +57,17 @@ void check_receiver_tls(struct config_reader *r, const struct yaml *node, unsign
     needs_both(r, node, path, "certificate", "key");
 }
 
+void check_receiver(struct config_reader *r, const struct yaml *node, unsigned key_line, const struct key_path *path,
+                    void *object)
+{
+    const struct config *c = object;
+    const struct key_path total = {.parent = path, .name = "max_body_total"};
+
+    (void)key_line;
+    if (c->receiver.max_body_total_bytes < c->receiver.max_body_bytes)
+        reader_problem(r, line_of(node, "max_body_total"), &total, "must be at least max_body: the body of one event");
+}
+
 bool address_is_loopback(const char *listen)
 {
     return text_starts(listen, "127.") || text_starts(listen, "localhost:") || text_starts(listen, "[::1]:");

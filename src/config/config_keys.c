@@ -276,6 +276,9 @@ static const struct key receiver_keys[] = {
     {.name = "tls", .children = receiver_tls_keys, .check = check_receiver_tls},
     {.name = "max_body", .type = &type_size, AT(receiver.max_body_bytes), .min = KIB, .max = (int64_t)64 * MIB,
      .fallback = "4MiB", .help = "Larger events are refused with 413."},
+    {.name = "max_body_total", .type = &type_size, AT(receiver.max_body_total_bytes), .min = KIB,
+     .max = INT64_C(65536) * MIB,
+     .fallback = "64MiB", .help = "The most memory for the bodies of all requests together, at least max_body."},
     {.name = "max_connections", .type = &type_count, AT(receiver.max_connections), .min = 1, .max = 100000,
      .fallback = "1000", .help = "The most connections at once."},
     {.name = "max_connections_per_address", .type = &type_count, AT(receiver.max_connections_per_address), .min = 0,
@@ -355,7 +358,7 @@ static const struct key log_keys[] = {
 const struct key config_keys[] = {
     {.name = "instance", .type = &type_instance, AT(instance), .min = 1, .max = 64, .fallback = "auto", .fixed = true,
      .help = "The name of this daemon among several on one database; auto is the host name."},
-    {.name = "receiver", .children = receiver_keys},
+    {.name = "receiver", .children = receiver_keys, .check = check_receiver},
     {.name = "admin", .children = admin_keys, .check = check_admin},
     {.name = "database", .children = database_keys},
     {.name = "sources", .entry = &source_entry,

@@ -39,6 +39,7 @@ struct receiver {
     struct arena *parsing; /* the event that is being looked at; of the thread that calls our handlers */
     struct metric *received;
     struct metric *connections;
+    struct metric *dropped;
     struct metric *queued;
 };
 
@@ -125,6 +126,31 @@ static void expect_events(const struct receiver *r, const struct config *c)
 static void count(const struct receiver *r, const char *source, const char *type_label, const char *result)
 {
     metric_add(r->received, 1, source, type_label, result, NULL);
+}
+
+/* ---- connections (HTTP thread) */
+
+static const struct {
+    const char *label;
+    const char *reason;
+    const char *hint;
+} drops[] = {
+    [HTTPD_DROP_SLOW] = {"slow", "a request or the taking of its answer took too long",
+                         "receiver.request_timeout is the time allowed"},
+    [HTTPD_DROP_CROWDED] = {"crowded", "all places were taken and others waited",
+                            "receiver.max_connections is the number of places"},
+    [HTTPD_DROP_ADDRESS] = {"address", "its address has too many connections",
+                            "receiver.max_connections_per_address is the limit"},
+    [HTTPD_DROP_MEMORY] = {"memory", "the bodies of all requests together took too much memory",
+                           "receiver.max_body_total is the limit"},
+};
+
+static void on_dropped(void *ctx, enum httpd_drop why, const char *peer)
+{
+    const struct receiver *r = ctx;
+
+    metric_add(r->dropped, 1, drops[why].label, NULL, NULL, NULL);
+    log_warn("connection dropped", "peer", peer, "reason", drops[why].reason, "hint", drops[why].hint, NULL);
 }
 
 /* ---- requests (HTTP thread) */
@@ -337,6 +363,7 @@ static struct httpd_config http_of(const struct config *c)
     return (struct httpd_config){
         .listen = c->receiver.listen,
         .body_max_bytes = (size_t)c->receiver.max_body_bytes,
+        .bodies_max_bytes = (uint64_t)c->receiver.max_body_total_bytes,
         .connections_max = (unsigned)c->receiver.max_connections,
         .connections_per_address_max = (unsigned)c->receiver.max_connections_per_address,
         .request_timeout_ms = (int)c->receiver.request_timeout_ms,
@@ -350,6 +377,7 @@ static struct httpd_config http_of(const struct config *c)
 static bool same_http(const struct config *a, const struct config *b)
 {
     return a->receiver.max_body_bytes == b->receiver.max_body_bytes &&
+           a->receiver.max_body_total_bytes == b->receiver.max_body_total_bytes &&
            a->receiver.max_connections == b->receiver.max_connections &&
            a->receiver.max_connections_per_address == b->receiver.max_connections_per_address &&
            a->receiver.request_timeout_ms == b->receiver.request_timeout_ms &&
@@ -362,7 +390,7 @@ int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx
 {
     struct receiver *r = mem_zalloc(sizeof *r);
     const struct httpd_handlers handlers = {
-        .check = on_check, .too_large = on_too_large, .handle = on_request, .ctx = r};
+        .check = on_check, .too_large = on_too_large, .handle = on_request, .dropped = on_dropped, .ctx = r};
     const struct ingest_hooks hooks = {.batch_done = on_batch_done, .ctx = r};
     const struct httpd_config http = http_of(c);
     int st;
@@ -375,6 +403,11 @@ int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx
     r->received =
         metric_counter("atsyncd_events_received_total", "Events by what became of them.", "source,type,result");
     r->connections = metric_gauge("atsyncd_receiver_connections", "Open connections of senders.", "");
+    r->dropped = metric_counter("atsyncd_receiver_dropped_connections_total",
+                                "Connections of senders that were closed because of a limit.", "reason");
+    for (size_t i = 0; i < ATS_COUNT(drops); i++) {
+        metric_add(r->dropped, 0, drops[i].label, NULL, NULL, NULL);
+    }
     r->queued = metric_gauge("atsyncd_ingest_queue_events", "Events that wait for their commit.", "");
     st = rules_new(c, &r->rules, err);
     if (st != ST_OK) {

@@ -107,6 +107,7 @@ static void test_an_empty_file_has_the_defaults(void **state)
     assert_null(c->receiver.tls_certificate_file);
     assert_null(c->receiver.tls_key_pem);
     assert_int_equal(c->receiver.max_body_bytes, 4 * 1024 * 1024);
+    assert_int_equal(c->receiver.max_body_total_bytes, 64 * 1024 * 1024);
     assert_int_equal(c->receiver.max_connections, 1000);
     assert_int_equal(c->receiver.max_connections_per_address, 0);
     assert_int_equal(c->receiver.request_timeout_ms, 15000);
@@ -144,6 +145,7 @@ static void test_values_of_the_daemon(void **state)
                              "receiver:\n"
                              "  listen: \"[::]:80\"\n"
                              "  max_body: 64KiB\n"
+                             "  max_body_total: 1GiB\n"
                              "  max_connections: 7\n"
                              "  max_connections_per_address: 3\n"
                              "  request_timeout: 2m\n"
@@ -161,6 +163,7 @@ static void test_values_of_the_daemon(void **state)
     assert_string_equal(c->instance, "node-1.example");
     assert_string_equal(c->receiver.listen, "[::]:80");
     assert_int_equal(c->receiver.max_body_bytes, 65536);
+    assert_int_equal(c->receiver.max_body_total_bytes, 1 << 30);
     assert_int_equal(c->receiver.max_connections, 7);
     assert_int_equal(c->receiver.max_connections_per_address, 3);
     assert_int_equal(c->receiver.request_timeout_ms, 120000);
@@ -473,6 +476,8 @@ static void test_problems(void **state)
         {"receiver: {max_body: 1GiB}\n", "t.conf:1: receiver.max_body: must be between 1KiB and 64MiB, not 1GiB\n"},
         {"receiver: {max_connections: 0}\n",
          "t.conf:1: receiver.max_connections: must be between 1 and 100000, not 0\n"},
+        {"receiver: {max_body: 2MiB, max_body_total: 1MiB}\n",
+         "t.conf:1: receiver.max_body_total: must be at least max_body: the body of one event\n"},
         {"receiver: {max_connections: -1}\n",
          "t.conf:1: receiver.max_connections: must be between 1 and 100000, not -1\n"},
         {"receiver: {request_timeout: 1h}\n",

@@ -47,6 +47,7 @@ struct service {
     atomic_uint handled;
     atomic_uint too_large;
     atomic_uint users_freed;
+    atomic_uint dropped[HTTPD_DROP_MEMORY + 1];
 };
 
 static void count_free(void *user)
@@ -76,6 +77,14 @@ static void on_too_large(void *ctx, struct httpd_request *req)
     atomic_fetch_add(&s->too_large, 1);
     assert_ptr_equal(httpd_user(req), &s->users_freed); /* check came first */
     httpd_problem(req, 413, "Content Too Large", NULL);
+}
+
+static void on_dropped(void *ctx, enum httpd_drop why, const char *peer)
+{
+    struct service *s = ctx;
+
+    assert_string_equal(peer, "127.0.0.1");
+    atomic_fetch_add(&s->dropped[why], 1);
 }
 
 static void describe(struct httpd_request *req)
@@ -143,7 +152,7 @@ static struct service *service_start(const struct httpd_config *config)
 {
     struct service *s = mem_zalloc(sizeof *s);
     const struct httpd_handlers handlers = {
-        .check = on_check, .too_large = on_too_large, .handle = on_handle, .ctx = s};
+        .check = on_check, .too_large = on_too_large, .handle = on_handle, .dropped = on_dropped, .ctx = s};
     struct errmsg err = {.text = ""};
 
     (void)pthread_mutex_init(&s->mutex, NULL);
@@ -349,6 +358,15 @@ static void assert_closing(const struct client *c, bool closing)
 static void client_get(struct client *c, const char *path)
 {
     client_sendf(c, "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", path);
+}
+
+/* A connection with a request that is kept, or waits for a place. */
+static struct client *service_keep(struct service *s)
+{
+    struct client *c = client_new(httpd_port(s->httpd));
+
+    client_get(c, "/keep");
+    return c;
 }
 
 /* Keeps the server's thread inside a handler, until service_let_go. */
@@ -956,7 +974,7 @@ static void test_limits(void **state)
     struct httpd_config config = plain_config();
     struct service *s;
     struct client *c[3];
-    int64_t started_ms;
+    struct httpd_request *req[2];
 
     (void)state;
     config.connections_per_address_max = 2;
@@ -969,6 +987,7 @@ static void test_limits(void **state)
     c[2] = client_new(httpd_port(s->httpd));
     assert_closed(c[2]);
     assert_int_equal(httpd_connections(s->httpd), 2);
+    assert_int_equal(atomic_load(&s->dropped[HTTPD_DROP_ADDRESS]), 1);
     for (unsigned i = 0; i < 3; i++)
         client_free(c[i]);
     service_free(s);
@@ -976,19 +995,149 @@ static void test_limits(void **state)
     config = plain_config();
     config.connections_max = 2;
     s = service_start(&config);
-    for (unsigned i = 0; i < 3; i++) {
-        c[i] = client_new(httpd_port(s->httpd));
-        client_get(c[i], "/x");
-    }
-    client_read(c[0]);
-    client_read(c[1]);
-    started_ms = clock_mono_ms();
-    client_free(c[0]); /* makes room for the third, which waited */
-    client_read(c[2]);
-    assert_true(clock_mono_ms() - started_ms < DEADLINE_MS / 2);
-    assert_int_equal(c[2]->status, 200);
+    for (unsigned i = 0; i < 3; i++)
+        c[i] = service_keep(s);
+    service_take_kept(s, 2, req);
+    assert_int_equal(httpd_connections(s->httpd), 2); /* who is worked for is not closed: the third waits */
+    assert_int_equal(atomic_load(&s->dropped[HTTPD_DROP_CROWDED]), 0);
+    client_free(c[0]);
+    answer(req[0], "one");
+    answer(req[1], "two");
+    httpd_wake(s->httpd);
+    assert_answer(c[1], 200, "two");
+    service_take_kept(s, 1, req);
+    answer(req[0], "three");
+    httpd_wake(s->httpd);
+    assert_answer(c[2], 200, "three");
     client_free(c[1]);
     client_free(c[2]);
+    service_free(s);
+}
+
+/* Who waits gets the place of who has not shown to be of use, or of who rests. */
+static void test_places(void **state)
+{
+    struct httpd_config config = plain_config();
+    struct service *s;
+    struct client *proven;
+    struct client *idle[3];
+    struct client *late;
+
+    (void)state;
+    config.connections_max = 4;
+    s = service_start(&config);
+    for (unsigned i = 0; i < 3; i++) {
+        idle[i] = client_new(httpd_port(s->httpd));
+        client_sendf(idle[i], i == 0 ? "GET /" : "GET /x HTTP/1.1\r\n");
+    }
+    proven = client_new(httpd_port(s->httpd));
+    client_get(proven, "/x");
+    client_read(proven);
+    for (unsigned i = 0; i < 3; i++) {
+        late = client_new(httpd_port(s->httpd));
+        client_get(late, "/x");
+        client_read(late);
+        assert_int_equal(late->status, 200);
+        client_free(late);
+    }
+    assert_closed(idle[0]); /* the oldest was first */
+    client_get(proven, "/x");
+    client_read(proven);
+    assert_int_equal(proven->status, 200);
+    assert_true(atomic_load(&s->dropped[HTTPD_DROP_CROWDED]) >= 1);
+    for (unsigned i = 0; i < 3; i++)
+        client_free(idle[i]);
+    client_free(proven);
+    service_free(s);
+
+    /* all have done good requests and rest: the longest resting goes */
+    config.connections_max = 2;
+    s = service_start(&config);
+    for (unsigned i = 0; i < 3; i++) {
+        idle[i] = client_new(httpd_port(s->httpd));
+        client_get(idle[i], "/x");
+        client_read(idle[i]);
+        assert_int_equal(idle[i]->status, 200);
+    }
+    assert_closed(idle[0]);
+    client_get(idle[1], "/x");
+    client_read(idle[1]);
+    assert_int_equal(idle[1]->status, 200);
+    for (unsigned i = 0; i < 3; i++)
+        client_free(idle[i]);
+    service_free(s);
+}
+
+static void test_memory_of_bodies(void **state)
+{
+    enum { BODY = 40 * 1024, MAX = 200 * 1024 }; /* a body takes up 64 KB while it grows */
+    struct httpd_config config = plain_config();
+    struct service *s;
+    struct client *c[3];
+    struct client *proven;
+    struct client *other;
+    struct httpd_request *req[3];
+    char *body = mem_zalloc(BODY);
+
+    (void)state;
+    config.bodies_max_bytes = MAX;
+    s = service_start(&config);
+    proven = client_new(httpd_port(s->httpd));
+    client_get(proven, "/x");
+    client_read(proven);
+    client_sendf(proven, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n", BODY + 1);
+    client_send(proven, body, BODY);
+    /* the third takes what the first has: the oldest that has not proven itself */
+    for (unsigned i = 0; i < 3; i++) {
+        c[i] = client_new(httpd_port(s->httpd));
+        client_sendf(c[i], "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n", BODY + 1);
+        client_send(c[i], body, BODY);
+        /* the next request's answer comes after these bytes were read */
+        if (i == 0) {
+            other = client_new(httpd_port(s->httpd));
+            client_get(other, "/x");
+            client_read(other);
+            client_free(other);
+        }
+    }
+    assert_closed(c[0]);
+    client_send(c[2], "x", 1);
+    client_read(c[2]);
+    assert_int_equal(c[2]->status, 200);
+    assert_int_equal(c[2]->body_len, BODY + 1);
+    client_send(proven, "x", 1);
+    client_read(proven);
+    assert_int_equal(proven->status, 200);
+    assert_true(atomic_load(&s->dropped[HTTPD_DROP_MEMORY]) >= 1);
+    for (unsigned i = 0; i < 3; i++)
+        client_free(c[i]);
+    client_free(proven);
+
+    /* what is being worked on keeps its memory; what does not fit beside it is told to come back */
+    for (unsigned i = 0; i < 3; i++) {
+        c[i] = client_new(httpd_port(s->httpd));
+        client_sendf(c[i], "POST /keep HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n", BODY);
+        client_send(c[i], body, BODY);
+        service_take_kept(s, 1, &req[i]);
+        other = client_new(httpd_port(s->httpd));
+        client_sendf(other, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n", BODY);
+        client_send(other, body, BODY);
+        client_read(other);
+        assert_int_equal(other->status, i < 2 ? 200 : 503);
+        client_free(other);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        answer(req[i], "done");
+    httpd_wake(s->httpd);
+    for (unsigned i = 0; i < 3; i++)
+        assert_answer(c[i], 200, "done");
+    client_sendf(c[0], "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n", BODY);
+    client_send(c[0], body, BODY);
+    client_read(c[0]);
+    assert_int_equal(c[0]->status, 200);
+    for (unsigned i = 0; i < 3; i++)
+        client_free(c[i]);
+    mem_free(body);
     service_free(s);
 }
 
@@ -1013,6 +1162,33 @@ static void test_close_after_refusal(void **state)
     assert_closing(c, true);
     assert_closed(c);
     assert_int_equal(atomic_load(&s->handled), 1);
+    client_free(c);
+    service_free(s);
+}
+
+/* Answers that nobody takes. */
+static void test_slow_reader(void **state)
+{
+    enum { TIMEOUT_MS = 300, BODY = 60 * 1024 };
+    struct httpd_config config = plain_config();
+    struct service *s;
+    struct client *c;
+    char *body = mem_zalloc(BODY);
+    struct pollfd over = {.events = POLLRDHUP};
+
+    (void)state;
+    config.request_timeout_ms = TIMEOUT_MS;
+    s = service_start(&config);
+    c = client_new(httpd_port(s->httpd));
+    do
+        client_sendf(c, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n", BODY);
+    while (client_try_send(c, body, BODY) && atomic_load(&s->handled) < 400 &&
+           (over.fd = c->fd, poll(&over, 1, 0) == 0));
+    over.fd = c->fd;
+    assert_int_equal(poll(&over, 1, DEADLINE_MS), 1);
+    assert_true(atomic_load(&s->handled) < 400);
+    assert_int_equal(atomic_load(&s->dropped[HTTPD_DROP_SLOW]), 1);
+    mem_free(body);
     client_free(c);
     service_free(s);
 }
@@ -1439,11 +1615,12 @@ static void test_reload_of_limits(void **state)
     config.connections_max = 1;
     assert_int_equal(httpd_reload(s->httpd, &config, &err), ST_OK);
     two[0] = client_new(httpd_port(s->httpd));
-    two[1] = client_new(httpd_port(s->httpd));
     client_get(two[0], "/id");
     client_read(two[0]);
     assert_int_equal(two[0]->status, 200);
-    client_get(two[1], "/id"); /* waits until the one place is free */
+    two[1] = client_new(httpd_port(s->httpd));
+    client_get(two[1], "/id"); /* gets the one place, whose owner rests */
+    assert_closed(two[0]);
     client_sendf(old, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n");
     client_read(old);
     assert_int_equal(old->status, 413);
@@ -1485,7 +1662,10 @@ int main(void)
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_slow_sender),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_memory_of_bodies),
         cmocka_unit_test(test_close_after_refusal),
+        cmocka_unit_test(test_slow_reader),
         cmocka_unit_test(test_listen),
         cmocka_unit_test(test_stop_loses_nothing),
         cmocka_unit_test(test_stop_waits_for_a_long_answer),
