@@ -106,9 +106,9 @@ UNIT_TESTS := $(TABLE_TESTS) \
 CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 STUB_SRCS := tests/lib/stub_ats.c
-HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/ctlkit.c tests/lib/oauth_stub.c tests/lib/replica.c tests/lib/tls.c tests/lib/popp_stub.c
+HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/ctlkit.c tests/lib/oauth_stub.c tests/lib/replica.c tests/lib/tls.c tests/lib/popp_stub.c tests/lib/crowd.c
 DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c record_test.c views_test.c dashboard_test.c operate_test.c erase_test.c privacy_test.c issues_test.c plans_test.c retention_test.c inquiry_test.c tokens_test.c doctor_test.c)
-E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c admin_test.c main_path_test.c faults_test.c breaker_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_data_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c completer_test.c retention_test.c)
+E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c receiver_test.c admin_test.c main_path_test.c faults_test.c breaker_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_data_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c completer_test.c retention_test.c attacks_test.c)
 # the status page in a real browser
 BROWSER_SRCS := tests/lib/browser.c
 PAGE_TESTS := tests/page/page_test.c
@@ -228,6 +228,12 @@ check-page: $(PAGE_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats ## the status page
 check-tls: $(PROGRAMS) ## the TLS listener, with testssl.sh
 	@mkdir -p $(BUILD)/tests
 	@BUILD='$(BUILD)' tests/tls/run.sh '$(abspath $(RESULTS))'
+
+# the daemon as released: with sanitizers the figures would say nothing
+ATTACK_SECONDS ?= 10
+.PHONY: attacks
+attacks: $(BUILD)/tests/e2e/attacks_test $(PROGRAMS) $(BUILD)/sandbox-ats ## attacks on the receiver, each for ATTACK_SECONDS (10); a good client's p99 must stay below 250 ms
+	ATTACK_MS=$(ATTACK_SECONDS)000 ATTACK_P99_MS=250 $(BUILD)/tests/e2e/attacks_test
 
 RETENTION_EVENTS ?= 1000000
 .PHONY: check-retention
