@@ -122,7 +122,7 @@ create table atsync.run (
     asked integer not null default 0,
     ask_at timestamptz,
     primary key (source, run_id)
-) with (fillfactor = 90);
+);
 create index run_ref on atsync.run (source, ref);
 create index run_external on atsync.run (external_id);
 create index run_workflow on atsync.run (source, workflow_external_id, last_event_at desc);
@@ -177,7 +177,7 @@ create table atsync.ats_write (
     error_class text,
     error text,
     primary key (source, connector, ref, key, rev)
-) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02);
+) with (autovacuum_vacuum_scale_factor = 0.02);
 create index ats_write_open on atsync.ats_write (connector, state) where live and state in ('pending', 'sending', 'dead');
 
 -- One HTTP call that was made.
