@@ -1,6 +1,6 @@
 /*
  * How PostgreSQL carries out what we ask it, on a big database: no statement of the daemon and no everyday question to a view reads a whole table
- * of events, candidates, runs, writes, calls or names. 100,000 events; a million with ATSYNC_FULL=1. Measured times are printed, and decide nothing.
+ * of events, candidates, runs, writes, calls or names. 200,000 events; with ATSYNC_FULL=1 ten millions of a million candidates. Measured times are printed, and decide nothing.
  */
 #include <dirent.h>
 
@@ -12,16 +12,16 @@
 
 static const char *const big_tables[] = {"event", "candidate", "run", "ats_write", "ats_call", "identity"};
 
-/* Five events, a run, four writes and five calls for each candidate; one in a hundred waits, one in a thousand has a dead write. */
+/* Ten events, a run, four writes and five calls for each candidate; one in a hundred waits, one in a thousand has a dead write. */
 static const char generator[] =
     "set synchronous_commit = off; set work_mem = '64MB'; set maintenance_work_mem = '256MB';"
     "insert into atsync.event (source, event_id, type, subject, external_id, profile_id, run_id, workflow_id, "
     "workflow_external_id, event_time, received_at, body) "
     "select 'popp', 'evt_' || i, 'WORKFLOW_NODE_COMPLETED', 'x:c' || i % n(), 'c' || i % n(), 'p' || i % n(), 'run_' "
     "|| i % n(), 'wf', 'cedar', "
-    "now() - (n() * 5 - i) * interval '1 second', now() - (n() * 5 - i) * interval '1 second', "
+    "now() - (n() * 10 - i) * interval '0.5 second', now() - (n() * 10 - i) * interval '0.5 second', "
     "convert_to(repeat('{\"event\":\"x\"}', 20), 'UTF8') "
-    "from generate_series(1, n() * 5) as i;"
+    "from generate_series(1, n() * 10) as i;"
     "insert into atsync.candidate (source, connector, ref, external_id, workflow_external_id, state, due_at, version, "
     "synced_version, attempts, lease_owner, last_event_at) "
     "select 'popp', case when i % 500 = 1 then '' else 'ats' end, 'x:c' || i, 'c' || i, 'cedar', case when i % 500 = 1 "
@@ -206,7 +206,7 @@ static bool is_full(void)
 
 static void fill(struct harness *h)
 {
-    int candidates = is_full() ? 200000 : 20000;
+    int candidates = is_full() ? 1000000 : 20000;
     int64_t began_ms = clock_mono_ms();
     int64_t ms;
     struct db *db = db_new(h->conninfo, "generator");
@@ -214,7 +214,7 @@ static void fill(struct harness *h)
     struct errmsg err;
 
     kit = kit_open(h, NULL);
-    db_set_timeout(db, 600000);
+    db_set_timeout(db, 3600000);
     assert_done(db_script(db, "how many", how_many, &err), &err);
     assert_done(db_script(db, "generator", generator, &err), &err);
     for (size_t i = 0; i < ATS_COUNT(big_tables); i++) {
@@ -224,7 +224,7 @@ static void fill(struct harness *h)
         mem_free(vacuum);
     }
     ms = clock_mono_ms() - began_ms;
-    print_message("%d events of %d candidates in %s ms\n", 5 * candidates, candidates, num_text(ms).s);
+    print_message("%d events of %d candidates in %s ms\n", 10 * candidates, candidates, num_text(ms).s);
     mem_free(how_many);
     db_free(db);
 }
