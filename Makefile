@@ -41,8 +41,14 @@ else
 $(error SANITIZER must be address, thread or fuzzer, not "$(SANITIZER)")
 endif
 ifneq ($(COVERAGE),)
+ifeq ($(SANITIZER),fuzzer)
+# what the inputs of a fuzz target reach
+FLAVOUR := /fuzz/coverage
+FLAVOUR_FLAGS := -O1 -g -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping
+else
 FLAVOUR := /coverage
 FLAVOUR_FLAGS := -O0 -g --coverage
+endif
 endif
 # crashes at named points on demand (include/base/fault.h)
 ifneq ($(FAULTS),)
