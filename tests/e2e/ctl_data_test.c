@@ -116,6 +116,63 @@ static const char *quoted(struct harness *h, const char *text)
     return copy;
 }
 
+/* ---- send-sample */
+
+E2E_TEST(a_sample_is_signed_and_sent)
+{
+    struct program *d = daemon_start(h, NULL);
+    const char *url = arena_printf(h->arena, "http://127.0.0.1:%u/webhooks/popp", d->port);
+    const struct json *told = CTL_JSON(h, d, 0, "send-sample", "run-completed", "--set",
+                                       "data.candidateProfileExternalId=ats_7", "--set", "eventId=evt_sample");
+    const char *text;
+
+    assert_string_equal(json_get_str(told, "event"), "WORKFLOW_RUN_COMPLETED");
+    assert_string_equal(json_get_str(told, "eventId"), "evt_sample");
+    assert_string_equal(json_get_str(told, "url"), url);
+    assert_int_equal(number(told, "status"), 200);
+    assert_string_equal(json_get_str(json_get(told, "answer"), "status"), "stored");
+    wait_ats(h, "ats_7", STAGE, "\"Recruiter screen\"");
+    text = ctl_with(
+        h, d, 0, NULL, false,
+        (const char *const[ARGS_MAX]){"send-sample", "run-completed", "--set", "eventId=evt_sample", "--url", url});
+    assert_string_equal(
+        text, arena_printf(h->arena, "WORKFLOW_RUN_COMPLETED evt_sample -> %s\n200 {\"status\":\"duplicate\"}\n", url));
+
+    /* what the receiver refuses, who is not there, and what cannot be sent */
+    text =
+        ctl_with(h, d, 1, NULL, true,
+                 (const char *const[ARGS_MAX]){"send-sample", "run-completed", "--url",
+                                               arena_printf(h->arena, "http://127.0.0.1:%u/webhooks/nobody", d->port)});
+    assert_true(text_has(text, "\n404 "));
+    text = ctl_with(h, d, 1, NULL, true,
+                    (const char *const[ARGS_MAX]){"send-sample", "run-completed", "--url",
+                                                  arena_printf(h->arena, "http://127.0.0.1:%u/", free_port(h))});
+    assert_true(text_has(text, "no answer from http://127.0.0.1:"));
+    text = ctl_with(h, d, 1, NULL, true,
+                    (const char *const[ARGS_MAX]){"send-sample", "run-completed", "--source", "nobody"});
+    assert_true(text_has(text, "nobody"));
+    text = ctl_with(h, d, 2, NULL, true, (const char *const[ARGS_MAX]){"send-sample", "run-compleated"});
+    assert_true(text_has(text, "run-completed"));
+    text = ctl_with(h, d, 2, NULL, true, (const char *const[ARGS_MAX]){"send-sample"});
+    assert_true(text_has(text, "TYPE is missing"));
+    daemon_stop(h, d);
+}
+
+/* What was written before the last piece may be what is lost. */
+E2E_TEST(output_that_is_lost_is_told)
+{
+    struct program *d = daemon_spawn(h, NULL);
+    const char *command =
+        arena_printf(h->arena, "%s/atsyncctl -c %s connectors --mdoc >/dev/full 2>&1", TEST_BUILD_DIR, d->conf_path);
+    FILE *f = popen(command, "re");
+    int status;
+
+    assert_non_null(f);
+    status = pclose(f);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+}
+
 /* ---- import */
 
 E2E_TEST(an_imported_event_is_like_a_received_one)
@@ -442,7 +499,10 @@ static bool log_tells_of_erased(struct harness *h, void *arg)
 /* The ATS takes its time, and the person goes meanwhile. */
 E2E_TEST(a_person_is_erased_while_a_call_is_under_way)
 {
-    struct program *d = daemon_start(h, NULL);
+    /* a call that lasts as long as the command, however slow that is */
+    struct program *d =
+        daemon_start(h, &(struct daemon_conf){.connector = "rate_limit: 1000/1s\nconcurrency: 8\ntimeout: 2m\n"
+                                                           "allow_private_addresses: true\n" E2E_RETRY});
     const char *output;
 
     ats_fault(
@@ -463,6 +523,8 @@ E2E_TEST(a_person_is_erased_while_a_call_is_under_way)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        E2E_RUN(a_sample_is_signed_and_sent),
+        E2E_RUN(output_that_is_lost_is_told),
         E2E_RUN(an_imported_event_is_like_a_received_one),
         E2E_RUN(every_shape_of_file),
         E2E_RUN(what_is_refused_is_told_with_its_line),

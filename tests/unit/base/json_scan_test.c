@@ -120,6 +120,9 @@ static void test_members(void **state)
     size_t at = 0;
 
     (void)state;
+    object = (struct json_slice){"{\"a\" 1}", 7};
+    assert_false(json_scan_next(object, &at, &name, &value)); /* no colon */
+    at = 0;
     assert_true(json_scan_value(text, strlen(text), &object));
     assert_int_equal(object.text - text, 1);
     assert_true(json_scan_next(object, &at, &name, &value));

@@ -120,6 +120,23 @@ static const struct {
      "no better: completed completed PASSED_CRITERIA complete at 10:45:00.000+1 by (api)/run_1/after/e9; screen-1; "
      "booking; "
      "screen-1/nmc-pin"},
+    {"a failed run that was cut off stays failed",
+     {ENDED("FAILED", "e9", "run_1", "10:30:00", "10:45:00", "failed", CUT, OBJ(SCREENING))},
+     "{'status':'COMPLETED','completedAt':" AT("11:45:00") ",'nodes':[" OBJ(SCREENING) "," OBJ(BOOKING) "]}",
+     "failed failed - complete at 10:45:00.000+1 by (api)/run_1/after/e9; screen-1; booking; screen-1/nmc-pin"},
+    {"and a cancelled one cancelled",
+     {ENDED("CANCELLED", "e9", "run_1", "10:30:00", "10:45:00", "cancelled", CUT, OBJ(SCREENING))},
+     "{'status':'COMPLETED','completedAt':" AT("11:45:00") ",'nodes':[" OBJ(SCREENING) "," OBJ(BOOKING) "]}",
+     "cancelled cancelled - complete at 10:45:00.000+1 by (api)/run_1/after/e9; screen-1; booking; screen-1/nmc-pin"},
+    {"a node that only a webhook told stands where it ended",
+     {STARTED("e1", "run_1", "10:30:00"), NODE_DONE("e2", "run_1", "10:42:00", SCREENING)},
+     "{'status':'COMPLETED','completedAt':" AT("10:45:00") ",'nodes':[" OBJ(BOOKING) "]}",
+     "completed completed PASSED_CRITERIA complete at 10:45:00.000+0 by (api)/run_1/ended; screen-1; booking; "
+     "screen-1/nmc-pin"},
+    {"a node that is listed twice counts once, as it was last",
+     {STARTED("e1", "run_1", "10:30:00")},
+     "{'status':'COMPLETED','completedAt':" AT("10:45:00") ",'nodes':[" OBJ(SCREENING_BARE) "," OBJ(SCREENING) "]}",
+     "completed completed PASSED_CRITERIA complete at 10:45:00.000+0 by (api)/run_1/ended; screen-1; screen-1/nmc-pin"},
     {"it goes on", {STARTED("e1", "run_1", "10:30:00")}, "{'id':'run_1','status':'RUNNING'}", "running"},
     {"it waits", {STARTED("e1", "run_1", "10:30:00")}, "{'data':{'status':'in_progress'}}", "running"},
     {"another run",
@@ -235,11 +252,33 @@ static void test_paths(void **state)
         if (paths[i].filled != NULL)
             assert_string_equal(completion_path(paths[i].path, "run/1", "wf 1", arena), paths[i].filled);
     }
+    char *path = arena_printf(arena, "/%01020d{run_id}", 0);
+    assert_int_equal(completion_path_check(path, &err), ST_INVALID);
+    assert_string_equal(err.text, "is longer than 1024 bytes");
     assert_null(completion_path("/w/{workflow_id}/{run_id}", "run_1", NULL, arena));
     assert_null(completion_path("/{run_id}", "..", NULL, arena));
     assert_null(completion_path("/{run_id}", "", NULL, arena));
     assert_string_equal(completion_path("/{run_id}", "../../admin", NULL, arena), "/..%2F..%2Fadmin");
     arena_free(arena);
+}
+
+/* Whatever the event would add: who has a node or an answer less, or is not over, knows no more. */
+static void test_less_is_no_improvement(void **state)
+{
+    struct run_node one = {.node_id = "one"}, two = {.node_id = "two"};
+    const struct run before = {.nodes = &one, .node_count = 1, .answer_count = 1};
+    struct run after = {.terminal = {.event_id = "e"}, .nodes = &one, .node_count = 1, .answer_count = 1};
+
+    (void)state;
+    assert_true(completion_improves(&before, &after));
+    after.answer_count = 0;
+    assert_false(completion_improves(&before, &after));
+    after.answer_count = 1;
+    after.nodes = &two;
+    assert_false(completion_improves(&before, &after));
+    after.nodes = &one;
+    after.terminal.event_id = NULL;
+    assert_false(completion_improves(&before, &after));
 }
 
 static void test_when_again(void **state)
@@ -262,9 +301,8 @@ static void test_when_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_the_webhook_wins),
-        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_cases),      cmocka_unit_test(test_the_webhook_wins),
+        cmocka_unit_test(test_paths),      cmocka_unit_test(test_less_is_no_improvement),
         cmocka_unit_test(test_when_again),
     };
 

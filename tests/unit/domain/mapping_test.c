@@ -74,6 +74,8 @@ static void test_refused_conditions(void **state)
          "no status \"passed_criteria\" in \"completed/passed_criteria\", did you mean \"PASSED_CRITERIA\"?"},
         {"completed/why not",
          "\"why not\" in \"completed/why not\" is not a status: these are written in capitals, as PASSED_CRITERIA"},
+        {"completed/Quite another", "\"Quite another\" in \"completed/Quite another\" is not a status: these are "
+                                    "written in capitals, as PASSED_CRITERIA"},
         {"completed/", "\"\" in \"completed/\" is not a status: these are written in capitals, as PASSED_CRITERIA"},
         {"failed/SYSTM", "no error code or class \"SYSTM\" in \"failed/SYSTM\", did you mean \"SYSTEM\"?"},
         {"node", "\"node\" names no node: write node/<id> or node/<id>/<STATUS>"},

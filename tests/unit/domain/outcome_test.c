@@ -383,11 +383,25 @@ static void test_verdicts(void **state)
     }
 }
 
+/* Whatever chance says of its own delay, who was throttled does not come back before the others of its connector. */
+static void test_throttled_waits_like_its_connector(void **state)
+{
+    const struct attempt a = {
+        .outcome = OUTCOME_THROTTLED, .error_class = "throttled", .attempts = 3, .retry_after_ms = -1};
+    struct verdict v;
+
+    (void)state;
+    outcome_decide(&policy, &a, 0, &v);
+    assert_true(v.throttle_ms > 1);
+    assert_int_equal(v.delay_ms, v.throttle_ms);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names), cmocka_unit_test(test_responses), cmocka_unit_test(test_no_response),
-        cmocka_unit_test(test_words), cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_names),       cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_no_response), cmocka_unit_test(test_words),
+        cmocka_unit_test(test_verdicts),    cmocka_unit_test(test_throttled_waits_like_its_connector),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
