@@ -32,6 +32,13 @@ bool text_is_utf8(const char *s, size_t len); /* RFC 3629: no surrogates, no ove
 size_t text_utf8_chars(const char *s);        /* code points of valid UTF-8 */
 /* The longest prefix of at most max_bytes that does not cut a code point. */
 size_t text_utf8_cut(const char *s, size_t len, size_t max_bytes);
+/*
+ * Whether a path that has this text as one of its segments could be taken for another path: because a part of it is "."
+ * or "..", for a server that decodes percent signs (once more than it should) before it splits the path, takes a
+ * backslash for a slash, or cuts off what follows a semicolon. "..", "%2e%2e", "a/../b" and "..;x" do, "a/b" and "..."
+ * do not. What is encoded more than 16 times counts as true.
+ */
+bool text_leaves_path(const char *s);
 /* Levenshtein distance, for "did you mean"; a string over 64 bytes is UINT_MAX away from anything. */
 unsigned text_distance(const char *a, const char *b);
 uint64_t text_hash64(const void *bytes, size_t len); /* FNV-1a: for hash tables, not against an adversary */

@@ -55,7 +55,8 @@ struct request {
  * Segments, query, form and header values are texts or numbers (also booleans in query and form); in query and form a
  * list repeats the name and null leaves it out, as an absent body does. idempotency_key: NULL for none. ST_INVALID: the
  * spec is wrong or leads to a foreign host, the module has to be changed. ST_DENIED: a value cannot stand where it
- * should (a segment that is empty, "." or "..", no text), the data has to be changed. *ret is untouched then.
+ * should (a segment that is empty, that leaves the path as text_leaves_path() says, or is no text), the data has to be
+ * changed. ST_NOT_FOUND: a segment is null. *ret is untouched then.
  */
 int request_make(const struct target *t, const struct json *spec, const char *idempotency_key, struct request *ret,
                  struct errmsg *err) ATS_MUSTCHECK;

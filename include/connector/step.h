@@ -19,7 +19,7 @@
  *
  * request: {method, path: ["segment", …], query, headers, body: any JSON, form, url: "absolute, instead of path"}; see
  * connector/request.h. A path is a list of segments, so that a value from outside can never leave its place: the engine
- * percent-encodes each one, and refuses segments that are empty, "." or "..".
+ * percent-encodes each one, and refuses segments that are empty or could lead elsewhere all the same ("..", "%2e%2e", "a/../b").
  *
  * Context: {candidate: {id, profile_id}, job, run: {id, state, outcome, result, …}, workflow, settings, write, got}
  *   stage        write: {stage, only_from: […]}

@@ -4,7 +4,9 @@
 #include <limits.h>
 #include <math.h>
 
-enum { DISTANCE_MAX_BYTES = 64 };
+#include "base/mem.h"
+
+enum { DISTANCE_MAX_BYTES = 64, DECODINGS_MAX = 16 };
 
 struct num_text num_text(int64_t n)
 {
@@ -265,6 +267,62 @@ size_t text_utf8_cut(const char *s, size_t len, size_t max_bytes)
         cut--;
     /* three bytes back and still no beginning: not UTF-8, nothing to keep whole */
     return is_continuation(s[cut]) ? max_bytes : cut;
+}
+
+static int hex_value(char c)
+{
+    if (is_digit(c))
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* In place, once; false if there was nothing to decode. */
+static bool decode_percents(char *s)
+{
+    char *to = s;
+    bool any = false;
+
+    for (; *s != '\0'; s++) {
+        if (*s == '%' && hex_value(s[1]) >= 0 && hex_value(s[2]) >= 0) {
+            char byte = (char)(hex_value(s[1]) * 16 + hex_value(s[2]));
+
+            *to++ = byte != '\0' ? byte : '/'; /* for who stops at a NUL, what is before it is a part of its own */
+            s += 2;
+            any = true;
+        } else {
+            *to++ = *s;
+        }
+    }
+    *to = '\0';
+    return any;
+}
+
+static bool has_dot_part(const char *s)
+{
+    for (;;) {
+        size_t dots = strspn(s, ".");
+
+        if ((dots == 1 || dots == 2) && strchr("/\\;", s[dots]) != NULL) /* the end of s, too */
+            return true;
+        s += strcspn(s, "/\\");
+        if (*s == '\0')
+            return false;
+        s++;
+    }
+}
+
+bool text_leaves_path(const char *s)
+{
+    char *decoded = mem_strdup(s);
+    bool leaves = has_dot_part(decoded);
+    unsigned rounds = 0;
+
+    while (!leaves && decode_percents(decoded))
+        leaves = ++rounds > DECODINGS_MAX || has_dot_part(decoded);
+    mem_free(decoded);
+    return leaves;
 }
 
 unsigned text_distance(const char *a, const char *b)

@@ -367,13 +367,13 @@ static int add_segment(struct making *m, const struct json *segment, size_t inde
     text = scalar_text(segment, false);
     if (text == NULL)
         return not_unicode(m, "the path");
-    if (*text == '\0' || strcmp(text, ".") == 0 || strcmp(text, "..") == 0) {
-        st = err_set(m->err, ST_DENIED, "part %zu of the path is %s, which would lead elsewhere", index,
-                     *text == '\0' ? "empty" : "a dot");
-    } else {
-        buf_putc(&m->url, '/');
-        add_encoded(&m->url, text);
-    }
+    buf_putc(&m->url, '/');
+    add_encoded(&m->url, text);
+    if (*text == '\0')
+        st = err_set(m->err, ST_DENIED, "part %zu of the path is empty, which would lead elsewhere", index);
+    else if (!m->url.failed && text_leaves_path(text)) /* too long ones are refused anyway */
+        st = err_set(m->err, ST_DENIED,
+                     "part %zu of the path is or holds a \".\" or \"..\", which would lead elsewhere", index);
     mem_free(text);
     return st;
 }

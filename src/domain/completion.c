@@ -510,7 +510,7 @@ int completion_path_check(const char *path, struct errmsg *err)
 
 static bool is_fit_id(const char *id)
 {
-    return id && *id != '\0' && strlen(id) <= ID_MAX_BYTES && strcmp(id, ".") != 0 && strcmp(id, "..") != 0;
+    return id && *id != '\0' && strlen(id) <= ID_MAX_BYTES && text_is_utf8(id, strlen(id)) && !text_leaves_path(id);
 }
 
 static void add_encoded(struct buf *out, const char *text)

@@ -252,6 +252,54 @@ static void test_distance(void **state)
     assert_true(text_distance("x", beyond) == UINT_MAX);
 }
 
+static void test_leaves_path(void **state)
+{
+    static const char *const leaving[] = {
+        ".",      "..",        "../x",  "a/..",       "a/../b",       "/..",        "./a",        "a/.",
+        "..\\a",  "%2e%2e",    "%2E.",  ".%2e",       "%2e",          "a%2f..",     "a%2F%2e%2E", "..;x",
+        "..;/a",  "a/..;b",    "%5c..", "%252e%252e", "%252e%252f",   "%2525252e.", "%%32%65",    "%2e%2e%00x",
+        "a%00..", "a%00%2f..", "..%3b", "a%252f..",   "%25%32%65%2e",
+    };
+    static const char *const staying[] = {
+        "",
+        "a",
+        "a/b",
+        "a%2fb",
+        "...",
+        "..a",
+        "a..",
+        "a/..b",
+        "a/b../c",
+        ".a",
+        "%",
+        "%2",
+        "%zz",
+        "100%",
+        "a;..",
+        "caf\xc3\xa9",
+        "'; drop table x; --",
+        "$(id)",
+        "a b\r\n",
+    };
+    char wrapped[200] = "%2e";
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(leaving); i++)
+        if (!text_leaves_path(leaving[i]))
+            fail_msg("%s stays", leaving[i]);
+    for (size_t i = 0; i < ATS_COUNT(staying); i++)
+        if (text_leaves_path(staying[i]))
+            fail_msg("%s leaves", staying[i]);
+    /* encoded again and again: nobody's id, so nobody waits for the end of it */
+    for (unsigned i = 0; i < 40; i++) {
+        memmove(wrapped + 3, wrapped + 1, strlen(wrapped));
+        memcpy(wrapped, "%25", 3);
+    }
+    assert_true(text_leaves_path(wrapped));
+    memcpy(wrapped + strlen(wrapped) - 2, "41", 2);
+    assert_true(text_leaves_path(wrapped));
+}
+
 /* Published FNV-1a values: the hash may be stored, so it must never change. */
 static void test_hash(void **state)
 {
@@ -267,7 +315,7 @@ int main(void)
         cmocka_unit_test(test_num_text),    cmocka_unit_test(test_to_i64),   cmocka_unit_test(test_to_double),
         cmocka_unit_test(test_to_duration), cmocka_unit_test(test_to_size),  cmocka_unit_test(test_compare),
         cmocka_unit_test(test_utf8),        cmocka_unit_test(test_utf8_cut), cmocka_unit_test(test_distance),
-        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_leaves_path), cmocka_unit_test(test_hash),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -371,7 +371,7 @@ static void test_decisions(void **state)
         {"{\"request\":{\"method\":\"GET\",\"url\":\"https://evil.example/\"}}",
          BROKEN("the request's url leads to https://evil.example:443, which is not a host of this connector")},
         {"{\"request\":{\"method\":\"GET\",\"path\":[\"..\"]}}", OUTCOME_INVALID, "invalid",
-         "part 1 of the path is a dot, which would lead elsewhere"},
+         "part 1 of the path is or holds a \".\" or \"..\", which would lead elsewhere"},
     };
 
     (void)state;

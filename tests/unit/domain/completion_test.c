@@ -258,7 +258,10 @@ static void test_paths(void **state)
     assert_null(completion_path("/w/{workflow_id}/{run_id}", "run_1", NULL, arena));
     assert_null(completion_path("/{run_id}", "..", NULL, arena));
     assert_null(completion_path("/{run_id}", "", NULL, arena));
-    assert_string_equal(completion_path("/{run_id}", "../../admin", NULL, arena), "/..%2F..%2Fadmin");
+    assert_null(completion_path("/{run_id}", "../../admin", NULL, arena));
+    assert_null(completion_path("/{run_id}", "%2e%2e", NULL, arena));
+    assert_null(completion_path("/{run_id}", "a\xc0\x80", NULL, arena)); /* U+0000, which no URL can carry */
+    assert_string_equal(completion_path("/{run_id}", "a/b", NULL, arena), "/a%2Fb");
     arena_free(arena);
 }
 
