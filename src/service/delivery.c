@@ -16,6 +16,7 @@
 #include "connector/remedy.h"
 #include "connector/request.h"
 #include "connector/step.h"
+#include "domain/event.h"
 #include "domain/note.h"
 #include "lib/crypto.h"
 #include "lib/httpc.h"
@@ -414,6 +415,18 @@ static const char *candidate_id(const struct job *job, const struct job_call *ca
     return run->external_id ? run->external_id : job->who->external_id;
 }
 
+/*
+ * What the database cannot hold of an id is changed in it, and where only the database knows the id (an event of
+ * somebody else told it) the changed one must not be written to: it could be another candidate's.
+ */
+static bool has_exact_id(const struct job *job, const struct job_call *call)
+{
+    const char *id = candidate_id(job, call);
+
+    return call->items[0]->wish->run->external_id || !id || !text_starts(job->who->ref, "x:") ||
+           strcmp(subject_key('x', id, job->arena), job->who->ref) == 0;
+}
+
 static struct json *write_context(const struct job *job, const struct job_call *call)
 {
     const struct desired *wish = call->items[0]->wish;
@@ -528,6 +541,21 @@ static void begin_call(struct task *t)
         call_set_grant(t->call, t->lane->grant);
     }
     json_free(context);
+}
+
+/* The call is not made, and the next one is on. */
+static void end_without_id(struct task *t)
+{
+    static const struct call_result r = {
+        .outcome = OUTCOME_INVALID,
+        .error_class = "invalid",
+        .message = "the candidate's external id is longer than 400 bytes or holds a NUL or half a character, and the "
+                   "events of this run do not repeat it, so that it is not known exactly",
+        .retry_after_ms = -1,
+    };
+
+    settle(t, &r);
+    t->call_index++;
 }
 
 /* What was looked up earlier may not be so any more: then the call is worth one more try with fresh answers. */
@@ -857,7 +885,9 @@ static void advance(struct task *t)
             }
             continue;
         }
-        if (!t->call) {
+        if (!t->call && !has_exact_id(t->job, current(t))) {
+            end_without_id(t);
+        } else if (!t->call) {
             begin_call(t);
         } else if (call_request(t->call)) {
             const struct httpc_response *kept =
@@ -879,7 +909,7 @@ static void advance(struct task *t)
             }
             return;
         }
-        if (call_advance(t->call) == CALL_FINISHED && !end_call(t)) {
+        if (t->call && call_advance(t->call) == CALL_FINISHED && !end_call(t)) {
             end_task(t);
             return;
         }

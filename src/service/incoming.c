@@ -98,7 +98,7 @@ void incoming_event(const struct event *e, const char *source, const struct mapp
         .type = key(e->type_name, arena),
         .subject = subject,
         .connector = connector_of(e, subject, mapping),
-        .external_id = clean(e->external_id, arena),
+        .external_id = key(e->external_id, arena),
         .profile_id = key(e->profile_id, arena),
         .run_id = key(e->run_id, arena),
         .workflow_id = key(e->workflow_id, arena),

@@ -414,7 +414,7 @@ static void add_name(const struct recording *rec, struct batch *b, const struct 
     db_array_text(b->column[0], who->source);
     db_array_text(b->column[1], alias);
     db_array_text(b->column[2], ref);
-    db_array_text(b->column[3], plain(rec, external_id));
+    db_array_text(b->column[3], key(rec, external_id));
     b->rows++;
 }
 
@@ -636,7 +636,7 @@ static void insert_routes(const struct recording *rec)
             db_array_text(b.column[0], r->who->source);
             db_array_text(b.column[1], r->routes[k].connector);
             db_array_text(b.column[2], r->routes[k].ref);
-            db_array_text(b.column[3], plain(rec, r->routes[k].external_id));
+            db_array_text(b.column[3], key(rec, r->routes[k].external_id));
             db_array_text(b.column[4], r->who->connector);
             db_array_text(b.column[5], r->who->ref);
             b.rows++;

@@ -36,13 +36,13 @@ static void check_stored(const struct event *e, struct arena *arena)
     PROMISE(row.type != NULL && row.subject != NULL, "type or subject is missing");
     check_text(row.type, KEY_MAX_BYTES, "type");
     check_text(row.subject, SUBJECT_MAX_BYTES, "subject");
-    check_text(row.external_id, 0, "external_id");
+    check_text(row.external_id, KEY_MAX_BYTES, "external_id");
     check_text(row.profile_id, KEY_MAX_BYTES, "profile_id");
     check_text(row.run_id, KEY_MAX_BYTES, "run_id");
     check_text(row.workflow_id, KEY_MAX_BYTES, "workflow_id");
     check_text(row.workflow_external_id, KEY_MAX_BYTES, "workflow_external_id");
-    PROMISE(e->external_id == NULL || !text_is_utf8(e->external_id, strlen(e->external_id)) ||
-                text_eq(e->external_id, row.external_id),
+    PROMISE(e->external_id == NULL || strlen(e->external_id) > KEY_MAX_BYTES ||
+                !text_is_utf8(e->external_id, strlen(e->external_id)) || text_eq(e->external_id, row.external_id),
             "an external id was changed");
     PROMISE(event_type_label(e->type_name) != NULL, "no label");
 }

@@ -144,7 +144,7 @@ static void test_odd_and_long_texts(void **state)
     assert_true(text_starts(too_long.event_id, "sha256:"));
     assert_int_equal(too_long.run_id[0], '#');
     assert_int_equal(strlen(too_long.run_id), 65);
-    assert_string_equal(too_long.external_id, long_id); /* what the ATS is asked for is never changed */
+    assert_int_equal(strlen(too_long.external_id), 1 + 64); /* an index has to hold it */
     arena_free(arena);
 }
 
