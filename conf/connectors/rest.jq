@@ -28,6 +28,8 @@ def of_job: of_candidate + ["jobs", .job];
 
 # The stage that the candidate stands in, null if in none; known once the lookup is made.
 def current_stage: .got.current | if .status == 404 then null else .body.stage end;
+def is_stage_told:
+  .got.current | .status == 404 or (.body | type == "object" and (.stage | type == "string" or . == null));
 
 def stage:
   (of_job + ["stage"]) as $path
@@ -35,6 +37,7 @@ def stage:
   | (.write.only_from // []) as $from
   | if ($from | length) == 0 then $move
     elif .got.current == null then {lookup: "current", expect: [404], request: {method: "GET", path: $path}}
+    elif (is_stage_told | not) then {fail: "bad_answer", message: "the stage that the candidate stands in is not a text"}
     else
       .write.stage as $wanted
       | current_stage as $now

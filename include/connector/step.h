@@ -30,11 +30,15 @@
  *   assessment   write: {score, status, summary}
  * The caller gives candidate, job, run, workflow and write; settings (with defaults) and got are put in here.
  * Credentials are never in it. An answer in got is {status, headers: {lower-case name: value}, body, length}; body is
- * null if it is empty or not JSON.
+ * null if it is empty, not JSON, nested deeper than 200 levels, or has a member's name of more than 1024 bytes.
  *
  * Long texts are cut here, so that modules need not: the body of a note is cut so that text, which is the body with
  * "[marker]" as its last line, has at most capabilities.note.max_chars characters, and a cut is visible ("… [cut]");
  * likewise an assessment's summary.
+ *
+ * A function that fails, or makes no request of what it has, is taken by its word if no answer came before: the write is
+ * "connector", invalid. After an answer it is the answer that was not as it should be: "bad_answer", to be tried again.
+ * A classify that fails has no opinion, and what has an answer 2xx is then a bad answer, as a web page is.
  *
  * classify gets {status, headers, body, length, request: {verb, method, is_write, lookup}} and returns null (the engine
  * decides) or {outcome, class, message, retry_after_ms}, of which only outcome must be there. It is asked about every
@@ -82,6 +86,7 @@ struct call_result {
     long http_status;        /* of the last answer; 0 */
     int64_t retry_after_ms;  /* -1: the ATS did not say */
     bool found;              /* find_marker */
+    bool program_failed;     /* on what the ATS had answered: it may be one of several values, or pass by itself */
     bool was_write; /* the deciding request was the write itself (false: a lookup failed before it, or no request
                        decided) */
 };

@@ -38,7 +38,9 @@ struct response_facts {
     enum reached reached;
     long status;    /* REACHED_ANSWER */
     bool is_append; /* repeating the request would do it twice */
-    bool is_html;   /* the body is a page for people: a proxy or a maintenance page spoke, not the API */
+    /* the API did not speak: the body is a page for people (of a proxy, of maintenance), or the connector's classify
+     * does not know what to make of it */
+    bool is_foreign;
     bool has_retry_after;
 };
 

@@ -43,7 +43,7 @@ int jqvm_run(struct jqvm *q, const char *input, size_t len, struct buf *out, str
 /*
  * The same without the way over text, for what runs often: the input is {"fn": function, "ctx": context}, the output a tree (json_free). Numbers that a
  * double cannot hold and strings that are not Unicode travel wrapped (json_wrap), so that what the program only copies arrives unharmed.
- * ST_LIMIT: the output takes more than out_max bytes (json_bytes).
+ * ST_LIMIT: the output takes more than out_max bytes (json_bytes), or input or output are nested deeper than 255 levels.
  */
 int jqvm_call(struct jqvm *q, const char *function, const struct json *context, size_t out_max, struct json **ret,
               struct errmsg *err) ATS_MUSTCHECK;

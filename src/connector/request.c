@@ -361,7 +361,7 @@ static int add_segment(struct making *m, const struct json *segment, size_t inde
     int st = ST_OK;
 
     if (json_type(segment) != JSON_STRING && json_type(segment) != JSON_NUMBER)
-        return err_set(m->err, json_type(segment) == JSON_NULL ? ST_DENIED : ST_INVALID,
+        return err_set(m->err, json_type(segment) == JSON_NULL ? ST_NOT_FOUND : ST_INVALID,
                        "part %zu of the path is %s, not a text or number", index,
                        json_type(segment) == JSON_NULL ? "null" : "a list, an object or a boolean");
     text = scalar_text(segment, false);

@@ -23,6 +23,8 @@ enum {
     CLASS_MAX_BYTES = 40,
     OWN_MESSAGE_MAX_CHARS = 400,
     WAIT_MAX_MS = 24 * 3600 * 1000,
+    ANSWER_DEPTH_MAX = 200,
+    ANSWER_NAME_MAX_BYTES = 1024,
 };
 
 /* ---- running a function -------------------------------------------------------------------------------------------
@@ -103,7 +105,8 @@ struct call {
 
     enum call_state state;
     unsigned requests;
-    bool refused; /* the last answer was a "reauth" */
+    bool refused;               /* the last answer was a "reauth" */
+    const char *not_classified; /* why classify has no opinion of the last answer: it failed. NULL: it did not */
     bool repeated;
     struct call_result result;
 
@@ -122,13 +125,36 @@ static void finish(struct call *c, enum outcome outcome, const char *error_class
     c->result.message = message != NULL ? message_clean(&c->redaction, message, max_chars) : "";
 }
 
+static char *in_function(const struct call *c, const char *function, const char *words)
+{
+    return arena_printf(c->arena, "connector %s, function %s: %s", connector_module_type(c->vm->module), function,
+                        words);
+}
+
+static char *not_understood(const struct call *c, const char *function, const char *words)
+{
+    return arena_printf(c->arena, "the ATS answered with something that the connector does not understand (%s)",
+                        in_function(c, function, words));
+}
+
 /* The module did something that no module may. */
 static void finish_broken(struct call *c, const char *function, const char *words)
 {
-    char *message =
-        arena_printf(c->arena, "connector %s, function %s: %s", connector_module_type(c->vm->module), function, words);
+    finish(c, OUTCOME_INVALID, "connector", in_function(c, function, words), OWN_MESSAGE_MAX_CHARS);
+}
 
-    finish(c, OUTCOME_INVALID, "connector", message, OWN_MESSAGE_MAX_CHARS);
+/*
+ * The module could not go on. With answers of the ATS before it, it is these that are not as they should be (half an
+ * outage, a change of the API), which may pass; without any it is the module's own fault, which does not.
+ */
+static void finish_stuck(struct call *c, const char *words)
+{
+    if (json_count(c->got) == 0) {
+        finish_broken(c, c->verb, words);
+        return;
+    }
+    finish(c, OUTCOME_RETRY, "bad_answer", not_understood(c, c->verb, words), OWN_MESSAGE_MAX_CHARS);
+    c->result.program_failed = true;
 }
 
 /* ---- long texts: cut before the module sees them */
@@ -461,12 +487,14 @@ static void prepare_request(struct call *c, bool is_write)
     struct errmsg err;
     int st = request_make(c->target, json_get(c->wish, "request"), is_write ? key_of(c) : NULL, &c->request, &err);
 
+    if (st == ST_NOT_FOUND && json_count(c->got) == 0)
+        st = ST_DENIED; /* what is null has not come from an answer */
     if (st == ST_DENIED) {
         finish(c, OUTCOME_INVALID, "invalid", err.text, OWN_MESSAGE_MAX_CHARS);
         return;
     }
     if (st != ST_OK) {
-        finish_broken(c, c->verb, err.text);
+        finish_stuck(c, err.text);
         return;
     }
     c->prepared = (struct prepared_request){
@@ -561,8 +589,11 @@ enum call_next call_advance(struct call *c)
         st = connector_vm_run(c->vm, c->verb, c->context, &c->wish, &err);
         if (st == ST_OK)
             decide(c);
+        else if (st == ST_LIMIT) /* too large or too deep, and it will not get smaller */
+            finish(c, OUTCOME_INVALID, json_count(c->got) == 0 ? "invalid" : "bad_answer", err.text,
+                   OWN_MESSAGE_MAX_CHARS);
         else
-            finish_broken(c, c->verb, err.text);
+            finish_stuck(c, err.text);
     }
     return c->state == CALL_WAITING ? CALL_REQUEST : CALL_FINISHED;
 }
@@ -593,6 +624,25 @@ static const char *first_mark(const char *body)
     return body;
 }
 
+/*
+ * As no API answers: nested deeper than jq and PostgreSQL like it, or with a name that is a text of its own. libjq 1.6
+ * loses a name of an object whenever an error ends .[] over it, so what the ATS sends must not decide how much that is.
+ */
+static bool is_monstrous(const struct json *j, unsigned levels)
+{
+    bool is_container = json_type(j) == JSON_ARRAY || json_type(j) == JSON_OBJECT;
+
+    if (is_container && levels == 0)
+        return true;
+    for (const struct json *child = json_first(j); child != NULL; child = json_next(child)) {
+        const char *name = json_key(child);
+
+        if ((name != NULL && strlen(name) > ANSWER_NAME_MAX_BYTES) || is_monstrous(child, levels - 1))
+            return true;
+    }
+    return false;
+}
+
 /* NULL: no JSON. The content type may lie or be missing, so the body is looked at, too. */
 static struct json *parse_body(const struct httpc_response *response)
 {
@@ -602,7 +652,12 @@ static struct json *parse_body(const struct httpc_response *response)
 
     if (first == '\0' || (first != '{' && first != '[' && (type == NULL || !contains_ignoring_case(type, "json"))))
         return NULL;
-    return json_parse(response->body, response->body_len, &body, NULL) == ST_OK ? body : NULL;
+    if (json_parse(response->body, response->body_len, &body, NULL) != ST_OK)
+        return NULL;
+    if (!is_monstrous(body, ANSWER_DEPTH_MAX))
+        return body;
+    json_free(body);
+    return NULL;
 }
 
 static bool is_page(const struct httpc_response *response)
@@ -732,8 +787,8 @@ static int64_t wait_asked(const struct call *c, const struct httpc_response *res
     return ms;
 }
 
-/* The module's own opinion. *ret is the classification, or NULL if it has none. False: the call is over. */
-static bool ask_classify(struct call *c, const struct json *answer, struct json **ret)
+/* The module's own opinion: the classification, or NULL if it has none, or could not come to one. */
+static struct json *ask_classify(struct call *c, const struct json *answer)
 {
     static const char *const members[] = {"outcome", "class", "message", "retry_after_ms"};
     struct json *input, *request, *opinion = NULL;
@@ -743,9 +798,9 @@ static bool ask_classify(struct call *c, const struct json *answer, struct json 
     const char *fault = NULL;
     int st;
 
-    *ret = NULL;
+    c->not_classified = NULL;
     if (!connector_module_has(c->vm->module, "classify"))
-        return true;
+        return NULL;
     request = json_object();
     json_set_str(request, "verb", c->verb);
     json_set_str(request, "method", c->request.method);
@@ -756,12 +811,12 @@ static bool ask_classify(struct call *c, const struct json *answer, struct json 
     st = connector_vm_run(c->vm, "classify", input, &opinion, &err);
     json_free(input);
     if (st != ST_OK) {
-        finish_broken(c, "classify", err.text);
-        return false;
+        c->not_classified = not_understood(c, "classify", err.text);
+        return NULL;
     }
     if (json_type(opinion) == JSON_NULL) {
         json_free(opinion);
-        return true;
+        return NULL;
     }
     name = json_str(json_get(opinion, "outcome"));
     if (json_type(opinion) != JSON_OBJECT || name == NULL)
@@ -779,12 +834,11 @@ static bool ask_classify(struct call *c, const struct json *answer, struct json 
             fault = arena_printf(c->arena, "its result has an unknown member \"%s\"", json_key(m));
     }
     if (fault != NULL) {
-        finish_broken(c, "classify", fault);
+        c->not_classified = in_function(c, "classify", fault);
         json_free(opinion);
-        return false;
+        return NULL;
     }
-    *ret = opinion;
-    return true;
+    return opinion;
 }
 
 struct judgement {
@@ -829,7 +883,7 @@ static void judge_by_status(const struct call *c, const struct httpc_response *r
         .reached = reached_of(response),
         .status = response->status,
         .is_append = c->is_append && c->prepared.is_write,
-        .is_html = is_page(response),
+        .is_foreign = is_page(response) || c->not_classified != NULL,
         .has_retry_after = httpc_header_value(response, "retry-after") != NULL,
     };
     struct meaning meaning;
@@ -861,6 +915,8 @@ static void judge(struct call *c, const struct httpc_response *response, const s
     judge_by_status(c, response, &j);
     if (opinion != NULL)
         judge_by_opinion(opinion, &j);
+    else if (c->not_classified != NULL && (j.message == NULL || strcmp(j.error_class, "bad_answer") == 0))
+        j.message = c->not_classified;
     if (j.retry_after_ms < 0 &&
         (j.outcome == OUTCOME_THROTTLED || j.outcome == OUTCOME_RETRY || j.outcome == OUTCOME_UNCERTAIN))
         j.retry_after_ms = wait_asked(c, response, j.outcome, now_us);
@@ -870,7 +926,8 @@ static void judge(struct call *c, const struct httpc_response *response, const s
         c->state = CALL_ASKING;
         return;
     }
-    finish(c, j.outcome, j.error_class, good && opinion == NULL ? NULL : j.message, MESSAGE_MAX_CHARS);
+    finish(c, j.outcome, j.error_class, good && opinion == NULL ? NULL : j.message,
+           j.message == c->not_classified ? OWN_MESSAGE_MAX_CHARS : MESSAGE_MAX_CHARS);
     c->result.retry_after_ms = j.retry_after_ms;
     c->result.was_write = c->lookup == NULL;
     c->refused = j.outcome == OUTCOME_REAUTH;
@@ -878,16 +935,14 @@ static void judge(struct call *c, const struct httpc_response *response, const s
 
 void call_answer(struct call *c, const struct httpc_response *response, int64_t now_us)
 {
-    struct json *answer, *opinion = NULL;
+    struct json *answer, *opinion;
 
     if (c->state != CALL_WAITING)
         return;
     c->result.http_status = response->status;
     answer = answer_json(response);
-    if (response->result != HTTPC_ANSWERED || ask_classify(c, answer, &opinion))
-        judge(c, response, answer, opinion, now_us);
-    else
-        c->result.was_write = c->lookup == NULL;
+    opinion = response->result == HTTPC_ANSWERED ? ask_classify(c, answer) : NULL;
+    judge(c, response, answer, opinion, now_us);
     json_free(opinion);
     json_free(answer);
 }
@@ -898,6 +953,7 @@ bool call_repeat(struct call *c)
         return false;
     c->repeated = true;
     c->refused = false;
+    c->not_classified = NULL;
     c->result = (struct call_result){.error_class = "", .message = "", .retry_after_ms = -1};
     request_clear(&c->request); /* the base URL may be another one now */
     prepare_request(c, c->prepared.is_write);

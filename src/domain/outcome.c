@@ -84,7 +84,7 @@ struct meaning outcome_of_response(const struct response_facts *facts)
     case REACHED_ANSWER:
         break;
     }
-    if (facts->status / 100 == 2 && facts->is_html) {
+    if (facts->status / 100 == 2 && facts->is_foreign) {
         return (struct meaning){facts->is_append ? OUTCOME_UNCERTAIN : OUTCOME_RETRY, "bad_answer"};
     }
     if (facts->status == 503 && facts->has_retry_after) {

@@ -767,14 +767,14 @@ int jqvm_call(struct jqvm *q, const char *function, const struct json *context, 
     input = jv_object_set(input, jv_string("ctx"), jv_of(context, 1, &too_deep));
     if (too_deep) {
         jv_free(input);
-        return err_set(err, ST_INVALID, "the input is nested too deeply for jq");
+        return err_set(err, ST_LIMIT, "the value is nested too deeply: the connector can read %d levels", DEPTH_MAX);
     }
     st = first_output(q, input, &result, err);
     if (st == ST_OK) {
         struct json *j = json_of(result, 0, &too_deep);
 
         if (too_deep)
-            st = err_set(err, ST_INVALID, "the output is nested too deeply");
+            st = err_set(err, ST_LIMIT, "the request would be nested deeper than %d levels", DEPTH_MAX);
         else if (json_bytes(j) > out_max)
             st = err_set(err, ST_LIMIT, "the output of %zu bytes is larger than allowed", json_bytes(j));
         else

@@ -563,13 +563,14 @@ static bool ended_on_old_answers(const struct task *t, const struct call_result 
 {
     return t->from_cache && !t->refreshed &&
            (r->outcome == OUTCOME_NOT_FOUND || r->outcome == OUTCOME_INVALID || r->outcome == OUTCOME_STALE ||
+            strcmp(r->error_class, "bad_answer") == 0 ||
             (r->outcome == OUTCOME_CONFIG && strcmp(r->error_class, "configuration") == 0));
 }
 
 /* One value that the ATS does not take fails all that went out with it: which one it was is found out by sending them one by one. */
 static bool is_worth_splitting(const struct job_call *call, const struct call_result *r)
 {
-    return call->item_count > 1 && (r->outcome == OUTCOME_INVALID ||
+    return call->item_count > 1 && (r->outcome == OUTCOME_INVALID || r->program_failed ||
                                     (r->outcome == OUTCOME_CONFIG && strcmp(r->error_class, "configuration") == 0));
 }
 

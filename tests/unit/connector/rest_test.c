@@ -293,6 +293,10 @@ static void test_guarded_move(void **state)
         {200, "{\"stage\":\"Hired\"}", false, OUTCOME_SKIP,
          "the candidate is in stage \"Hired\", the mapping moves only from: A, none"},
         {500, "", false, OUTCOME_RETRY, ""},
+        {200, "{\"stage\":{\"name\":\"A\"}}", false, OUTCOME_RETRY,
+         "the stage that the candidate stands in is not a text"},
+        {200, "[]", false, OUTCOME_RETRY, "the stage that the candidate stands in is not a text"},
+        {200, "", false, OUTCOME_RETRY, "the stage that the candidate stands in is not a text"},
     };
 
     (void)state;

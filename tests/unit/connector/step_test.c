@@ -28,9 +28,12 @@ static const char module_text[] =
     "  capabilities: {stage: {}, reject: {}, fields: {}, tags: {}, note: {max_chars: 100, find_marker: true}, "
     "assessment: {max_chars: 100}}};\n"
     "def look($name): {lookup: $name, request: {method: \"GET\", path: [$name]}};\n"
-    "# what write.script holds at the place of the number of answers so far; \"echo\" sends the answers back\n"
+    "# what write.script holds at the place of the number of answers so far; \"echo\" sends the answers back, "
+    "\"read\"\n"
+    "# reads the first one\n"
     "def stage: .got as $got | .write.script[[.got[] | if type == \"array\" then .[] else . end] | length]\n"
-    "  | if . == \"echo\" then {request: {method: \"POST\", path: [\"echo\"], body: $got}} else . end;\n"
+    "  | if . == \"echo\" then {request: {method: \"POST\", path: [\"echo\"], body: $got}}\n"
+    "    elif . == \"read\" then {already: ($got.a.body.list[] | .x)} else . end;\n"
     "def reject: .candidate + .write.number;\n"
     "def fields: empty;\n"
     "def tags: {request: {method: \"POST\", path: [\"tags\"], body: {settings, got, write, secret: .credentials}}};\n"
@@ -38,7 +41,8 @@ static const char module_text[] =
     "def find_marker: {request: {method: \"GET\", path: []}};\n"
     "def assessment: {request: {method: \"PUT\", path: [\"a\"], body: .write}};\n"
     "def probe: if .got.me == null then look(\"me\") else {already: true} end;\n"
-    "def classify: .body | if type == \"object\" then .classify else null end;\n";
+    "def classify: .body | if type == \"object\" then (if .each != null then .each[] else .classify end) else null "
+    "end;\n";
 
 static const char basic_text[] =
     "def meta: {name: \"basic\", title: \"B\", base_url: \"https://b.example\", credentials: {user: {help: \"h\"}, "
@@ -443,6 +447,109 @@ static void test_lookups_end(void **state)
     buf_free(&steps);
 }
 
+#define NOT_UNDERSTOOD(function, words)                                                                                \
+    "the ATS answered with something that the connector does not understand (connector t, function " function          \
+    ": " words ")"
+
+/* What the program stumbles over after an answer came from there, and may be otherwise next time. */
+static void test_answers_that_the_program_does_not_understand(void **state)
+{
+    static const struct {
+        const char *next; /* after the answer to lookup a */
+        const char *body;
+        enum outcome outcome;
+        const char *error_class;
+        const char *message;
+        bool program_failed;
+    } cases[] = {
+        {"\"read\"", "{\"list\":[{\"x\":true}]}", OUTCOME_ALREADY, "", "", false},
+        {"\"read\"", "{\"list\":7}", OUTCOME_RETRY, "bad_answer",
+         NOT_UNDERSTOOD("stage", "Cannot iterate over number (\xe2\x80\xa6)"), true},
+        {"\"read\"", "{\"list\":[]}", OUTCOME_RETRY, "bad_answer", NOT_UNDERSTOOD("stage", "it gave no answer"), true},
+        {"{\"request\":{\"method\":\"GET\",\"path\":[[\"id\"]]}}", "{}", OUTCOME_RETRY, "bad_answer",
+         NOT_UNDERSTOOD("stage", "part 1 of the path is a list, an object or a boolean, not a text or number"), true},
+        {"{\"request\":{\"method\":\"GET\",\"path\":[null]}}", "{}", OUTCOME_RETRY, "bad_answer",
+         NOT_UNDERSTOOD("stage", "part 1 of the path is null, not a text or number"), true},
+        /* where it is surely the candidate's id, or the program itself */
+        {"{\"request\":{\"method\":\"GET\",\"path\":[\"..\"]}}", "{}", OUTCOME_INVALID, "invalid",
+         "part 1 of the path is or holds a \".\" or \"..\", which would lead elsewhere", false},
+        {"{\"alredy\":true}", "{}", OUTCOME_INVALID, "connector",
+         "connector t, function stage: its result has an unknown member \"alredy\", did you mean \"already\"?", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        char *steps = mem_printf("[{\"lookup\":\"a\"," GET("a") "},%s]", cases[i].next);
+        struct call *c = scripted(steps);
+
+        assert_next(c, "GET", "https://t.example/api/a", NULL);
+        answer(c, (struct canned){.status = 200, .body = cases[i].body});
+        assert_result(c, cases[i].outcome, cases[i].error_class, cases[i].message);
+        assert_true(call_result(c)->program_failed == cases[i].program_failed);
+        assert_false(call_result(c)->was_write);
+        call_free(c);
+        mem_free(steps);
+    }
+}
+
+static char *nested(unsigned levels)
+{
+    struct buf b;
+
+    buf_init(&b, 10000);
+    for (unsigned i = 0; i < levels; i++)
+        buf_putc(&b, '[');
+    for (unsigned i = 0; i < levels; i++)
+        buf_putc(&b, ']');
+    return buf_take(&b);
+}
+
+static char *object_of(size_t name_bytes)
+{
+    char *name = mem_zalloc(name_bytes + 1), *text;
+
+    memset(name, 'n', name_bytes);
+    text = mem_printf("{\"%s\":1}", name);
+    mem_free(name);
+    return text;
+}
+
+/* No API answers so; what libjq may lose of it when a program fails is bounded by that. */
+static void test_monstrous_answers_are_no_answers(void **state)
+{
+    const struct {
+        char *body;
+        bool is_read;
+    } cases[] = {{nested(200), true}, {nested(201), false}, {object_of(1024), true}, {object_of(1025), false}};
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        struct call *c = scripted("[{\"lookup\":\"a\"," GET("a") "},\"echo\"]");
+        char *echo = mem_printf("{\"a\":{\"status\":200,\"headers\":{},\"body\":%s,\"length\":%zu}}",
+                                cases[i].is_read ? cases[i].body : "null", strlen(cases[i].body));
+
+        assert_next(c, "GET", "https://t.example/api/a", NULL);
+        answer(c, (struct canned){.status = 200, .body = cases[i].body});
+        assert_next(c, "POST", "https://t.example/api/echo", echo);
+        call_free(c);
+        mem_free(echo);
+        mem_free(cases[i].body);
+    }
+}
+
+/* The ATS may be able to carry more than the program; that is no fault of the program. */
+static void test_values_that_are_too_deep(void **state)
+{
+    char *deep = nested(300), *write = mem_printf("{\"tags\":%s}", deep);
+    struct call *c = begin("tags", write, false);
+
+    (void)state;
+    assert_result(c, OUTCOME_INVALID, "invalid", "the value is nested too deeply: the connector can read 255 levels");
+    call_free(c);
+    mem_free(write);
+    mem_free(deep);
+}
+
 /* ---- what answers mean */
 static void test_answers_to_the_write(void **state)
 {
@@ -571,27 +678,51 @@ static void test_answers_to_the_write(void **state)
         {{.status = 422, .body = "{\"classify\":{\"outcome\":\"stale\"}}"}, false, OUTCOME_STALE, "stale", "", -1},
         {{.status = 200, .body = "{\"classify\":{\"outcome\":\"fine\"}}"},
          false,
-         OUTCOME_INVALID,
-         "connector",
+         OUTCOME_RETRY,
+         "bad_answer",
          "connector t, function classify: \"fine\" is no outcome",
          -1},
         {{.status = 200, .body = "{\"classify\":{}}"},
          false,
-         OUTCOME_INVALID,
-         "connector",
+         OUTCOME_RETRY,
+         "bad_answer",
          "connector t, function classify: its result must be null or an object with an outcome",
          -1},
         {{.status = 200, .body = "{\"classify\":{\"outcome\":\"ok\",\"clas\":1}}"},
          false,
-         OUTCOME_INVALID,
-         "connector",
+         OUTCOME_RETRY,
+         "bad_answer",
          "connector t, function classify: its result has an unknown member \"clas\"",
          -1},
         {{.status = 200, .body = "{\"classify\":{\"outcome\":\"retry\",\"class\":\"Not OK\"}}"},
          false,
-         OUTCOME_INVALID,
-         "connector",
+         OUTCOME_RETRY,
+         "bad_answer",
          "connector t, function classify: class must be a word of small letters, digits and _",
+         -1},
+        {{.status = 200, .body = "{\"classify\":{\"outcome\":\"fine\"}}"},
+         true, /* a note that may be there: it is looked for */
+         OUTCOME_UNCERTAIN,
+         "bad_answer",
+         "connector t, function classify: \"fine\" is no outcome",
+         -1},
+        {{.status = 422, .body = "{\"message\":\"no such stage\",\"classify\":{\"outcome\":\"fine\"}}"},
+         false, /* what the status says is clear */
+         OUTCOME_INVALID,
+         "invalid",
+         "no such stage",
+         -1},
+        {{.status = 500, .body = "{\"classify\":{\"outcome\":\"fine\"}}"},
+         false,
+         OUTCOME_RETRY,
+         "unavailable",
+         "connector t, function classify: \"fine\" is no outcome",
+         -1},
+        {{.status = 200, .body = "{\"each\":\"what the candidate said\"}"},
+         false,
+         OUTCOME_RETRY,
+         "bad_answer",
+         NOT_UNDERSTOOD("classify", "Cannot iterate over string (\xe2\x80\xa6)"),
          -1},
     };
 
@@ -845,6 +976,9 @@ int main(void)
         cmocka_unit_test(test_decisions),
         cmocka_unit_test(test_programs_that_fail),
         cmocka_unit_test(test_lookups_end),
+        cmocka_unit_test(test_answers_that_the_program_does_not_understand),
+        cmocka_unit_test(test_monstrous_answers_are_no_answers),
+        cmocka_unit_test(test_values_that_are_too_deep),
         cmocka_unit_test(test_answers_to_the_write),
         cmocka_unit_test(test_answers_to_a_lookup),
         cmocka_unit_test(test_one_repetition_after_new_credentials),

@@ -59,7 +59,7 @@ static void print_answers(struct buf *out)
     add_answer(out, "503 with Retry-After",
                (struct response_facts){.reached = REACHED_ANSWER, .status = 503, .has_retry_after = true});
     add_answer(out, "2xx with a page (HTML)",
-               (struct response_facts){.reached = REACHED_ANSWER, .status = 200, .is_html = true});
+               (struct response_facts){.reached = REACHED_ANSWER, .status = 200, .is_foreign = true});
     add_answer(out, "any other status", (struct response_facts){.reached = REACHED_ANSWER, .status = 100});
     add_answer(out, "none, nothing was sent", (struct response_facts){.reached = REACHED_NOTHING});
     add_answer(out, "none, something was sent", (struct response_facts){.reached = REACHED_PERHAPS});

@@ -545,10 +545,10 @@ static void test_trees_that_are_too_deep(void **state)
     for (int i = 0; i < 300; i++)
         buf_putc(&deep, ']');
     text = called(".ctx", "f", buf_text(&deep), OUTPUT_MAX_BYTES);
-    assert_string_equal(text, "invalid: the input is nested too deeply for jq");
+    assert_string_equal(text, "limit: the value is nested too deeply: the connector can read 255 levels");
     mem_free(text);
     text = called("reduce range(300) as $i (0; [.])", "f", "0", OUTPUT_MAX_BYTES);
-    assert_string_equal(text, "invalid: the output is nested too deeply");
+    assert_string_equal(text, "limit: the request would be nested deeper than 255 levels");
     mem_free(text);
     buf_free(&deep);
 }
