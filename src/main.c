@@ -2,8 +2,8 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdbool.h>
-#include <sys/resource.h>
 
+#include "base/mem.h"
 #include "service/app.h"
 #include "service/settings.h"
 
@@ -39,17 +39,6 @@ static void fill_standard_descriptors(void)
     }
 }
 
-/* A core would hold secrets and answers of people. Only the soft limit: prlimit(1) raises it again for who looks for a fault. */
-static void forbid_core(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_CORE, &limit) == 0) {
-        limit.rlim_cur = 0;
-        (void)setrlimit(RLIMIT_CORE, &limit);
-    }
-}
-
 int main(int argc, char **argv)
 {
     const char *path = SETTINGS_DEFAULT_PATH;
@@ -57,7 +46,7 @@ int main(int argc, char **argv)
     int option;
 
     fill_standard_descriptors();
-    forbid_core();
+    mem_forbid_core();
     while ((option = getopt_long(argc, argv, "c:th", options, NULL)) != -1) {
         switch (option) {
         case 'c':

@@ -30,6 +30,10 @@ void mem_free_secret(char *s);       /* wipes a string, then frees it; NULL is h
 /* The same end, for a library's function that fails for lack of memory only. */
 ATS_NORETURN void mem_exhausted(void);
 
+/* From now on a crash of this process leaves no core, which would hold secrets and answers of people. Only the soft
+ * limit is lowered: prlimit(1) raises it again for who looks for a fault. */
+void mem_forbid_core(void);
+
 /* The memory of one job: allocate freely, free once. */
 struct arena;
 ATS_NONNULL struct arena *arena_new(void);

@@ -31,7 +31,8 @@ int json_parse(const char *text, size_t len, struct json **ret, struct errmsg *e
 /* A tree that is only read: it lives in the arena with its texts, and is never freed by itself. */
 int json_parse_in(struct arena *arena, const char *text, size_t len, const struct json **ret,
                   struct errmsg *err) ATS_MUSTCHECK;
-void json_free(struct json *j); /* NULL is harmless */
+void json_free(struct json *j);        /* NULL is harmless */
+void json_free_secret(struct json *j); /* overwrites its texts before; NULL is harmless */
 struct json *json_copy(const struct json *j);
 
 /* ---- reading: every function accepts NULL and answers NULL, 0 or false for it */

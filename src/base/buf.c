@@ -18,6 +18,18 @@ void buf_free(struct buf *b)
     buf_init(b, b->max);
 }
 
+void buf_init_secret(struct buf *b, size_t max)
+{
+    *b = (struct buf){.data = mem_zalloc(max + 1), .cap = max + 1, .max = max};
+}
+
+void buf_wipe(struct buf *b)
+{
+    if (b->data != NULL)
+        mem_wipe(b->data, b->cap);
+    buf_free(b);
+}
+
 void buf_reset(struct buf *b)
 {
     b->len = 0;

@@ -1,6 +1,7 @@
 #include "base/mem.h"
 
 #include <stdint.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -109,6 +110,17 @@ void mem_free_secret(char *s)
     if (s != NULL)
         mem_wipe(s, strlen(s));
     free(s);
+}
+
+/* 1 and not 0: a core_pattern that is a program gets the core whatever the limit is, unless the limit is 1. */
+void mem_forbid_core(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_max >= 1) {
+        limit.rlim_cur = 1;
+        (void)setrlimit(RLIMIT_CORE, &limit);
+    }
 }
 
 struct arena_block {

@@ -38,21 +38,6 @@ static bool is_header_value(const char *s)
     return true;
 }
 
-/* Frees a buf that held a secret; it was born with its full size, so that growing left no copy behind. */
-static void wipe(struct buf *b)
-{
-    if (b->data != NULL)
-        mem_wipe(b->data, b->cap);
-    buf_free(b);
-}
-
-/* A buf that never moves its bytes. */
-static void secret_init(struct buf *b)
-{
-    *b = (struct buf){
-        .data = mem_zalloc(CREDENTIALS_MAX_BYTES + 1), .cap = CREDENTIALS_MAX_BYTES + 1, .max = CREDENTIALS_MAX_BYTES};
-}
-
 /* ---- headers --------------------------------------------------------------------------------------------------------
  */
 
@@ -76,7 +61,7 @@ static int add_filled(const struct source *s, const char *name, const char *temp
     struct buf value;
     int st;
 
-    secret_init(&value);
+    buf_init_secret(&value, CREDENTIALS_MAX_BYTES);
     st = meta_fill_with(s->meta, s->connector, s->values, template, true, &value, err);
     if (st == ST_OK && (value.failed || !is_header_value(buf_text(&value))))
         st = err_set(err, ST_INVALID,
@@ -84,7 +69,7 @@ static int add_filled(const struct source *s, const char *name, const char *temp
                      s->connector->name);
     if (st == ST_OK)
         add_header(h, name, mem_strdup(buf_text(&value)));
-    wipe(&value);
+    buf_wipe(&value);
     return st == ST_OK ? ST_OK : ST_INVALID;
 }
 
@@ -106,11 +91,11 @@ static int fill_part(const struct source *s, const char *template, bool escaped,
 
     if (!escaped)
         return meta_fill_with(s->meta, s->connector, s->values, template, true, out, err);
-    secret_init(&plain);
+    buf_init_secret(&plain, CREDENTIALS_MAX_BYTES);
     st = meta_fill_with(s->meta, s->connector, s->values, template, true, &plain, err);
     add_escaped(out, buf_text(&plain));
     out->failed = out->failed || plain.failed;
-    wipe(&plain);
+    buf_wipe(&plain);
     return st;
 }
 
@@ -120,7 +105,7 @@ static int basic_value(const struct source *s, const char *username, const char 
     struct buf pair;
     int st;
 
-    secret_init(&pair);
+    buf_init_secret(&pair, CREDENTIALS_MAX_BYTES);
     st = fill_part(s, username, escaped, &pair, err);
     if (st == ST_OK && strchr(buf_text(&pair), ':') != NULL)
         st = err_set(err, ST_INVALID,
@@ -139,7 +124,7 @@ static int basic_value(const struct source *s, const char *username, const char 
         crypto_base64(pair.data, pair.len, value + strlen(scheme));
         *ret = value;
     }
-    wipe(&pair);
+    buf_wipe(&pair);
     return st == ST_OK ? ST_OK : ST_INVALID;
 }
 
@@ -299,7 +284,7 @@ static void make_digests(struct auth *a, const struct json *auth)
     add_values(&all, c->credentials, c->credential_count);
     add_values(&all, c->settings, c->setting_count);
     digest_text(buf_text(&all), a->digest);
-    wipe(&all);
+    buf_wipe(&all);
     if (a->first_token != NULL) {
         char *text = mem_printf("%s\n%s", c->name, a->first_token);
 
@@ -333,14 +318,14 @@ int auth_new(struct connector_module *m, struct config *config, const struct con
     if (first != NULL) {
         struct buf token;
 
-        secret_init(&token);
+        buf_init_secret(&token, CREDENTIALS_MAX_BYTES);
         st = meta_fill(a->source.meta, connector, first, true, &token, err);
         if (st == ST_OK && (token.failed || token.len == 0))
             st =
                 err_set(err, ST_INVALID, "the refresh token of connector \"%s\" is empty or too long", connector->name);
         if (st == ST_OK)
             a->first_token = mem_strdup(buf_text(&token));
-        wipe(&token);
+        buf_wipe(&token);
     }
     make_digests(a, auth);
     if (st == ST_OK) {
@@ -436,7 +421,7 @@ int auth_tokens_parse(const char *text, struct auth_tokens **ret, struct errmsg 
     *ret = t;
     t = NULL;
 out:
-    json_free(tree);
+    json_free_secret(tree);
     auth_tokens_free(t);
     return st;
 }
@@ -455,7 +440,7 @@ char *auth_tokens_text(const struct auth_tokens *t)
         json_set_int(tree, "expires_us", t->expires_us);
     json_set(tree, "values", json_copy(t->values));
     text = json_text(tree);
-    json_free(tree);
+    json_free_secret(tree);
     return text;
 }
 
@@ -463,7 +448,7 @@ void auth_tokens_free(struct auth_tokens *t)
 {
     if (t == NULL)
         return;
-    json_free(t->values);
+    json_free_secret(t->values);
     mem_free(t);
 }
 
@@ -570,18 +555,18 @@ static int fill_map(const struct auth_run *r, const char *name, const struct jso
     for (const struct json *m = json_first(map); m != NULL && st == ST_OK; m = json_next(m)) {
         struct buf value;
 
-        secret_init(&value);
+        buf_init_secret(&value, CREDENTIALS_MAX_BYTES);
         st = meta_fill_with(s.meta, s.connector, s.values, json_str(m), true, &value, err);
         if (st == ST_OK && value.failed)
             st = err_set(err, ST_INVALID, "the value of %s is too long", json_key(m));
         if (st == ST_OK)
             json_set_str(filled, json_key(m), buf_text(&value));
-        wipe(&value);
+        buf_wipe(&value);
     }
     if (st == ST_OK && map != NULL)
         json_set(spec, name, filled);
     else
-        json_free(filled);
+        json_free_secret(filled);
     return st;
 }
 
@@ -612,11 +597,11 @@ static int fill_url(const struct auth_run *r, struct json *spec, struct errmsg *
     struct buf url;
     int st;
 
-    secret_init(&url);
+    buf_init_secret(&url, CREDENTIALS_MAX_BYTES);
     st = meta_fill_with(s.meta, s.connector, s.values, json_str(json_get(r->step, "url")), false, &url, err);
     if (st == ST_OK)
         json_set_str(spec, "url", buf_text(&url));
-    wipe(&url);
+    buf_wipe(&url);
     return st;
 }
 
@@ -635,7 +620,7 @@ static void make_step_request(struct auth_run *r)
         (st = fill_map(r, "headers", json_get(r->step, "headers"), spec, &err)) == ST_OK &&
         (st = add_basic(r, spec, &err)) == ST_OK)
         st = request_make_auth(r->target, spec, own_url, &r->request, &err);
-    json_free(spec);
+    json_free_secret(spec);
     if (st == ST_OK)
         r->next = AUTH_SEND;
     else
@@ -954,7 +939,7 @@ void auth_run_answer(struct auth_run *r, const struct httpc_response *response, 
         fail(r, "bad_answer", -1, arena_printf(r->arena, "the answer to %s is not JSON", step_words(r)));
     else
         take_answer(r, body, now_us);
-    json_free(body);
+    json_free_secret(body);
 }
 
 /* ---- grants ---------------------------------------------------------------------------------------------------------

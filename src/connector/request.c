@@ -9,7 +9,13 @@
 #include "base/text.h"
 #include "connector/meta.h"
 
-enum { HOST_MAX_BYTES = 253, PORT_HTTPS = 443, PORT_HTTP = 80, HEADER_MAX_BYTES = 16 * 1024 };
+enum {
+    HOST_MAX_BYTES = 253,
+    PORT_HTTPS = 443,
+    PORT_HTTP = 80,
+    HEADER_MAX_BYTES = 16 * 1024,
+    AUTH_BODY_MAX_BYTES = 64 * 1024
+};
 
 /* ---- URLs -----------------------------------------------------------------------------------------------------------
  */
@@ -311,6 +317,15 @@ struct making {
     struct errmsg *err;
 };
 
+/* What goes to sign in holds secrets. */
+static void init_text(const struct making *m, struct buf *b, size_t max)
+{
+    if (m->for_auth)
+        buf_init_secret(b, max);
+    else
+        buf_init(b, max);
+}
+
 /* Everything but the unreserved characters of RFC 3986 section 2.3. */
 static void add_encoded(struct buf *out, const char *text)
 {
@@ -436,7 +451,7 @@ static int add_pair(struct making *m, struct buf *out, bool *first, const char *
     add_encoded(out, name);
     buf_putc(out, '=');
     add_encoded(out, text);
-    mem_free(text);
+    mem_free_secret(text);
     return ST_OK;
 }
 
@@ -464,7 +479,7 @@ static int add_query(struct making *m, const struct json *query)
     struct buf pairs;
     int st;
 
-    buf_init(&pairs, REQUEST_URL_MAX_BYTES);
+    init_text(m, &pairs, REQUEST_URL_MAX_BYTES);
     st = add_pairs(m, &pairs, query, "the request's query");
     if (st == ST_OK && pairs.failed)
         m->url.failed = true;
@@ -472,7 +487,7 @@ static int add_query(struct making *m, const struct json *query)
         buf_putc(&m->url, m->has_query ? '&' : '?');
         buf_puts(&m->url, buf_text(&pairs));
     }
-    buf_free(&pairs);
+    buf_wipe(&pairs);
     return st;
 }
 
@@ -538,7 +553,7 @@ static int add_own_headers(struct making *m, const struct json *headers)
                          json_key(h));
         else
             st = add_header(m, json_key(h), value);
-        mem_free(value);
+        mem_free_secret(value);
     }
     return st;
 }
@@ -557,7 +572,7 @@ static int add_body(struct making *m, const struct json *spec)
         return err_set(m->err, ST_INVALID, "the request has a body as well as a form");
     if (strcmp(m->request.method, "GET") == 0)
         return err_set(m->err, ST_INVALID, "a GET request cannot have a body");
-    buf_init(&text, REQUEST_BODY_MAX_BYTES);
+    init_text(m, &text, m->for_auth ? AUTH_BODY_MAX_BYTES : REQUEST_BODY_MAX_BYTES);
     if (json_type(body) != JSON_NULL) {
         json_print(body, &text);
         st = add_header(m, "Content-Type", type != NULL ? type : "application/json");
@@ -567,12 +582,12 @@ static int add_body(struct making *m, const struct json *spec)
             st = add_header(m, "Content-Type", "application/x-www-form-urlencoded");
     }
     if (st == ST_OK && text.failed)
-        st = err_set(m->err, ST_DENIED, "the body is larger than %d bytes", REQUEST_BODY_MAX_BYTES);
+        st = err_set(m->err, ST_DENIED, "the body is larger than %zu bytes", text.max);
     if (st == ST_OK) {
         m->request.body_len = text.len;
         m->request.body = buf_take(&text);
     }
-    buf_free(&text);
+    buf_wipe(&text);
     return st;
 }
 
@@ -634,7 +649,7 @@ static int make(struct making *m, const struct json *spec, const char *idempoten
     const char *key_header = json_str(json_get(t->meta, "idempotency_header"));
     int st;
 
-    buf_init(&m->url, REQUEST_URL_MAX_BYTES);
+    init_text(m, &m->url, REQUEST_URL_MAX_BYTES);
     st = check_spec(spec, m->err);
     if (st != ST_OK)
         goto out;
@@ -653,7 +668,7 @@ static int make(struct making *m, const struct json *spec, const char *idempoten
     m->request = (struct request){0};
 out:
     request_clear(&m->request);
-    buf_free(&m->url);
+    buf_wipe(&m->url);
     return st;
 }
 

@@ -241,6 +241,7 @@ int main(int argc, char **argv)
     char *name;
     int option, status;
 
+    mem_forbid_core();
     if (argc > 0) {
         argv[0] = own_name;
     }

@@ -449,7 +449,7 @@ static void make_header_list(struct transfer *t, const struct httpc_request *r)
         add_line(t, buf_text(&line));
         typed = typed || text_ieq(h->name, "Content-Type");
     }
-    buf_free(&line);
+    buf_wipe(&line);
     if (!typed)
         add_line(t, "Content-Type:"); /* else libcurl says that it is a form */
     add_line(t, "Expect:");           /* else large bodies wait up to a second for 100 Continue */
@@ -546,9 +546,11 @@ static void transfer_free(struct transfer *t)
 {
     if (t->easy != NULL)
         easy_give_back(t->owner, t->easy);
-    curl_slist_free_all(t->header_list); /* after the easy handle, which points to it */
+    for (struct curl_slist *line = t->header_list; line != NULL; line = line->next)
+        mem_wipe(line->data, strlen(line->data)); /* credentials */
+    curl_slist_free_all(t->header_list);          /* after the easy handle, which points to it */
     buf_free(&t->headers);
-    buf_free(&t->body);
+    buf_wipe(&t->body); /* tokens, or what the ATS knows of people */
     mem_free(t->host);
     mem_free(t->place);
     mem_free(t->redirect_hosts);

@@ -384,6 +384,24 @@ void json_free(struct json *j)
     cJSON_Delete(inout(j));
 }
 
+static void wipe_texts(cJSON *c)
+{
+    if (c->valuestring) {
+        mem_wipe(c->valuestring, strlen(c->valuestring));
+    }
+    for (cJSON *child = c->child; child; child = child->next) {
+        wipe_texts(child);
+    }
+}
+
+void json_free_secret(struct json *j)
+{
+    if (j) {
+        wipe_texts(inout(j));
+    }
+    cJSON_Delete(inout(j));
+}
+
 struct json *json_copy(const struct json *j)
 {
     return j ? out_of(must(cJSON_Duplicate(in(j), 1))) : NULL;
