@@ -39,6 +39,7 @@ enum {
     ANSWER_MAX_BYTES = 256 * 1024 * 1024,
     BUCKETS = 1 << 16,
     DELAY_MAX_MS = 3600 * 1000,
+    PAD_MAX_BYTES = 64 * 1024 * 1024,
 };
 
 /* ---------------------------------------------------------------- state */
@@ -934,6 +935,7 @@ static struct fault *fault_parse(const struct json *j, const char **ret_error)
     const char *body = json_str(json_get(j, "body"));
     int64_t status = member_i64(j, "status", action != NULL && strcmp(action, "html") == 0 ? 200 : 500);
     int64_t delay_ms = member_i64(j, "delay_ms", -1);
+    int64_t pad_bytes = member_i64(j, "pad_bytes", 0); /* so many blanks behind the body */
     struct fault *f;
     size_t i = 0;
 
@@ -951,6 +953,10 @@ static struct fault *fault_parse(const struct json *j, const char **ret_error)
         *ret_error = "\"delay_ms\" must be at most an hour";
         return NULL;
     }
+    if (pad_bytes < 0 || pad_bytes > PAD_MAX_BYTES) {
+        *ret_error = "\"pad_bytes\" must be at most 64 MiB";
+        return NULL;
+    }
     f = mem_zalloc(sizeof(*f));
     f->method = mem_strdup(json_get_str(match, "method"));
     f->path_contains = mem_strdup(json_get_str(match, "path_contains"));
@@ -962,7 +968,8 @@ static struct fault *fault_parse(const struct json *j, const char **ret_error)
     f->apply = json_get(j, "apply") != NULL ? json_get_bool(j, "apply") : actions[i].apply;
     f->status = (unsigned)status;
     f->headers = json_type(json_get(j, "headers")) == JSON_OBJECT ? json_copy(json_get(j, "headers")) : NULL;
-    f->body = mem_strdup(body != NULL ? body : "{\"error\":\"the sandbox was told to fail\"}");
+    f->body =
+        mem_printf("%s%*s", body != NULL ? body : "{\"error\":\"the sandbox was told to fail\"}", (int)pad_bytes, "");
     f->delay_ms = delay_ms;
     return f;
 }
