@@ -6,6 +6,7 @@
 #ifndef ATSYNC_CONNECTOR_MESSAGE_H
 #define ATSYNC_CONNECTOR_MESSAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buf.h"
@@ -28,12 +29,14 @@ struct redaction {
         const char *instead;
     } * items;
     size_t count;
+    bool is_full;        /* there were more answers than can be looked for */
     struct arena *arena; /* for texts made here */
 };
 void redaction_init(struct redaction *r, struct arena *arena);
 void redaction_clear(struct redaction *r);
 void redaction_add_secret(struct redaction *r, const char *text); /* shown as ***; NULL and "" add nothing */
-/* All texts and numbers in there that have over 3 characters, and their lines, shown as "…". */
+/* All texts and numbers in there that have over 3 characters, and their lines, shown as "…". With over 2,000 of them
+ * nothing is shown but "…". */
 void redaction_add_answers(struct redaction *r, const struct json *value);
 
 /* One line of clean UTF-8, redacted first, then cut to max_chars characters (a cut shows as "…"). Lives in the arena.

@@ -5,7 +5,12 @@
 
 #include "base/text.h"
 
-enum { ANSWER_MIN_CHARS = 4, TEXT_MAX_BYTES = 16 * 1024 * 1024 };
+enum {
+    ANSWER_MIN_CHARS = 4,
+    TEXT_MAX_BYTES = 16 * 1024 * 1024,
+    ANSWERS_MAX = 2000, /* each is looked for at each place of a text */
+    ENOUGH = 8,         /* times the characters that are shown: blanks and control characters fall together later */
+};
 static const char ELLIPSIS[] = "\xe2\x80\xa6";
 
 /* ---- what the ATS says ------------------------------------------------------------------------------------------ */
@@ -82,6 +87,10 @@ static void add_answer(struct redaction *r, const char *text, size_t len)
 {
     char *copy;
 
+    if (r->count >= ANSWERS_MAX) {
+        r->is_full = true;
+        return;
+    }
     while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\r'))
         len--;
     copy = arena_strndup(r->arena, text, len);
@@ -92,7 +101,7 @@ static void add_answer(struct redaction *r, const char *text, size_t len)
 /* A note is quoted in parts: its lines, and what stands behind "Question: ". */
 static void add_lines(struct redaction *r, const char *text)
 {
-    while (*text != '\0') {
+    while (*text != '\0' && !r->is_full) {
         size_t len = strcspn(text, "\n");
         char *line = arena_strndup(r->arena, text, len);
         const char *answer = strstr(line, ": ");
@@ -144,9 +153,10 @@ static const struct redacted *hidden_at(const struct redaction *r, const char *t
     return longest;
 }
 
-static void redact(const struct redaction *r, const char *text, struct buf *out)
+/* As much as is shown of it: a text may have megabytes. Returns whether that was all. */
+static bool redact(const struct redaction *r, const char *text, size_t enough_bytes, struct buf *out)
 {
-    while (*text != '\0') {
+    while (*text != '\0' && (out->len < enough_bytes || ((unsigned char)*text & 0xc0) == 0x80)) {
         const struct redacted *hidden = hidden_at(r, text);
 
         if (hidden != NULL) {
@@ -156,6 +166,7 @@ static void redact(const struct redaction *r, const char *text, struct buf *out)
             buf_putc(out, *text++);
         }
     }
+    return *text == '\0';
 }
 
 /* Control characters and runs of blanks become one space; none at the ends. */
@@ -195,14 +206,17 @@ const char *message_clean(const struct redaction *r, const char *text, size_t ma
 {
     struct buf shown, plain;
     const char *line;
+    bool is_all;
 
+    if (r->is_full && *text != '\0')
+        return ELLIPSIS;
     buf_init(&shown, TEXT_MAX_BYTES);
     buf_init(&plain, TEXT_MAX_BYTES);
-    redact(r, text, &shown);
+    is_all = redact(r, text, ENOUGH * max_chars, &shown);
     json_plain(buf_text(&shown), &plain);
     make_line(&plain);
     line = buf_text(&plain);
-    if (chars_of(line) > max_chars)
+    if (!is_all || chars_of(line) > max_chars)
         line = arena_printf(r->arena, "%.*s%s", (int)prefix_bytes(line, max_chars - 1), line, ELLIPSIS);
     else
         line = arena_strdup(r->arena, line);

@@ -111,6 +111,41 @@ static void test_cut_counts_characters_and_comes_after_redaction(void **state)
     arena_free(arena);
 }
 
+/* Neither what a candidate wrote nor what an ATS says of it may hold up everybody else: without a limit this would take an hour. */
+static void test_long_texts_take_no_time(void **state)
+{
+    enum { LINES = 200000 };
+    struct arena *arena = arena_new();
+    struct json *few = json_array(), *many = json_array();
+    struct redaction r;
+    struct buf text;
+
+    (void)state;
+    buf_init(&text, 16 * 1024 * 1024);
+    for (unsigned i = 0; i < LINES; i++)
+        buf_printf(&text, "line %u of the answer\n", i);
+    for (unsigned i = 0; i < 900; i++)
+        json_push(few, json_string("a word"));
+    json_push(many, json_string(buf_text(&text)));
+
+    redaction_init(&r, arena);
+    redaction_add_secret(&r, "s3cret");
+    redaction_add_answers(&r, few);
+    assert_string_equal(message_clean(&r, "s3cret, a word and more", 100), "***, \xe2\x80\xa6 and more");
+    buf_reset(&text);
+    for (unsigned i = 0; i < LINES; i++)
+        buf_puts(&text, "the ATS says \n\n a word ");
+    assert_string_equal(message_clean(&r, buf_text(&text), 20), "the ATS says \xe2\x80\xa6 the \xe2\x80\xa6");
+    redaction_add_answers(&r, many);
+    assert_string_equal(message_clean(&r, buf_text(&text), 20), "\xe2\x80\xa6");
+    assert_string_equal(message_clean(&r, "", 20), "");
+    redaction_clear(&r);
+    json_free(few);
+    json_free(many);
+    buf_free(&text);
+    arena_free(arena);
+}
+
 static void test_words_of_jq(void **state)
 {
     static const char program[] = "def stage: .body.stage; def f: \"known\";";
@@ -155,6 +190,7 @@ int main(void)
         cmocka_unit_test(test_words_of_the_ats),
         cmocka_unit_test(test_what_must_not_be_shown),
         cmocka_unit_test(test_cut_counts_characters_and_comes_after_redaction),
+        cmocka_unit_test(test_long_texts_take_no_time),
         cmocka_unit_test(test_words_of_jq),
     };
 
