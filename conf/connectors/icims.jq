@@ -150,7 +150,13 @@ def with_note_text(f):
   if .settings.note_field == null then
     {fail: "configuration",
      message: "iCIMS has no notes in its API: set settings.note_field of this connector to a text area of the recruiting workflow"}
-  else with_workflow(if .got.text == null then ask_flow("text"; .settings.note_field) else f end)
+  else
+    with_workflow(
+      if .got.text == null then ask_flow("text"; .settings.note_field)
+      elif (.got.text.body | type) != "object" then
+        {fail: "bad_answer", message: "iCIMS answered without the recruiting workflow, so that the text that is there is not known"}
+      else f
+      end)
   end;
 
 def has_marker: .write.marker as $marker | note_text | contains("[" + $marker + "]");

@@ -245,6 +245,8 @@ def fields:
 
 def tags:
   if .got.candidate == null then {lookup: "candidate", request: {method: "GET", path: of_candidate}}
+  elif (.got.candidate.body | type != "object" or .candidateId == null) then
+    {fail: "bad_answer", message: "JobAdder answered without the candidate, so that the tags that are there are not known"}
   else
     (.got.candidate.body.skillTags // []) as $there
     | (reduce .write.tags[] as $tag

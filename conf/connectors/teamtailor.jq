@@ -263,6 +263,8 @@ def fields:
 
 def tags:
   if .got.candidate == null then {lookup: "candidate", request: {method: "GET", path: of_candidate}}
+  elif (.got.candidate.body | [.data.attributes?] | map(objects) == []) then
+    {fail: "bad_answer", message: "Teamtailor answered without the candidate, so that the tags that are there are not known"}
   else
     (.got.candidate.body.data.attributes.tags // []) as $there
     | (reduce .write.tags[] as $tag
@@ -313,7 +315,7 @@ def find_marker:
 
 # ---- assessment: a partner result
 
-def number_or_text: if type == "string" and test("^[0-9]{1,15}$") then tonumber else . end;
+def number_or_text: if type == "string" and test("\\A[0-9]{1,15}\\z") then tonumber else . end;
 
 # The grade that the setting gives a result; null: none.
 def grade($result):
