@@ -96,7 +96,7 @@ def find_row($rows; $wanted):
 def names($rows): if ($rows | length) == 0 then "none" else [$rows[] | name // ""] | join(", ") end;
 
 # An id needs no list: fewer calls, and a key that may not read the lists will do.
-def is_id: test("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$");
+def is_id: test("\\A[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\\z");
 def unless_id($wanted; step): if $wanted | is_id then null else step end;
 def find_or_id($rows; $wanted): find_row($rows; $wanted) // (if $wanted | is_id then {id: $wanted} else null end);
 

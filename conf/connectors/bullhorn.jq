@@ -96,7 +96,7 @@ def meta: {
   ]
 };
 
-def is_number_text: type == "string" and test("^[0-9]{1,15}$");
+def is_number_text: type == "string" and test("\\A[0-9]{1,15}\\z");
 
 # ---- who it is
 

@@ -117,7 +117,7 @@ def names($rows): if ($rows | length) == 0 then "none" else [$rows[] | .name // 
 
 # ---- ids: numbers in bodies
 
-def is_id: type == "string" and test("^[1-9][0-9]{0,14}$");
+def is_id: type == "string" and test("\\A[1-9][0-9]{0,14}\\z");
 def check_ids:
   if (.candidate.id | is_id | not) then
     {fail: "invalid", message: "the candidate's external id is not a Greenhouse candidate id: those are numbers"}

@@ -76,7 +76,7 @@ def meta: {
 
 # ---- the recruiting workflow
 
-def numbers_only: type == "string" and test("^[0-9]+$");
+def numbers_only: type == "string" and test("\\A[0-9]+\\z");
 
 def ask_workflows:
   {lookup: "workflows", cache: "15m",

@@ -107,7 +107,7 @@ def page($lookup; $path; $query; $cache):
 # ---- candidate and job: of the ATS or of Merge
 
 def by_remote_id: .settings.ids == "remote";
-def is_uuid: test("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$");
+def is_uuid: test("\\A[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\\z");
 
 # What has to be looked up before the candidate is known; null: nothing. "whole": with its members, not only its id.
 def candidate_lookup($whole):

@@ -193,7 +193,7 @@ def tags: {request: {method: "POST", path: (of_candidate + ["tags"]), body: {tag
 def harmless: gsub("(?<c>[#@])\\["; "\(.c) [");
 
 def note:
-  if .candidate.id | type == "string" and test("^[0-9A-Za-z-]+$") | not then
+  if .candidate.id | type == "string" and test("\\A[0-9A-Za-z-]+\\z") | not then
     {fail: "invalid", message: "the candidate's external id cannot be an id of SmartRecruiters"}
   else
     {request: {method: "POST", path: ["messages", "shares"],

@@ -65,7 +65,7 @@ def meta: {
 
 def of_candidate: ["Candidates", .candidate.id];
 
-def is_id: type == "string" and test("^[0-9]+$");
+def is_id: type == "string" and test("\\A[0-9]+\\z");
 
 def with_candidate(f):
   if (.candidate.id | is_id | not) then
