@@ -451,6 +451,9 @@ static void mix_connector(struct buf *b, const struct connector_config *c)
     mix(b, c->client_certificate_file);
     mix(b, c->client_key_file);
     mix(b, c->proxy);
+    if (c->allow_private_addresses) {
+        mix(b, "allow_private_addresses");
+    }
     for (size_t i = 0; i < c->credential_count; i++) {
         mix(b, c->credentials[i].name);
         mix(b, c->credentials[i].value);
