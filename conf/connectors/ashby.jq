@@ -208,6 +208,20 @@ def option($field): tostring as $wanted
   | [($field.selectableValues // [])[] | {id: .value, title: .label, value: .value}] as $all
   | find_row($all; $wanted).value;
 
+# The number that a text is, with all its digits: one of over 15, or with an exponent, goes on as the engine wraps what a
+# double cannot hold (U+10FFFF n). "nan" is none, although tonumber takes it.
+def exact_number:
+  "\udbff\udfffn" as $exact
+  | if type == "number" then .
+    elif type != "string" then error("no number")
+    else
+      ltrimstr($exact) | gsub("^\\s+|\\s+$"; "")
+      | if test("\\A[-+]?[0-9]*[.]?[0-9]+\\z") and length <= 15 then tonumber
+        elif test("\\A-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?\\z") then $exact + .
+        else error("no number")
+        end
+    end;
+
 # {value: …} as the field's type wants it, {error: …} if it cannot be.
 def typed($field):
   . as $value
@@ -220,7 +234,7 @@ def typed($field):
         elif . == "false" or . == "no" or . == "0" then {value: false}
         else {error: "takes yes or no"} end
     elif $type == "Number" then
-      (try ($value | tonumber | {value: .}) catch {error: "takes a number"})
+      (try ($value | exact_number | {value: .}) catch {error: "takes a number"})
     elif $type == "Date" then
       if type == "string" and test("^[0-9]{4}-[0-9]{2}-[0-9]{2}") then {value: .}
       else {error: "takes a date such as 2026-01-31"} end

@@ -138,6 +138,20 @@ def reject:
 
 def is_yes: tostring | ascii_downcase | . == "true" or . == "yes" or . == "1";
 
+# The number that a text is, with all its digits: one of over 15, or with an exponent, goes on as the engine wraps what a
+# double cannot hold (U+10FFFF n). "nan" is none, although tonumber takes it.
+def exact_number:
+  "\udbff\udfffn" as $exact
+  | if type == "number" then .
+    elif type != "string" then error("no number")
+    else
+      ltrimstr($exact) | gsub("^\\s+|\\s+$"; "")
+      | if test("\\A[-+]?[0-9]*[.]?[0-9]+\\z") and length <= 15 then tonumber
+        elif test("\\A-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?\\z") then $exact + .
+        else error("no number")
+        end
+    end;
+
 # The list of values as the kind of field wants it, or null if the kind is none of those that can be written.
 def values_for($kind; $value):
   if $kind == "single_line" or $kind == "multi_line" then [{text: ($value | tostring)}]
@@ -145,7 +159,7 @@ def values_for($kind; $value):
   elif $kind == "boolean" then
     [{flag: ($value | is_yes)}]
   elif $kind == "date" then [{date: ($value | tostring | .[0:10])}]
-  elif $kind == "number" then [{number: ($value | if type == "number" then . else (tonumber? // .) end)}]
+  elif $kind == "number" then [{number: ($value | exact_number? // $value)}]
   else null
   end;
 

@@ -141,6 +141,20 @@ def is_list: property.type == "SINGLE_SELECT";
 def value: .write.fields[field_name];
 def option: find_entry(list("options"); value | tostring);
 
+# The number that a text is, with all its digits: one of over 15, or with an exponent, goes on as the engine wraps what a
+# double cannot hold (U+10FFFF n). "nan" is none, although tonumber takes it.
+def exact_number:
+  "\udbff\udfffn" as $exact
+  | if type == "number" then .
+    elif type != "string" then error("no number")
+    else
+      ltrimstr($exact) | gsub("^\\s+|\\s+$"; "")
+      | if test("\\A[-+]?[0-9]*[.]?[0-9]+\\z") and length <= 15 then tonumber
+        elif test("\\A-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?\\z") then $exact + .
+        else error("no number")
+        end
+    end;
+
 # {value: …} as the type wants it, {error: …} if it cannot be.
 def typed($type):
   if $type == "BOOLEAN" then
@@ -149,7 +163,7 @@ def typed($type):
       elif . == "false" or . == "no" or . == "0" then {value: false}
       else {error: "takes yes or no"} end
   elif $type == "NUMBER" or $type == "PERCENT" then
-    . as $v | (try ($v | tonumber | {value: .}) catch {error: "takes a number"})
+    . as $v | (try ($v | exact_number | {value: .}) catch {error: "takes a number"})
   elif type == "array" then {value: ([.[] | tostring] | join(", "))}
   elif type == "object" then {value: .}
   else {value: tostring}

@@ -193,6 +193,20 @@ def has_options:
   .attributes["field-type"] as $type | $type == "CustomField::Select" or $type == "CustomField::MultiSelect";
 def is_yes: tostring | ascii_downcase | . == "true" or . == "yes" or . == "1";
 
+# The number that a text is, with all its digits: one of over 15, or with an exponent, goes on as the engine wraps what a
+# double cannot hold (U+10FFFF n). "nan" is none, although tonumber takes it.
+def exact_number:
+  "\udbff\udfffn" as $exact
+  | if type == "number" then .
+    elif type != "string" then error("no number")
+    else
+      ltrimstr($exact) | gsub("^\\s+|\\s+$"; "")
+      | if test("\\A[-+]?[0-9]*[.]?[0-9]+\\z") and length <= 15 then tonumber
+        elif test("\\A-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][-+]?[0-9]+)?\\z") then $exact + .
+        else error("no number")
+        end
+    end;
+
 # {value} as the field's type wants it, or {fail, message}.
 def field_value($field; $options; $value):
   $field.attributes["field-type"] as $type
@@ -212,7 +226,7 @@ def field_value($field; $options; $value):
     elif $type == "CustomField::Checkbox" then
       {value: ($value | is_yes)}
     elif $type == "CustomField::Number" then
-      {value: ($value | if type == "string" then (tonumber? // .) else . end)}
+      {value: ($value | exact_number? // $value)}
     elif $type == "CustomField::Date" then {value: ($value | tostring | .[0:10])}
     else {value: ($value | tostring)}
     end;
