@@ -34,7 +34,9 @@ static const char *clean(const char *s, struct arena *arena)
 
 static const char *key(const char *s, struct arena *arena)
 {
-    return s && strlen(s) > KEY_MAX_BYTES ? digest("#", s, arena) : clean(s, arena);
+    const char *plain = clean(s, arena); /* may be longer: U+FFFD takes three bytes, what it stands for perhaps two */
+
+    return plain && strlen(plain) > KEY_MAX_BYTES ? digest("#", s, arena) : plain;
 }
 
 static const char *event_id(const char *s, struct arena *arena)

@@ -95,9 +95,10 @@ const char *store_key(const char *s, struct arena *arena)
 {
     uint8_t digest[CRYPTO_SHA256_BYTES];
     char hex[2 * CRYPTO_SHA256_BYTES + 1];
+    const char *plain = store_plain(s, arena); /* may be longer: U+FFFD takes three bytes, what it stands for perhaps two */
 
-    if (!s || strlen(s) <= KEY_MAX_BYTES) {
-        return store_plain(s, arena);
+    if (!plain || strlen(plain) <= KEY_MAX_BYTES) {
+        return plain;
     }
     crypto_sha256(s, strlen(s), digest);
     crypto_hex(digest, sizeof digest, hex);
