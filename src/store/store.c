@@ -95,7 +95,8 @@ const char *store_key(const char *s, struct arena *arena)
 {
     uint8_t digest[CRYPTO_SHA256_BYTES];
     char hex[2 * CRYPTO_SHA256_BYTES + 1];
-    const char *plain = store_plain(s, arena); /* may be longer: U+FFFD takes three bytes, what it stands for perhaps two */
+    const char *plain =
+        store_plain(s, arena); /* may be longer: U+FFFD takes three bytes, what it stands for perhaps two */
 
     if (!plain || strlen(plain) <= KEY_MAX_BYTES) {
         return plain;
