@@ -224,11 +224,11 @@ $(DB_PROGRAMS) $(E2E_PROGRAMS) $(CHAOS_PROGRAMS) $(PAGE_PROGRAMS): %: %.o $(HARN
 
 .PHONY: check-db check-e2e check-page
 check-db: $(DB_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
-	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(DB_PROGRAMS)
+	@UNIT_TIMEOUT_S=$${UNIT_TIMEOUT_S:-600} tests/lib/run_unit.sh $(RESULTS) $(DB_PROGRAMS)
 check-e2e: $(E2E_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
-	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(E2E_PROGRAMS)
+	@UNIT_TIMEOUT_S=$${UNIT_TIMEOUT_S:-600} tests/lib/run_unit.sh $(RESULTS) $(E2E_PROGRAMS)
 check-page: $(PAGE_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats ## the status page in Chromium
-	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(PAGE_PROGRAMS)
+	@UNIT_TIMEOUT_S=$${UNIT_TIMEOUT_S:-600} tests/lib/run_unit.sh $(RESULTS) $(PAGE_PROGRAMS)
 
 .PHONY: check-tls
 check-tls: $(PROGRAMS) ## the TLS listener, with testssl.sh
@@ -267,7 +267,7 @@ check-chaos: $(CHAOS_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
 ifneq ($(FAULTS),)
 fault-tests: $(BUILD)/tests/chaos/fault_points_test
 check-faults: fault-tests $(PROGRAMS) $(BUILD)/sandbox-ats
-	@UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(BUILD)/tests/chaos/fault_points_test
+	@UNIT_TIMEOUT_S=$${UNIT_TIMEOUT_S:-600} tests/lib/run_unit.sh $(RESULTS) $(BUILD)/tests/chaos/fault_points_test
 else
 check-faults: ## crashes and stops at each named point
 	@$(MAKE) --no-print-directory FAULTS=1 $(if $(RESULTS),RESULTS='$(abspath $(RESULTS))') check-faults
