@@ -449,7 +449,7 @@ static bool is_crowded(const struct httpd *h)
 {
     const struct server *s = h->servers;
 
-    return h->listen_fd >= 0 && s->connections >= s->limits.connections_max && s->cut == 0;
+    return h->listen_fd >= 0 && s != NULL && s->connections >= s->limits.connections_max && s->cut == 0;
 }
 
 /* From when on somebody could give up his place; INT64_MAX: nobody. */

@@ -95,7 +95,7 @@ static int64_t process_start(int64_t pid)
     if (fgets(line, sizeof line, f)) {
         field = strrchr(line, ')'); /* the name before it may hold anything */
     }
-    fclose(f);
+    (void)fclose(f);
     for (int i = 0; field && i < 20; i++) {
         field = strchr(field + 1, ' ');
     }

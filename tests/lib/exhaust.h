@@ -12,6 +12,7 @@
  * Runs the work twice as it is, the second time to see where it allocates, then once in a child process for each allocation that is made
  * by a way through the program (the last few calls) by which none has failed yet in this test program. The work must do the same
  * each time. Fails the running test when a child does anything else than what is promised. Returns how many allocations failed.
+ * Under valgrind it only looks.
  */
 unsigned exhaust_each(void (*work)(void *ctx), void *ctx);
 
