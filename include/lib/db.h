@@ -5,7 +5,7 @@
  * values. Results and parameters travel in binary. The caller states the shape it expects, and another shape is ST_INTERNAL.
  * No session state is needed between calls, so a pooler in transaction mode may stand in between. Statements are prepared once a connection;
  * behind a pooler they are sent as a whole, because what was prepared stays behind in a session that others get. A pooler that db_is_pooled() does not
- * see is noticed when it sends them to another server (SQLSTATE 26000, 42P05).
+ * see is noticed when it sends them to another server (SQLSTATE 26000, 42P05). Their plans are made anew from time to time, between transactions.
  *
  * Failures: ST_UNAVAILABLE (no connection, server going down, read-only server after a failover: the connection is closed and the
  * next call connects anew), ST_UNCERTAIN (the connection broke while a statement or COMMIT was under way), ST_CONFLICT (serialization failure, deadlock, unique

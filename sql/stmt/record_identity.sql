@@ -21,10 +21,10 @@ with named as (
     set conflict = true
     from judged j
     where j.torn and i.source = j.source and i.alias = j.alias and i.origin <> 'operator' and not i.conflict
-), waiting as (
-    select source, alias from learned
+), waiting as materialized (
+    select source, alias, '' as unrouted from learned
     union
-    select w.source, w.alias from unnest($5::text[], $6::text[]) as w (source, alias)
+    select w.source, w.alias, '' from unnest($5::text[], $6::text[]) as w (source, alias)
 )
 update atsync.candidate q
 set version = q.version + 1, due_at = case when q.lease_owner is null then now() else q.due_at end
@@ -34,6 +34,6 @@ where q.ctid = any (array(
     cross join lateral ( -- by its key, however many wait and whatever the planner believes about their number
         select c.ctid as tid
         from atsync.candidate c
-        where c.source = w.source and c.connector = '' and c.ref = w.alias
+        where c.source = w.source and c.connector = w.unrouted and c.ref = w.alias
         for update skip locked -- who is being looked at this moment is found by wake_identified
     ) f))

@@ -32,6 +32,8 @@ enum {
 static const int64_t PG_EPOCH_US = INT64_C(946684800000000);
 
 enum { PREPARED_MAX = 64, QUEUED_MAX = 48, CONNINFO_MAX_BYTES = 64 * 1024 };
+/* Each time twice as long: a table that has just become large grows most in proportion. */
+enum { PLANS_FIRST_MS = 1000, PLANS_MAX_MS = 60000 };
 
 struct queued {
     const struct sql_stmt *stmt;
@@ -51,6 +53,8 @@ struct db {
     bool unprepared;                               /* something in between does not keep prepared statements */
     const struct sql_stmt *prepared[PREPARED_MAX]; /* on this connection */
     unsigned prepared_count;
+    int64_t plans_until_ms;           /* when the plans of what is prepared are made anew */
+    int64_t plans_ms;                 /* how long they are kept */
     struct queued queued[QUEUED_MAX]; /* sent, and their answers not read yet */
     unsigned queued_count;
     struct errmsg queue_error;
@@ -348,6 +352,8 @@ int db_connect(struct db *db, struct errmsg *err)
     PQsetNoticeReceiver(conn, ignore_notice, NULL);
     (void)PQsetErrorVerbosity(conn, PQERRORS_SQLSTATE); /* what PQerrorMessage() says must not quote values */
     db->conn = conn;
+    db->plans_ms = PLANS_FIRST_MS;
+    db->plans_until_ms = clock_mono_ms() + db->plans_ms;
     st = look_for_pooler(db, err);
     return st == ST_OK ? set_session(db, err) : st;
 }
@@ -828,11 +834,38 @@ static int send_statement(struct db *db, const struct sql_stmt *stmt, const stru
                : st;
 }
 
+/*
+ * The plan of a prepared statement is kept until the server hears that a table has changed, which a table that grows does not tell. One that was made while
+ * tables were empty takes any index for as good as the right one, and goes through thousands of rows for each a minute later.
+ */
+static int connect_with_recent_plans(struct db *db, struct errmsg *err)
+{
+    int64_t now_ms = clock_mono_ms();
+    PGresult *pg = NULL;
+    int st;
+
+    if (!db->conn) {
+        return db_connect(db, err);
+    }
+    if (db->prepared_count == 0 || now_ms < db->plans_until_ms || PQtransactionStatus(db->conn) != PQTRANS_IDLE) {
+        return ST_OK;
+    }
+    st = run(db, "discard plans", PQsendQuery(db->conn, "discard plans") == 1, &pg, err);
+    PQclear(pg);
+    if (st != ST_OK) {
+        db_disconnect(db);
+        return ST_UNAVAILABLE; /* whatever it was: nothing was asked for yet */
+    }
+    db->plans_ms = 2 * db->plans_ms < PLANS_MAX_MS ? 2 * db->plans_ms : PLANS_MAX_MS;
+    db->plans_until_ms = now_ms + db->plans_ms;
+    return ST_OK;
+}
+
 int db_exec(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
             struct db_result **ret, struct errmsg *err)
 {
     PGresult *pg = NULL;
-    int st = db_connect(db, err);
+    int st = connect_with_recent_plans(db, err);
 
     if (st != ST_OK) {
         return st;
@@ -928,7 +961,7 @@ void db_queue(struct db *db, const struct sql_stmt *stmt, const struct db_params
         return;
     }
     if (db->queued_count == 0) {
-        int st = db_connect(db, &db->queue_error);
+        int st = connect_with_recent_plans(db, &db->queue_error);
 
         if (st != ST_OK) {
             (void)not_queued(db, st);

@@ -670,6 +670,61 @@ E2E_TEST(a_connection_prepares_a_bounded_number_of_statements)
     db_free(db);
 }
 
+/* What is constant for the planner is worked out with the plan, so it tells when that was made. */
+static const struct sql_stmt planned_stmt = {.name = "planned", .text = "select planned_at()"};
+
+static int64_t planned_at_us(struct db *db, bool queued)
+{
+    struct db_result *r = NULL;
+    struct errmsg err;
+    int64_t at_us;
+
+    if (queued) {
+        db_queue(db, &planned_stmt, NULL, DB_ROW, &r);
+        assert_done(db_flush(db, &err), &err);
+    } else {
+        assert_done(db_exec(db, &planned_stmt, NULL, DB_ROW, &r, &err), &err);
+    }
+    at_us = db_time(r, 0, 0);
+    db_result_free(r);
+    return at_us;
+}
+
+E2E_TEST(plans_do_not_stay_for_ever)
+{
+    struct db *db = open_db(h);
+    struct errmsg err;
+
+    sql_script(h,
+               "create function planned_at() returns timestamptz immutable language sql as 'select clock_timestamp()'");
+    for (int queued = 0; queued < 2; queued++) {
+        int64_t until_ms = clock_mono_ms() + 30000;
+        int64_t first_us = planned_at_us(db, queued == 1);
+        unsigned plans = 1;
+        unsigned asked = 0;
+
+        for (int64_t last_us = first_us; plans < 2 && clock_mono_ms() < until_ms; asked++) {
+            int64_t at_us = planned_at_us(db, queued == 1);
+
+            plans += at_us != last_us;
+            last_us = at_us;
+        }
+        assert_int_equal(plans, 2);
+        assert_true(asked > 10); /* and are not made for each question */
+    }
+
+    /* never within a transaction, which goes on as it began */
+    assert_done(db_begin(db, &err), &err);
+    int64_t within_us = planned_at_us(db, false);
+    int64_t until_ms = clock_mono_ms() + 4500;
+
+    while (clock_mono_ms() < until_ms) {
+        assert_int_equal(planned_at_us(db, false), within_us);
+    }
+    assert_done(db_commit(db, &err), &err);
+    db_free(db);
+}
+
 E2E_TEST(a_lost_connection_shows_at_the_end_of_the_queue)
 {
     struct db *db = open_db(h);
@@ -712,6 +767,7 @@ int main(void)
         E2E_RUN(statements_go_together),
         E2E_RUN(what_follows_a_failure_is_not_done),
         E2E_RUN(a_connection_prepares_a_bounded_number_of_statements),
+        E2E_RUN(plans_do_not_stay_for_ever),
         E2E_RUN(a_lost_connection_shows_at_the_end_of_the_queue),
     };
 
