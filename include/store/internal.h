@@ -11,8 +11,7 @@
 
 struct store {
     struct db *db;
-    bool
-        knows_erased; /* somebody was erased, as was seen when events were stored: who else was is asked first from then on */
+    bool knows_erased; /* somebody was erased: who else was is asked before events are stored */
 };
 
 /* Text for a text column: itself when it is clean UTF-8, else a cleaned copy in the arena. NULL stays NULL. */

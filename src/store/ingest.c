@@ -54,12 +54,10 @@ static struct sorted sort(struct ingest_event *events, size_t count)
     return s;
 }
 
-static void queue_events(struct db *db, const struct sorted *s, bool erased_are_left_out, struct db_result **ret)
+/* The columns of what is to be stored, with the parameter behind them; valid as long as the batch. */
+static void fill_events(const struct sorted *s, bool erased_are_left_out, struct batch *b, struct db_params *p)
 {
-    struct batch b;
-    struct db_params p;
-
-    batch_init(&b, "ttttttttttzy");
+    batch_init(b, "ttttttttttzy");
     for (size_t i = 0; i < s->count; i++) {
         const struct ingest_event *e = s->events[i];
         const char *const texts[] = {e->source,      e->event_id,   e->type,   e->subject,     e->connector,
@@ -69,18 +67,16 @@ static void queue_events(struct db *db, const struct sorted *s, bool erased_are_
             continue;
         }
         for (unsigned c = 0; c < ATS_COUNT(texts); c++) {
-            db_array_text(b.column[c], texts[c]);
+            db_array_text(b->column[c], texts[c]);
         }
-        db_array_i64(b.column[10], e->time_us); /* EVENT_TIME_NONE is SQL null */
-        db_array_bytes(b.column[11], e->body, e->body_len);
+        db_array_i64(b->column[10], e->time_us); /* EVENT_TIME_NONE is SQL null */
+        db_array_bytes(b->column[11], e->body, e->body_len);
     }
-    db_params_init(&p);
-    for (unsigned c = 0; c < b.columns; c++) {
-        db_add_array(&p, b.column[c]);
+    db_params_init(p);
+    for (unsigned c = 0; c < b->columns; c++) {
+        db_add_array(p, b->column[c]);
     }
-    db_add_bool(&p, erased_are_left_out);
-    db_queue(db, &sql_ingest, &p, DB_ROWS, ret);
-    batch_clear(&b);
+    db_add_bool(p, erased_are_left_out);
 }
 
 static void queue_erased(struct db *db, const struct sorted *s, struct db_result **ret)
@@ -147,6 +143,8 @@ static void read_erased(const struct sorted *s, const struct db_result *r)
 static int store_beside_erased(struct db *db, const struct sorted *s, struct errmsg *err)
 {
     struct db_result *r = NULL;
+    struct db_params p;
+    struct batch b;
     int st;
 
     db_queue_begin(db, DB_DURABLE);
@@ -154,7 +152,9 @@ static int store_beside_erased(struct db *db, const struct sorted *s, struct err
     if ((st = db_flush(db, err)) == ST_OK) {
         read_erased(s, r);
         db_result_free(r);
-        queue_events(db, s, true, &r);
+        fill_events(s, true, &b, &p);
+        db_queue(db, &sql_ingest, &p, DB_ROWS, &r);
+        batch_clear(&b);
         db_queue_commit(db);
         st = db_flush(db, err);
     }
@@ -171,6 +171,8 @@ int store_ingest(struct store *s, struct ingest_event *events, size_t count, str
 {
     struct sorted sorted;
     struct db_result *r = NULL;
+    struct db_params p;
+    struct batch b;
     bool done;
     int st;
 
@@ -181,8 +183,9 @@ int store_ingest(struct store *s, struct ingest_event *events, size_t count, str
     if (s->knows_erased) {
         st = store_beside_erased(s->db, &sorted, err);
     } else {
-        queue_events(s->db, &sorted, false, &r);
-        st = db_flush(s->db, err);
+        fill_events(&sorted, false, &b, &p);
+        st = db_exec(s->db, &sql_ingest, &p, DB_ROWS, &r, err);
+        batch_clear(&b);
         done = st != ST_OK || read_stored(&sorted, r);
         db_result_free(r);
         if (!done) {
