@@ -129,25 +129,6 @@ static unsigned lines_with(struct harness *h, const char *log, const char *one, 
     return count;
 }
 
-struct awaited {
-    const struct program *d;
-    const char *part;
-};
-
-static bool is_told(struct harness *h, void *arg)
-{
-    const struct awaited *a = arg;
-
-    return text_has(program_log(h, a->d), a->part);
-}
-
-static void wait_log(struct harness *h, const struct program *d, const char *part)
-{
-    struct awaited a = {d, part};
-
-    wait_until(h, is_told, &a, arena_printf(h->arena, "the log says: %s", part));
-}
-
 /* ---- request ids */
 
 E2E_TEST(a_request_is_found_by_its_id)

@@ -45,25 +45,6 @@ static const char *check(struct harness *h, const struct program *d, int expecte
     return output;
 }
 
-struct awaited {
-    const struct program *d;
-    const char *part;
-};
-
-static bool is_told(struct harness *h, void *arg)
-{
-    const struct awaited *a = arg;
-
-    return text_has(program_log(h, a->d), a->part);
-}
-
-static void wait_log(struct harness *h, const struct program *d, const char *part)
-{
-    struct awaited a = {d, part};
-
-    wait_until(h, is_told, &a, arena_printf(h->arena, "the log says: %s", part));
-}
-
 static void wait_error(struct harness *h, const char *part)
 {
     wait_sql(h, arena_printf(h->arena, "select bool_or(strpos(last_error, '%s') > 0) from atsync.sync_status", part),

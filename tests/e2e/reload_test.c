@@ -35,7 +35,7 @@ static bool log_has(struct harness *h, const struct program *d, const char *begi
     return is_told(h, &(struct awaited){d, begin, part});
 }
 
-static void wait_log(struct harness *h, const struct program *d, const char *begin, const char *part)
+static void wait_log_line(struct harness *h, const struct program *d, const char *begin, const char *part)
 {
     wait_until(h, is_told, &(struct awaited){d, begin, part},
                arena_printf(h->arena, "the log says: %s … %s", begin, part));
@@ -47,7 +47,7 @@ static void reload_as_it_is(struct harness *h, struct program *d, unsigned n, co
     const char *begin = arena_printf(h->arena, "msg=\"configuration %s", outcome);
 
     assert_int_equal(kill(d->pid, SIGHUP), 0);
-    wait_log(h, d, "reloaded\"", arena_printf(h->arena, " reload=%u", n)); /* whatever it was */
+    wait_log_line(h, d, "reloaded\"", arena_printf(h->arena, " reload=%u", n)); /* whatever it was */
     if (!log_has(h, d, begin, arena_printf(h->arena, " reload=%u", n)))
         fail_msg("reload %u did not end so: %s", n, outcome);
 }
@@ -97,7 +97,7 @@ E2E_TEST(a_new_mapping_holds_for_what_comes_next)
            "reloaded\" changes=2 restart_needed=0");
     popp_deliver(h, d, popp_event(h, "run-started", "candidate", "ats_7", "run", "run_7", NULL));
     wait_ats(h, "ats_7", STAGE, "\"Called\"");
-    wait_log(h, d, "level=debug", "msg=\"event answered 200\"");
+    wait_log_line(h, d, "level=debug", "msg=\"event answered 200\"");
     assert_true(log_has(h, d, "msg=\"setting changed\"",
                         "workflows.cedar-rgn-screening.on.started.stage: Contacted -> Called"));
     assert_true(log_has(h, d, "msg=\"setting changed\"", "log.level: info -> debug"));
@@ -393,7 +393,7 @@ E2E_TEST(without_the_database_as_well)
     /* and before it was seen for the first time */
     pg_stop(h, "immediate");
     d = daemon_spawn(h, &(struct daemon_conf){.instance = "two", .workflows = WORKFLOW("Contacted")});
-    wait_log(h, d, "msg=\"atsyncd is up\"", "");
+    wait_log_line(h, d, "msg=\"atsyncd is up\"", "");
     reload(h, d, &(struct daemon_conf){.instance = "two", .workflows = WORKFLOW("Phoned")}, 1, "reloaded\" changes=1 ");
     pg_start(h);
     daemon_wait_ready(h, d);

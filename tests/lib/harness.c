@@ -373,6 +373,25 @@ const char *program_log(struct harness *h, const struct program *p)
     return file_text(h, p->log_path);
 }
 
+struct awaited {
+    const struct program *program;
+    const char *part;
+};
+
+static bool log_holds(struct harness *h, void *arg)
+{
+    const struct awaited *a = arg;
+
+    return text_has(program_log(h, a->program), a->part);
+}
+
+void wait_log(struct harness *h, const struct program *p, const char *part)
+{
+    struct awaited a = {p, part};
+
+    wait_until(h, log_holds, &a, arena_printf(h->arena, "the log says: %s", part));
+}
+
 /* Runs argv to its end. */
 static int run(const char *log_path, char *const argv[])
 {

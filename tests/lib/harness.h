@@ -114,6 +114,7 @@ void daemon_kill(struct harness *h, struct program *d);                    /* SI
 int program_wait(struct harness *h, struct program *p);                    /* exit status, or 128 + signal */
 bool program_ended(struct harness *h, struct program *p, int *ret_status); /* the same without waiting */
 const char *program_log(struct harness *h, const struct program *p);
+void wait_log(struct harness *h, const struct program *p, const char *part); /* until the log holds it */
 /* Starts any program ("/usr/bin/chromedriver", "--port=1", NULL); it ends with the test. */
 struct program *program_start(struct harness *h, const char *name, ...) ATS_SENTINEL;
 /* argv with what PROGRAM_RUNNER in the environment puts before our programs (valgrind with its options); itself if there is nothing. */
