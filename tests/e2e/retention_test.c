@@ -49,25 +49,6 @@ static const char *metrics(struct harness *h, const struct program *d)
     return a.body;
 }
 
-struct expected_line {
-    const struct program *d;
-    const char *text;
-};
-
-static bool is_logged(struct harness *h, void *arg)
-{
-    const struct expected_line *line = arg;
-
-    return text_has(program_log(h, line->d), line->text);
-}
-
-static void wait_log(struct harness *h, const struct program *d, const char *text)
-{
-    struct expected_line line = {.d = d, .text = text};
-
-    wait_until(h, is_logged, &line, text);
-}
-
 static void reload(struct harness *h, struct program *d, const char *retention)
 {
     daemon_rewrite_conf(h, d, &(struct daemon_conf){.top = arena_printf(h->arena, "retention: {%s}\n", retention)});
