@@ -230,6 +230,11 @@ check-e2e: $(E2E_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
 check-page: $(PAGE_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats ## the status page in Chromium
 	@UNIT_TIMEOUT_S=$${UNIT_TIMEOUT_S:-600} tests/lib/run_unit.sh $(RESULTS) $(PAGE_PROGRAMS)
 
+# After a change of a header in tests/lib: does everything that includes it still compile?
+.PHONY: test-programs
+test-programs: $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) $(DB_PROGRAMS) $(E2E_PROGRAMS) $(CHAOS_PROGRAMS) $(PAGE_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats \
+	$(BUILD)/tests/contract/requests ## every program of the tests, and none run
+
 .PHONY: check-tls
 check-tls: $(PROGRAMS) ## the TLS listener, with testssl.sh
 	@mkdir -p $(BUILD)/tests

@@ -56,7 +56,7 @@ run() {
 }
 
 # Tests run under the sanitizers: a program that only seems to work fails.
-step "build with AddressSanitizer and UBSan" build SANITIZER=address all sandbox-ats unit-programs fuzz-programs
+step "build with AddressSanitizer and UBSan" build SANITIZER=address all test-programs
 step "lint" run SANITIZER=address lint
 step "unit tests" run SANITIZER=address check-unit
 step "inputs of the fuzz targets" run SANITIZER=address check-fuzz
@@ -68,7 +68,7 @@ step "model of the protocol" run check-model
 step "build with fault points" build FAULTS=1 all sandbox-ats fault-tests
 step "crashes at each step" run check-faults
 step "everything breaks, and a full disk" run SANITIZER=address check-chaos
-step "contracts" run check-contract
+step "contracts" run SANITIZER=address check-contract
 step "build as released" build PREFIX=/usr BUILD=build/released all
 step "install and uninstall" tests/install/run.sh
 if command -v clang >/dev/null; then
