@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/compiler.h"
 
@@ -32,6 +33,9 @@ bool text_is_utf8(const char *s, size_t len); /* RFC 3629: no surrogates, no ove
 size_t text_utf8_chars(const char *s);        /* code points of valid UTF-8 */
 /* The longest prefix of at most max_bytes that does not cut a code point. */
 size_t text_utf8_cut(const char *s, size_t len, size_t max_bytes);
+/* The two arguments of "%.*s" with which a message repeats the beginning of somebody's text, without half a code point. */
+#define TEXT_ECHO(s) (int)text_utf8_cut((s), strlen(s), TEXT_ECHO_MAX_BYTES), (s)
+enum { TEXT_ECHO_MAX_BYTES = 80 };
 /*
  * Whether a path that has this text as one of its segments could be taken for another path: because a part of it is "."
  * or "..", for a server that decodes percent signs (once more than it should) before it splits the path, takes a

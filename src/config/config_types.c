@@ -10,7 +10,7 @@
 #include "config/secret.h"
 #include "lib/json.h"
 
-enum { ECHO_MAX_BYTES = 60, PEM_MAX_BYTES = 256 * 1024, OTHERS = 07, CHOICES_MAX = 16 };
+enum { PEM_MAX_BYTES = 256 * 1024, OTHERS = 07, CHOICES_MAX = 16 };
 
 /* ---- members of objects, without casting between pointer types */
 void value_get(const void *object, size_t offset, void *ret, size_t size)
@@ -234,7 +234,7 @@ static void read_bool(struct config_reader *r, const struct key *key, const stru
         return;
     }
     if (!yes && !text_eq(s, "false")) {
-        reader_problem(r, node->line, path, "must be true or false, not \"%.*s\"", ECHO_MAX_BYTES, s);
+        reader_problem(r, node->line, path, "must be true or false, not \"%.*s\"", TEXT_ECHO(s));
         return;
     }
     value_put(object, key->offset, &yes, sizeof yes);
@@ -305,12 +305,12 @@ static void read_number(struct config_reader *r, const struct key *key, const st
         return;
     if (!parse(s, &n)) {
         reader_problem(r, node->line, path, "must be a %s (such as %s), not \"%.*s\"", key->type->name,
-                       key->type->example, ECHO_MAX_BYTES, s);
+                       key->type->example, TEXT_ECHO(s));
         return;
     }
     if (n < key->min || n > key->max) {
         reader_problem(r, node->line, path, "must be between %s and %s, not %.*s", format(key->min).s,
-                       format(key->max).s, ECHO_MAX_BYTES, s);
+                       format(key->max).s, TEXT_ECHO(s));
         return;
     }
     value_put(object, key->offset, &n, sizeof n);
@@ -402,9 +402,9 @@ static bool read_choice_value(struct config_reader *r, const struct key *key, co
     const char *meant = suggest(s, names, count);
     if (meant != NULL)
         reader_problem(r, node->line, path, "must be %s, not \"%.*s\"; did you mean \"%s\"?", buf_text(&possible),
-                       ECHO_MAX_BYTES, s, meant);
+                       TEXT_ECHO(s), meant);
     else
-        reader_problem(r, node->line, path, "must be %s, not \"%.*s\"", buf_text(&possible), ECHO_MAX_BYTES, s);
+        reader_problem(r, node->line, path, "must be %s, not \"%.*s\"", buf_text(&possible), TEXT_ECHO(s));
     buf_free(&possible);
     return false;
 }
@@ -496,7 +496,7 @@ static void read_address(struct config_reader *r, const struct key *key, const s
     if (s == NULL)
         return;
     if ((fault = address_fault(s)) != NULL)
-        reader_problem(r, node->line, path, "\"%.*s\" %s", ECHO_MAX_BYTES, s, fault);
+        reader_problem(r, node->line, path, "\"%.*s\" %s", TEXT_ECHO(s), fault);
     else
         text_put(object, key->offset, mem_strdup(s));
 }
@@ -551,7 +551,7 @@ static void read_instance(struct config_reader *r, const struct key *key, const 
     for (const char *p = s; *p != '\0'; p++) {
         if (!isalnum((unsigned char)*p) && strchr("._-", *p) == NULL) {
             reader_problem(r, node->line, path, "\"%.*s\" must consist of letters, digits, \".\", \"_\" and \"-\"",
-                           ECHO_MAX_BYTES, s);
+                           TEXT_ECHO(s));
             return;
         }
     }
@@ -891,7 +891,7 @@ static bool load_pem(struct config_reader *r, const struct key *key, const struc
         return false;
     }
     if (memmem(text, len, "-----BEGIN ", 11) == NULL || memchr(text, '\0', len) != NULL) {
-        reader_problem(r, node->line, path, "%.*s is not a PEM file (-----BEGIN ... is missing)", 200, file);
+        reader_problem(r, node->line, path, "%s is not a PEM file (-----BEGIN ... is missing)", file);
         mem_wipe(text, len);
         mem_free(text);
         return false;
@@ -1019,7 +1019,7 @@ static void read_rate(struct config_reader *r, const struct key *key, const stru
         return;
     if (!parse_rate(s, &count, &per_ms))
         reader_problem(r, node->line, path, "must be a rate (such as %s), not \"%.*s\"", key->type->example,
-                       ECHO_MAX_BYTES, s);
+                       TEXT_ECHO(s));
     else if (count < key->min || count > key->max)
         reader_problem(r, node->line, path, "the number must be between %s and %s, not %s", num_text(key->min).s,
                        num_text(key->max).s, num_text(count).s);
@@ -1119,8 +1119,7 @@ static void read_assessment(struct config_reader *r, const struct key *key, cons
     if (s == NULL)
         return;
     if (!text_eq(s, "mean"))
-        reader_problem(r, node->line, path, "must be mean, {score: mean} or {score: SLUG}, not \"%.*s\"",
-                       ECHO_MAX_BYTES, s);
+        reader_problem(r, node->line, path, "must be mean, {score: mean} or {score: SLUG}, not \"%.*s\"", TEXT_ECHO(s));
     else
         assessment_put(key, object, s);
 }
@@ -1140,8 +1139,7 @@ static void read_score(struct config_reader *r, const struct key *key, const str
     if (field_key_parse(s, &parsed, &err) != ST_OK)
         reader_problem(r, node->line, path, "%s", err.text);
     else if (strlen(parsed.slug) + (parsed.node_id != NULL ? strlen(parsed.node_id) + 1 : 0) != strlen(s))
-        reader_problem(r, node->line, path, "\"%.*s\" must not name a member: the score is meant anyhow",
-                       ECHO_MAX_BYTES, s);
+        reader_problem(r, node->line, path, "\"%.*s\" must not name a member: the score is meant anyhow", TEXT_ECHO(s));
     else
         assessment_put(key, object, s);
     mem_free(parsed.node_id);

@@ -4,8 +4,6 @@
 #include "base/suggest.h"
 #include "base/text.h"
 
-enum { ECHO_MAX_BYTES = 80 };
-
 static const char *const moment_names[] = {
     [MOMENT_CONTACT_RESOLVED] = "contact_resolved",
     [MOMENT_CONTACT_SKIPPED] = "contact_skipped",
@@ -74,11 +72,11 @@ static int check_qualifier(const char *text, const char *qualifier, const char *
         return ST_OK;
     const char *meant = suggest(qualifier, names, count);
     if (meant != NULL)
-        return err_set(err, ST_INVALID, "no %s \"%.*s\" in \"%.*s\", did you mean \"%s\"?", what, ECHO_MAX_BYTES,
-                       qualifier, ECHO_MAX_BYTES, text, meant);
+        return err_set(err, ST_INVALID, "no %s \"%.*s\" in \"%.*s\", did you mean \"%s\"?", what, TEXT_ECHO(qualifier),
+                       TEXT_ECHO(text), meant);
     if (!is_constant_name(qualifier))
         return err_set(err, ST_INVALID, "\"%.*s\" in \"%.*s\" is not a %s: these are written in capitals, as %s",
-                       ECHO_MAX_BYTES, qualifier, ECHO_MAX_BYTES, text, what, names[0]);
+                       TEXT_ECHO(qualifier), TEXT_ECHO(text), what, names[0]);
     return ST_OK;
 }
 
@@ -87,11 +85,11 @@ static int parse_node(const char *text, const char *rest, struct condition *ret,
     const char *slash = rest == NULL ? NULL : strchr(rest, '/');
 
     if (rest == NULL || *rest == '\0' || slash == rest)
-        return err_set(err, ST_INVALID, "\"%.*s\" names no node: write node/<id> or node/<id>/<STATUS>", ECHO_MAX_BYTES,
-                       text);
+        return err_set(err, ST_INVALID, "\"%.*s\" names no node: write node/<id> or node/<id>/<STATUS>",
+                       TEXT_ECHO(text));
     if (slash != NULL && strchr(slash + 1, '/') != NULL)
         return err_set(err, ST_INVALID, "\"%.*s\" has too many parts: write node/<id> or node/<id>/<STATUS>",
-                       ECHO_MAX_BYTES, text);
+                       TEXT_ECHO(text));
     if (slash != NULL) {
         int st = check_qualifier(text, slash + 1, statuses, ATS_COUNT(statuses), "status", err);
         if (st != ST_OK)
@@ -117,14 +115,13 @@ int condition_parse(const char *text, struct condition *ret, struct errmsg *err)
     if (!find_name(name, moment_names, ATS_COUNT(moment_names), &index)) {
         const char *meant = suggest(name, moment_names, ATS_COUNT(moment_names));
         if (meant != NULL)
-            st = err_set(err, ST_INVALID, "unknown condition \"%.*s\", did you mean \"%s\"?", ECHO_MAX_BYTES, text,
-                         meant);
+            st = err_set(err, ST_INVALID, "unknown condition \"%.*s\", did you mean \"%s\"?", TEXT_ECHO(text), meant);
         else
             st = err_set(err, ST_INVALID,
                          "unknown condition \"%.*s\"; possible are contact_resolved, contact_skipped, contact_failed, "
                          "started, node/<id>[/<STATUS>], completed[/<STATUS>], opted_out, delivery_failed, cancelled, "
                          "failed[/<CODE or CLASS>], finished",
-                         ECHO_MAX_BYTES, text);
+                         TEXT_ECHO(text));
         goto out;
     }
 
@@ -139,7 +136,7 @@ int condition_parse(const char *text, struct condition *ret, struct errmsg *err)
         st = check_qualifier(text, rest, failures, ATS_COUNT(failures), "error code or class", err);
     else if (rest != NULL)
         st = err_set(err, ST_INVALID, "\"%.*s\": nothing can follow \"%s\"; only node, completed and failed take a /",
-                     ECHO_MAX_BYTES, text, name);
+                     TEXT_ECHO(text), name);
     if (st == ST_OK)
         *ret = (struct condition){.moment = moment, .qualifier = mem_strdup(rest)};
 out:
@@ -189,8 +186,8 @@ int field_key_parse(const char *text, struct field_map *ret, struct errmsg *err)
     enum answer_member member = ANSWER_TEXT;
 
     if (slash == text || (slash != NULL && strchr(slug, '/') != NULL))
-        return err_set(err, ST_INVALID, "\"%.*s\" is not the key of an answer: write SLUG or NODE/SLUG", ECHO_MAX_BYTES,
-                       text);
+        return err_set(err, ST_INVALID, "\"%.*s\" is not the key of an answer: write SLUG or NODE/SLUG",
+                       TEXT_ECHO(text));
     if (dot != NULL) {
         const char *meant;
         if (answer_member_parse(dot + 1, &member))
@@ -199,10 +196,10 @@ int field_key_parse(const char *text, struct field_map *ret, struct errmsg *err)
             return err_set(err, ST_INVALID,
                            "an answer has no member \"%s\", did you mean \"%s\"? If it belongs to the slug, write "
                            "\"%.*s.answer\"",
-                           dot + 1, meant, ECHO_MAX_BYTES, text);
+                           dot + 1, meant, TEXT_ECHO(text));
     }
     if (slug_len == 0)
-        return err_set(err, ST_INVALID, "\"%.*s\" names no slug: write SLUG or NODE/SLUG", ECHO_MAX_BYTES, text);
+        return err_set(err, ST_INVALID, "\"%.*s\" names no slug: write SLUG or NODE/SLUG", TEXT_ECHO(text));
     ret->node_id = slash != NULL ? mem_strndup(text, (size_t)(slash - text)) : NULL;
     ret->slug = mem_strndup(slug, slug_len);
     ret->member = member;

@@ -714,7 +714,10 @@ struct printer {
     int indent; /* -1: one line */
 };
 
-/* The code of a place that is not proper UTF-8 by our convention (U+0000, a lone surrogate), with its length; 0 otherwise. */
+/*
+ * The code of a place that is not proper UTF-8 by our convention (U+0000, a lone surrogate), with its length; 0 otherwise,
+ * and for the beginning of such a place at the end of a text that somebody cut.
+ */
 static size_t odd_char(const char *s, unsigned *ret_code)
 {
     unsigned char a = (unsigned char)s[0];
@@ -724,7 +727,7 @@ static size_t odd_char(const char *s, unsigned *ret_code)
         *ret_code = 0;
         return 2;
     }
-    if (a == 0xed && b >= 0xa0) {
+    if (a == 0xed && b >= 0xa0 && b < 0xc0 && ((unsigned char)s[2] & 0xc0) == 0x80) {
         *ret_code = 0xd000U | ((unsigned)(b & 0x3f) << 6) | ((unsigned char)s[2] & 0x3fU);
         return 3;
     }

@@ -14,6 +14,8 @@
 #include "lib/yaml.h"
 
 #define MINIMAL_CONNECTOR "connectors: {ats: {type: rest}}\n"
+#define A25 "aaaaaaaaaaaaaaaaaaaaaaaaa"
+#define A75 A25 A25 A25
 
 static char dir[] = "/tmp/atsyncd-config-XXXXXX";
 
@@ -472,6 +474,13 @@ static void test_problems(void **state)
         {"log: {level: inf}\n",
          "t.conf:1: log.level: must be debug, info, warn or error, not \"inf\"; did you mean \"info\"?\n"},
         {"log: {format: xml}\n", "t.conf:1: log.format: must be text or json, not \"xml\"\n"},
+        /* what is repeated of a long text ends with a whole character */
+        {"log: {format: " A75 "abcd\xc3\xa9}\n", "t.conf:1: log.format: must be text or json, not \"" A75 "abcd\"\n"},
+        {MINIMAL_CONNECTOR "workflows: {w: {connector: ats, on: {" A75 "abcd\xc3\xa9: {stage: a}}}}\n",
+         "t.conf:2: workflows.w.on." A75 "abcd\xc3\xa9: unknown condition \"" A75
+         "abcd\"; possible are contact_resolved, contact_skipped, contact_failed, "
+         "started, node/<id>[/<STATUS>], completed[/<STATUS>], opted_out, delivery_failed, cancelled, "
+         "failed[/<CODE or CLASS>], finished\n"},
         /* bounds */
         {"receiver: {max_body: 1GiB}\n", "t.conf:1: receiver.max_body: must be between 1KiB and 64MiB, not 1GiB\n"},
         {"receiver: {max_connections: 0}\n",

@@ -259,6 +259,12 @@ static void test_plain(void **state)
     assert_string_equal(buf_text(&out), "a\xef\xbf\xbd"
                                         "b\xef\xbf\xbd"
                                         "c\xed\x9f\xbf");
+    /* cut in the middle of a surrogate, in memory that ends there */
+    char *cut = mem_strdup("b\xed\xa0");
+    buf_reset(&out);
+    json_plain(cut, &out);
+    assert_string_equal(buf_text(&out), cut);
+    mem_free(cut);
     buf_free(&out);
 }
 
