@@ -14,9 +14,7 @@
  * the connection ends, as nobody knows where the next request begins.
  *
  * A connection is proven by its first request that was kept or answered with less than 400. When all places are taken
- * and somebody waits for one, unproven connections are closed for him, of an address that holds many of them or else
- * the oldest; if all of them have only just come, a proven one that rests between two requests, the longest resting.
- * If that one has not rested for long either, who waits has to.
+ * and somebody waits for one, and when bodies take too much memory, base/admission.h says who has to go.
  *
  * Every request has an id by which people find it in several logs: what came in X-Request-Id if that is once 1 to 128
  * letters, digits, "-", "." and "_", else one that is made. It stands in X-Request-Id of the answer (not of those that
@@ -40,9 +38,9 @@ struct httpd_config {
      * system choose. Of a name with several addresses the first that can be bound is taken. */
     const char *listen;
     size_t body_max_bytes;
-    /* Of the bodies of all requests together, received and being received; 0: no limit. When that is exceeded, unproven
-     * connections whose request is not complete are closed, the oldest of the address that sent most first; then any
-     * such. What is kept stays: a request that does not fit beside it is answered 503. */
+    /* Of the bodies of all requests together, received and being received; 0: no limit. When that is exceeded,
+     * connections whose request is not complete are closed. What is kept stays: a request that does not fit beside it is
+     * answered 503. */
     uint64_t bodies_max_bytes;
     unsigned connections_max; /* more wait in the system's queue until one ends or can be closed, see above */
     /* 0: no limit; more are closed at once. The first 64 bits of an IPv6 address count as the address. */

@@ -19,6 +19,7 @@
 
 #include <microhttpd.h>
 
+#include "base/admission.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -39,12 +40,8 @@ enum {
     CONNECTION_BYTES = 16 * 1024,
     DISCARD_MAX_BYTES = 64 * 1024 * 1024, /* of a chunked body that is too large */
     BACKLOG_TURNS_MAX = 1000,             /* turns of the loop spent on those who had connected before quiesce */
-    MAKE_ROOM_MAX = 10, /* connections that are closed in a turn for others: what libmicrohttpd accepts in one */
-    NEWCOMER_MS = 50,   /* enough for a request that was sent before its connection was accepted */
-    RESTED_MS = 250,
-    VAIN_TURNS_MAX = 4, /* in succession, before the loop pauses */
+    VAIN_TURNS_MAX = 4,                   /* in succession, before the loop pauses */
     PAUSE_MAX_MS = 5,
-    ADDRESS_SLOTS = 1024, /* of the hash table */
     ID_MAX_BYTES = 128,
     ID_RANDOM_BYTES = 8,
 };
@@ -65,30 +62,14 @@ enum conn_state {
     CONN_CUT,       /* shut down by us, libmicrohttpd will notice */
 };
 
-/* Who is on the other side: an IPv4 address, or the first half of an IPv6 address, of which a peer may have any number. */
-struct address {
-    struct address *next; /* in its slot */
-    uint8_t key[8];
-    unsigned connections;
-    unsigned unproven;
-    uint64_t body_bytes; /* that unproven connections have sent of requests that are not complete */
-};
-
-/* A place of a connection in a list, the oldest at the head. */
-struct link {
-    struct conn *prev;
-    struct conn *next;
-};
-
 struct conn {
-    struct link timed; /* in a list of those with a deadline */
-    struct link spare; /* in a list of those that may be closed when others wait */
+    struct conn *prev; /* in a list of those with a deadline, the oldest at the head */
+    struct conn *next;
+    struct admission_conn place;
     struct server *server;
-    struct address *address;
     int64_t since_ms;
     int fd;
     enum conn_state state;
-    bool proven; /* has sent a request that was not refused */
     bool nul_in_address;
     bool linger;
     char peer[INET6_ADDRSTRLEN];
@@ -103,7 +84,6 @@ struct conn_list {
 struct limits {
     size_t body_max_bytes;
     uint64_t bodies_max_bytes;
-    unsigned connections_max;
     unsigned connections_per_address_max;
     int request_timeout_ms;
 };
@@ -119,10 +99,7 @@ struct server {
     char *start_error; /* collects what libmicrohttpd says while it starts; NULL otherwise */
     int listen_fd;     /* a duplicate of the httpd's; -1 after quiesce */
     int epoll_fd;
-    unsigned connections;
-    unsigned cut;              /* of these: shut down and not yet gone */
-    struct conn_list unproven; /* these go first when others wait for a place */
-    struct conn_list resting;  /* then these: proven, between two requests */
+    struct admission_places places;
 };
 
 struct leaving {
@@ -164,13 +141,9 @@ struct httpd {
     struct server *servers; /* the first one accepts */
     struct limits limits;   /* of the first one */
     int64_t now_ms;
-    struct conn_list busy; /* fresh, receiving, sending: request_timeout_ms */
-    struct conn_list idle; /* twice that */
-    struct address *addresses[ADDRESS_SLOTS];
-    uint64_t address_seed;
-    struct httpd_request *arriving; /* with a part of their body, the latest first */
-    uint64_t body_bytes;            /* of all requests */
-    uint64_t settled_bytes;         /* of these: of those that are kept */
+    struct conn_list busy;       /* fresh, receiving, sending: request_timeout_ms */
+    struct conn_list idle;       /* twice that */
+    struct admission *admission; /* who gets a place, and memory for a body */
     unsigned sending;
     uint64_t calls; /* that libmicrohttpd made */
     unsigned vain_turns;
@@ -184,9 +157,7 @@ struct httpd {
 };
 
 struct httpd_request {
-    struct httpd_request *next;    /* in httpd.answered */
-    struct httpd_request *earlier; /* in httpd.arriving */
-    struct httpd_request *later;
+    struct httpd_request *next; /* in httpd.answered */
     struct httpd *h;
     struct conn *conn;
     struct MHD_Connection *connection;
@@ -194,11 +165,9 @@ struct httpd_request {
     const char *path;
     char id[ID_MAX_BYTES + 1];
     struct buf body;
-    uint64_t counted_bytes; /* memory of the body, as counted in httpd.body_bytes */
+    struct admission_body memory; /* of the body */
     uint64_t discarded_bytes;
-    bool arriving;
     bool dropped; /* its memory was needed */
-    bool settled; /* counted in httpd.settled_bytes */
     bool too_large;
     bool misframed;
     bool kept;
@@ -215,133 +184,36 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* ---- addresses */
-
-union any_address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-static bool address_copy(const struct sockaddr *from, union any_address *ret)
-{
-    memset(ret, 0, sizeof *ret);
-    if (from == NULL)
-        return false;
-    memcpy(&ret->any, from, sizeof ret->any);
-    if (ret->any.sa_family == AF_INET)
-        memcpy(&ret->v4, from, sizeof ret->v4);
-    else if (ret->any.sa_family == AF_INET6)
-        memcpy(&ret->v6, from, sizeof ret->v6);
-    else
-        return false;
-    return true;
-}
-
-static void address_text(const union any_address *a, char ret[INET6_ADDRSTRLEN])
+/* As logs show it; "" for what is no IP address. */
+static void address_text(const struct sockaddr *from, char ret[INET6_ADDRSTRLEN])
 {
     static const char mapped[] = "::ffff:";
+    const void *address = NULL;
 
     ret[0] = '\0';
-    if (inet_ntop(a->any.sa_family,
-                  a->any.sa_family == AF_INET ? (const void *)&a->v4.sin_addr : (const void *)&a->v6.sin6_addr, ret,
-                  INET6_ADDRSTRLEN) == NULL)
+    if (from != NULL && from->sa_family == AF_INET)
+        address = &((const struct sockaddr_in *)(const void *)from)->sin_addr;
+    else if (from != NULL && from->sa_family == AF_INET6)
+        address = &((const struct sockaddr_in6 *)(const void *)from)->sin6_addr;
+    if (address == NULL || inet_ntop(from->sa_family, address, ret, INET6_ADDRSTRLEN) == NULL)
         ret[0] = '\0';
     else if (text_starts(ret, mapped) && strchr(ret, '.') != NULL)
         memmove(ret, ret + sizeof mapped - 1, strlen(ret) - (sizeof mapped - 1) + 1);
 }
 
-/* An IPv4 address has the same key on a listener of both kinds; what is no IP address shares one. */
-static void address_key(const union any_address *a, uint8_t ret[8])
-{
-    memset(ret, 0, 8);
-    if (a->any.sa_family == AF_INET)
-        memcpy(ret + 4, &a->v4.sin_addr, 4);
-    else if (a->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr))
-        memcpy(ret + 4, a->v6.sin6_addr.s6_addr + 12, 4);
-    else if (a->any.sa_family == AF_INET6)
-        memcpy(ret, &a->v6.sin6_addr, 8);
-}
-
-/* Where an address with this key is linked, or would be. The seed keeps others from choosing addresses of one slot. */
-static struct address **address_at(struct httpd *h, const uint8_t key[8])
-{
-    uint64_t hash = h->address_seed;
-    struct address **at;
-
-    for (unsigned i = 0; i < 8; i++)
-        hash = (hash ^ key[i]) * 1099511628211U;
-    at = &h->addresses[(hash >> 32) % ADDRESS_SLOTS];
-    while (*at != NULL && memcmp((*at)->key, key, 8) != 0)
-        at = &(*at)->next;
-    return at;
-}
-
-static struct address *address_join(struct httpd *h, const union any_address *a)
-{
-    uint8_t key[8];
-    struct address **at;
-
-    address_key(a, key);
-    at = address_at(h, key);
-    if (*at == NULL) {
-        *at = mem_zalloc(sizeof **at);
-        memcpy((*at)->key, key, sizeof key);
-    }
-    (*at)->connections++;
-    return *at;
-}
-
-static void address_leave(struct httpd *h, struct address *a)
-{
-    struct address **at = address_at(h, a->key);
-
-    if (--a->connections > 0)
-        return;
-    *at = a->next;
-    mem_free(a);
-}
-
-/* The one with the most unproven connections, or with the most bytes from such; NULL: nobody has any. */
-static struct address *address_worst(struct httpd *h, bool by_bytes)
-{
-    struct address *worst = NULL;
-
-    for (unsigned i = 0; i < ADDRESS_SLOTS; i++) {
-        for (struct address *a = h->addresses[i]; a != NULL; a = a->next) {
-            uint64_t has = by_bytes ? a->body_bytes : a->unproven;
-
-            if (has > 0 && (worst == NULL || has > (by_bytes ? worst->body_bytes : worst->unproven)))
-                worst = a;
-        }
-    }
-    return worst;
-}
-
 /* ---- connections and their deadlines */
 
-static struct link *timed_of(struct conn *c)
+static void list_remove(struct conn_list *list, struct conn *c)
 {
-    return &c->timed;
+    *(c->prev != NULL ? &c->prev->next : &list->head) = c->next;
+    *(c->next != NULL ? &c->next->prev : &list->tail) = c->prev;
 }
 
-static struct link *spare_of(struct conn *c)
+static void list_append(struct conn_list *list, struct conn *c)
 {
-    return &c->spare;
-}
-
-static void list_remove(struct conn_list *list, struct conn *c, struct link *(*link_of)(struct conn *))
-{
-    struct link *link = link_of(c);
-
-    *(link->prev != NULL ? &link_of(link->prev)->next : &list->head) = link->next;
-    *(link->next != NULL ? &link_of(link->next)->prev : &list->tail) = link->prev;
-}
-
-static void list_append(struct conn_list *list, struct conn *c, struct link *(*link_of)(struct conn *))
-{
-    *link_of(c) = (struct link){.prev = list->tail};
-    *(list->tail != NULL ? &link_of(list->tail)->next : &list->head) = c;
+    c->prev = list->tail;
+    c->next = NULL;
+    *(list->tail != NULL ? &list->tail->next : &list->head) = c;
     list->tail = c;
 }
 
@@ -361,63 +233,39 @@ static struct conn_list *timed_list(struct httpd *h, const struct conn *c)
     return NULL;
 }
 
-static struct conn_list *spare_list(const struct conn *c)
-{
-    if (c->state == CONN_WORKING || c->state == CONN_CUT)
-        return NULL;
-    if (!c->proven)
-        return &c->server->unproven;
-    return c->state == CONN_IDLE ? &c->server->resting : NULL;
-}
-
 static void conn_unlink(struct httpd *h, struct conn *c)
 {
     struct conn_list *timed = timed_list(h, c);
-    struct conn_list *spare = spare_list(c);
 
     h->sending -= c->state == CONN_SENDING;
-    c->server->cut -= c->state == CONN_CUT;
     if (timed != NULL)
-        list_remove(timed, c, timed_of);
-    if (spare != NULL)
-        list_remove(spare, c, spare_of);
-    c->address->unproven -= spare == &c->server->unproven;
+        list_remove(timed, c);
 }
 
 static void conn_link(struct httpd *h, struct conn *c, enum conn_state state)
 {
     struct conn_list *timed;
-    struct conn_list *spare;
 
     c->state = state;
     c->since_ms = h->now_ms;
     timed = timed_list(h, c);
-    spare = spare_list(c);
     h->sending += state == CONN_SENDING;
-    c->server->cut += state == CONN_CUT;
     if (timed != NULL)
-        list_append(timed, c, timed_of);
-    if (spare != NULL)
-        list_append(spare, c, spare_of);
-    c->address->unproven += spare == &c->server->unproven;
+        list_append(timed, c);
 }
 
 static void conn_move(struct httpd *h, struct conn *c, enum conn_state state)
 {
+    static const enum admission_state states[] = {
+        [CONN_FRESH] = ADMISSION_BUSY,   [CONN_RECEIVING] = ADMISSION_BUSY, [CONN_WORKING] = ADMISSION_WORKING,
+        [CONN_SENDING] = ADMISSION_BUSY, [CONN_IDLE] = ADMISSION_RESTING,   [CONN_CUT] = ADMISSION_LEAVING,
+    };
+
     if (c->state == CONN_CUT)
         return;
     conn_unlink(h, c);
     conn_link(h, c, state);
-}
-
-/* It has sent a request that was not refused: others go before it. */
-static void conn_prove(struct httpd *h, struct conn *c)
-{
-    if (c->proven)
-        return;
-    conn_unlink(h, c);
-    c->proven = true;
-    conn_link(h, c, c->state);
+    admission_move(&c->place, states[state], h->now_ms);
 }
 
 static void tell_dropped(struct httpd *h, enum httpd_drop why, const char *peer)
@@ -447,71 +295,25 @@ static void cut_overdue(struct httpd *h, struct conn_list *list, int64_t allowed
 /* All places are taken, and nobody is about to leave. */
 static bool is_crowded(const struct httpd *h)
 {
-    const struct server *s = h->servers;
-
-    return h->listen_fd >= 0 && s != NULL && s->connections >= s->limits.connections_max && s->cut == 0;
+    return h->listen_fd >= 0 && h->servers != NULL && admission_is_full(&h->servers->places);
 }
 
-/* From when on somebody could give up his place; INT64_MAX: nobody. */
-static int64_t spare_at_ms(const struct httpd *h)
-{
-    const struct server *s = h->servers;
-    int64_t at_ms = INT64_MAX;
-
-    if (s->unproven.head != NULL)
-        at_ms = s->unproven.head->since_ms + NEWCOMER_MS;
-    if (s->resting.head != NULL)
-        at_ms = smaller(at_ms, s->resting.head->since_ms + RESTED_MS);
-    return at_ms;
-}
-
-/* Closes the oldest unproven connections, of this address or of any (NULL), but none that has only just come. */
-static unsigned cut_unproven(struct httpd *h, struct server *s, const struct address *of, unsigned at_most)
-{
-    unsigned count = 0;
-    struct conn *next;
-
-    for (struct conn *c = s->unproven.head; c != NULL && count < at_most; c = next) {
-        next = c->spare.next;
-        if (h->now_ms - c->since_ms < NEWCOMER_MS)
-            break;
-        if (of != NULL && c->address != of)
-            continue;
-        tell_dropped(h, HTTPD_DROP_CROWDED, c->peer);
-        conn_cut(h, c);
-        count++;
-    }
-    return count;
-}
-
-static void cut_resting(struct httpd *h, struct server *s)
-{
-    struct conn *c = s->resting.head;
-
-    if (c == NULL || h->now_ms - c->since_ms < RESTED_MS)
-        return;
-    tell_dropped(h, HTTPD_DROP_CROWDED, c->peer);
-    conn_cut(h, c);
-}
-
-/*
- * Who waits in the system's queue gets the place of somebody who has not shown to be of use: of an address that holds
- * many such connections, else of the longest connected, else of who rests between two requests. So a crowd of idle
- * connections keeps nobody out. Who has only just come is spared, so that newcomers do not push out each other.
- */
+/* Who waits in the system's queue gets the place of others. */
 static void make_room(struct httpd *h)
 {
-    struct server *s = h->servers;
     struct pollfd waiting = {.fd = h->listen_fd, .events = POLLIN};
-    const struct address *worst;
+    struct admission_conn *chosen[ADMISSION_CHOSEN_MAX];
+    size_t count;
 
-    if (!is_crowded(h) || spare_at_ms(h) > h->now_ms || poll(&waiting, 1, 0) <= 0)
+    if (!is_crowded(h) || admission_spare_at_ms(&h->servers->places) > h->now_ms || poll(&waiting, 1, 0) <= 0)
         return;
-    worst = address_worst(h, false);
-    if (worst != NULL && worst->unproven > MAKE_ROOM_MAX && cut_unproven(h, s, worst, MAKE_ROOM_MAX / 2) > 0)
-        return;
-    if (cut_unproven(h, s, NULL, MAKE_ROOM_MAX) == 0)
-        cut_resting(h, s);
+    count = admission_choose(h->admission, &h->servers->places, h->now_ms, chosen);
+    for (size_t i = 0; i < count; i++) {
+        struct conn *c = chosen[i]->owner;
+
+        tell_dropped(h, HTTPD_DROP_CROWDED, c->peer);
+        conn_cut(h, c);
+    }
 }
 
 static struct conn *conn_of(struct MHD_Connection *connection)
@@ -557,19 +359,13 @@ static void linger_turn(struct httpd *h)
 static enum MHD_Result on_accept(void *cls, const struct sockaddr *from, socklen_t len)
 {
     struct server *s = cls;
-    union any_address address;
-    uint8_t key[8];
-    const struct address *known;
+    const struct admission_key key = admission_key(from);
     char peer[INET6_ADDRSTRLEN];
 
     (void)len;
-    if (s->limits.connections_per_address_max == 0 || !address_copy(from, &address))
+    if (admission_may_come(s->h->admission, &key, s->limits.connections_per_address_max))
         return MHD_YES;
-    address_key(&address, key);
-    known = *address_at(s->h, key);
-    if (known == NULL || known->connections < s->limits.connections_per_address_max)
-        return MHD_YES;
-    address_text(&address, peer);
+    address_text(from, peer);
     tell_dropped(s->h, HTTPD_DROP_ADDRESS, peer);
     return MHD_NO;
 }
@@ -584,16 +380,16 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
     h->calls++;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-        union any_address from;
+        const struct sockaddr *from = info != NULL ? info->client_addr : NULL;
+        const struct admission_key key = admission_key(from);
 
         c = mem_zalloc(sizeof *c);
         c->server = s;
-        if (address_copy(info != NULL ? info->client_addr : NULL, &from))
-            address_text(&from, c->peer);
-        c->address = address_join(h, &from);
+        address_text(from, c->peer);
+        c->place.owner = c;
         c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         conn_link(h, c, CONN_FRESH);
-        s->connections++;
+        admission_come(h->admission, &c->place, &s->places, &key, h->now_ms);
         atomic_fetch_add(&h->connections, 1);
         *socket_context = c;
     } else if (code == MHD_CONNECTION_NOTIFY_CLOSED && *socket_context != NULL) {
@@ -601,8 +397,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
         if (c->linger)
             linger_on(h, c->fd);
         conn_unlink(h, c);
-        address_leave(h, c->address);
-        s->connections--;
+        admission_leave(h->admission, &c->place);
         h->run_again = true;
         atomic_fetch_sub(&h->connections, 1);
         mem_free(c);
@@ -623,78 +418,26 @@ static struct httpd_request *request_new(struct httpd *h, struct conn *c, struct
     req->path = path;
     req->method = method;
     buf_init(&req->body, h->limits.body_max_bytes);
+    req->memory.owner = req;
+    req->memory.conn = &c->place;
     return req;
-}
-
-/* ---- memory of bodies */
-
-static void arriving_remove(struct httpd_request *req)
-{
-    struct httpd *h = req->h;
-
-    if (!req->arriving)
-        return;
-    *(req->later != NULL ? &req->later->earlier : &h->arriving) = req->earlier;
-    if (req->earlier != NULL)
-        req->earlier->later = req->later;
-    req->arriving = false;
-}
-
-/* The memory of the body has changed, or what may be done with it. */
-static void count_body(struct httpd_request *req)
-{
-    struct httpd *h = req->h;
-    uint64_t bytes = req->body.cap;
-
-    h->body_bytes += bytes - req->counted_bytes;
-    if (req->arriving && !req->conn->proven)
-        req->conn->address->body_bytes += bytes - req->counted_bytes;
-    if (req->settled)
-        h->settled_bytes += bytes - req->counted_bytes;
-    req->counted_bytes = bytes;
 }
 
 static void drop_body(struct httpd_request *req)
 {
     buf_free(&req->body);
-    count_body(req);
-    arriving_remove(req);
+    admission_body_gone(req->h->admission, &req->memory);
 }
 
-/* It is complete: nobody may take its memory away any more. */
-static void settle_body(struct httpd_request *req, bool kept)
-{
-    if (req->arriving && !req->conn->proven)
-        req->conn->address->body_bytes -= req->counted_bytes;
-    arriving_remove(req);
-    if (kept && !req->settled) {
-        req->settled = true;
-        req->h->settled_bytes += req->counted_bytes;
-    }
-}
-
-static struct httpd_request *oldest_arriving(struct httpd *h, const struct address *of)
-{
-    struct httpd_request *oldest = NULL;
-
-    for (struct httpd_request *req = h->arriving; req != NULL; req = req->earlier) {
-        if (of == NULL || (req->conn->address == of && !req->conn->proven))
-            oldest = req;
-    }
-    return oldest;
-}
-
-/* While bodies take too much memory, what has arrived of one is dropped: the oldest of the unproven address that has sent
- * most, else the oldest of all. False: it was this one. */
+/* While bodies take too much memory, what has arrived of one is dropped. False: it was this one. */
 static bool make_memory(struct httpd_request *req)
 {
     struct httpd *h = req->h;
+    struct admission_body *chosen;
 
-    while (h->limits.bodies_max_bytes > 0 && h->body_bytes > h->limits.bodies_max_bytes && !req->dropped) {
-        struct httpd_request *victim = oldest_arriving(h, address_worst(h, true));
+    while (!req->dropped && (chosen = admission_body_victim(h->admission, h->limits.bodies_max_bytes)) != NULL) {
+        struct httpd_request *victim = chosen->owner;
 
-        if (victim == NULL)
-            victim = req;
         victim->dropped = true;
         drop_body(victim);
         tell_dropped(h, HTTPD_DROP_MEMORY, victim->conn->peer);
@@ -935,7 +678,7 @@ static enum MHD_Result queue_answer(struct httpd_request *req)
     if (ends || atomic_load(&h->quiesce_asked))
         (void)MHD_add_response_header(req->response, MHD_HTTP_HEADER_CONNECTION, "close");
     if (req->status < 400)
-        conn_prove(h, req->conn);
+        admission_prove(&req->conn->place, h->now_ms);
     conn_move(h, req->conn, CONN_SENDING);
     queued = MHD_queue_response(req->connection, req->status, req->response);
     MHD_destroy_response(req->response);
@@ -1021,8 +764,7 @@ static enum MHD_Result begin_request(struct httpd_request *req)
         h->handlers.check(h->handlers.ctx, req);
         if (!req->answered && !fits)
             refuse_too_large(req);
-        else if (!req->answered && h->limits.bodies_max_bytes > 0 &&
-                 (uint64_t)declared + h->settled_bytes > h->limits.bodies_max_bytes)
+        else if (!req->answered && !admission_body_fits(h->admission, (uint64_t)declared, h->limits.bodies_max_bytes))
             refuse_busy(req);
     }
     req->conn->nul_in_address = false;
@@ -1042,20 +784,15 @@ static enum MHD_Result receive_body(struct httpd_request *req, const char *bytes
         req->discarded_bytes += len;
         return req->discarded_bytes > DISCARD_MAX_BYTES ? MHD_NO : MHD_YES;
     }
-    if (!req->arriving) {
-        req->arriving = true;
-        req->earlier = h->arriving;
-        if (h->arriving != NULL)
-            h->arriving->later = req;
-        h->arriving = req;
-    }
+    if (!req->memory.arriving)
+        admission_body_arrives(h->admission, &req->memory);
     buf_add(&req->body, bytes, len);
     if (req->body.failed) {
         drop_body(req);
         refuse_too_large(req);
         return MHD_YES;
     }
-    count_body(req);
+    admission_body_count(h->admission, &req->memory, req->body.cap);
     return make_memory(req) ? MHD_YES : MHD_NO;
 }
 
@@ -1068,7 +805,7 @@ static enum MHD_Result finish_request(struct httpd_request *req)
     if (req->dropped)
         return MHD_NO;
     if (!req->answered && !req->kept && !req->too_large) {
-        settle_body(req, false);
+        admission_body_settle(h->admission, &req->memory, false);
         conn_move(h, req->conn, CONN_WORKING);
         if (atomic_load(&h->stop_asked))
             refuse_stopping(req);
@@ -1080,8 +817,8 @@ static enum MHD_Result finish_request(struct httpd_request *req)
     (void)pthread_mutex_lock(&h->mutex);
     answered = req->answered;
     if (!answered && !req->kept) {
-        settle_body(req, true);
-        conn_prove(h, req->conn);
+        admission_body_settle(h->admission, &req->memory, true);
+        admission_prove(&req->conn->place, h->now_ms);
         req->kept = true;
         h->kept++;
         MHD_suspend_connection(req->connection);
@@ -1219,9 +956,9 @@ static int server_new(struct httpd *h, int listen_fd, const struct httpd_config 
     s->h = h;
     s->limits = (struct limits){.body_max_bytes = config->body_max_bytes,
                                 .bodies_max_bytes = config->bodies_max_bytes,
-                                .connections_max = config->connections_max,
                                 .connections_per_address_max = config->connections_per_address_max,
                                 .request_timeout_ms = config->request_timeout_ms};
+    s->places.max = config->connections_max;
     s->certificate_pem = mem_strdup(config->tls_certificate_pem);
     s->key_pem = mem_strdup(config->tls_key_pem);
     tls_options[0].ptr_value = s->certificate_pem;
@@ -1240,7 +977,7 @@ static int server_new(struct httpd *h, int listen_fd, const struct httpd_config 
     }
     s->daemon = MHD_start_daemon(flags, 0, on_accept, s, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_message,
                                  (void *)s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                 (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_LIMIT, s->limits.connections_max,
+                                 (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_LIMIT, s->places.max,
                                  MHD_OPTION_CONNECTION_TIMEOUT, idle_seconds, MHD_OPTION_STRICT_FOR_CLIENT, 1,
                                  MHD_OPTION_NOTIFY_CONNECTION, on_connection, (void *)s, MHD_OPTION_NOTIFY_COMPLETED,
                                  on_completed, (void *)s, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, (void *)s,
@@ -1327,7 +1064,7 @@ static void stop_listening(struct httpd *h)
     struct server *s = h->servers;
     struct pollfd waiting = {.fd = h->listen_fd, .events = POLLIN};
 
-    for (int turns = 0; turns < BACKLOG_TURNS_MAX && s->connections < s->limits.connections_max; turns++) {
+    for (int turns = 0; turns < BACKLOG_TURNS_MAX && s->places.taken < s->places.max; turns++) {
         if (poll(&waiting, 1, 0) <= 0)
             break;
         server_run(s);
@@ -1349,7 +1086,7 @@ static void run_servers(struct httpd *h)
     while (link != NULL && *link != NULL) {
         struct server *s = *link;
 
-        if (s->connections > 0) {
+        if (s->places.taken > 0) {
             link = &s->next;
             continue;
         }
@@ -1396,8 +1133,8 @@ static int loop_timeout_ms(struct httpd *h)
         at_ms = smaller(at_ms, h->idle.head->since_ms + 2 * (int64_t)h->limits.request_timeout_ms);
     for (unsigned i = 0; i < h->leaving_count; i++)
         at_ms = smaller(at_ms, h->leaving[i].until_ms);
-    if (is_crowded(h) && spare_at_ms(h) > h->now_ms)
-        at_ms = smaller(at_ms, spare_at_ms(h));
+    if (is_crowded(h) && admission_spare_at_ms(&h->servers->places) > h->now_ms)
+        at_ms = smaller(at_ms, admission_spare_at_ms(&h->servers->places));
     if (at_ms == INT64_MAX)
         return -1;
     if (at_ms <= now_ms)
@@ -1441,7 +1178,7 @@ static void loop_wait(struct httpd *h)
     add_polled(h, &n, h->wake_fd);
     for (const struct server *s = h->servers; s != NULL && !pause; s = s->next)
         add_polled(h, &n, s->epoll_fd);
-    if (is_crowded(h) && spare_at_ms(h) <= h->now_ms)
+    if (is_crowded(h) && admission_spare_at_ms(&h->servers->places) <= h->now_ms)
         add_polled(h, &n, h->listen_fd);
     for (unsigned i = 0; i < h->leaving_count && !pause; i++)
         add_polled(h, &n, h->leaving[i].fd);
@@ -1622,6 +1359,7 @@ int httpd_new(const struct httpd_config *config, const struct httpd_handlers *ha
 {
     struct httpd *h = mem_zalloc(sizeof *h);
     uint8_t random[ID_RANDOM_BYTES];
+    uint64_t seed;
     int st;
 
     crypto_random(random, sizeof random);
@@ -1630,7 +1368,8 @@ int httpd_new(const struct httpd_config *config, const struct httpd_handlers *ha
     (void)pthread_cond_init(&h->adopted, NULL);
     h->handlers = *handlers;
     h->close_after_refusal = config->close_after_refusal;
-    crypto_random(&h->address_seed, sizeof h->address_seed);
+    crypto_random(&seed, sizeof seed);
+    h->admission = admission_new(seed);
     (void)snprintf(h->thread_name, sizeof h->thread_name, "%s", config->thread_name);
     h->listen_fd = -1;
     h->now_ms = clock_mono_ms();
@@ -1721,6 +1460,7 @@ void httpd_free(struct httpd *h)
     close_all(h);
     if (h->wake_fd >= 0)
         (void)close(h->wake_fd);
+    admission_free(h->admission);
     mem_free(h->polled);
     (void)pthread_cond_destroy(&h->adopted);
     (void)pthread_mutex_destroy(&h->mutex);
