@@ -53,7 +53,7 @@ struct admission_conn {
     struct admission_conn *next;
     struct admission_places *places;
     struct admission_address *address;
-    int64_t since_ms; /* in its state */
+    int64_t since_ms; /* in its state; while it is not proven: since it came */
     enum admission_state state;
     bool proven;
 };

@@ -99,19 +99,19 @@ bool admission_may_come(struct admission *a, const struct admission_key *key, un
 
 /* ---- connections */
 
-/* Where it stands as one that could be chosen. */
-static struct admission_list *list_of(const struct admission_conn *c)
+/* Where it stands as one that could be chosen in this state. */
+static struct admission_list *list_in(const struct admission_conn *c, enum admission_state state)
 {
-    if (c->state == ADMISSION_WORKING || c->state == ADMISSION_LEAVING)
+    if (state == ADMISSION_WORKING || state == ADMISSION_LEAVING)
         return NULL;
     if (!c->proven)
         return &c->places->unproven;
-    return c->state == ADMISSION_RESTING ? &c->places->resting : NULL;
+    return state == ADMISSION_RESTING ? &c->places->resting : NULL;
 }
 
 static void conn_unlink(struct admission_conn *c)
 {
-    struct admission_list *list = list_of(c);
+    struct admission_list *list = list_in(c, c->state);
 
     c->places->leaving -= c->state == ADMISSION_LEAVING;
     if (list == NULL)
@@ -123,7 +123,7 @@ static void conn_unlink(struct admission_conn *c)
 
 static void conn_link(struct admission_conn *c)
 {
-    struct admission_list *list = list_of(c);
+    struct admission_list *list = list_in(c, c->state);
 
     c->places->leaving += c->state == ADMISSION_LEAVING;
     if (list == NULL)
@@ -171,6 +171,11 @@ void admission_move(struct admission_conn *c, enum admission_state state, int64_
 {
     if (c->state == ADMISSION_LEAVING)
         return;
+    /* who is not proven keeps its age: a refused request makes nobody a newcomer again */
+    if (!c->proven && list_in(c, state) == list_in(c, c->state)) {
+        c->state = state;
+        return;
+    }
     conn_unlink(c);
     c->state = state;
     c->since_ms = now_ms;

@@ -806,7 +806,6 @@ static enum MHD_Result finish_request(struct httpd_request *req)
         return MHD_NO;
     if (!req->answered && !req->kept && !req->too_large) {
         admission_body_settle(h->admission, &req->memory, false);
-        conn_move(h, req->conn, CONN_WORKING);
         if (atomic_load(&h->stop_asked))
             refuse_stopping(req);
         else
@@ -819,6 +818,7 @@ static enum MHD_Result finish_request(struct httpd_request *req)
     if (!answered && !req->kept) {
         admission_body_settle(h->admission, &req->memory, true);
         admission_prove(&req->conn->place, h->now_ms);
+        conn_move(h, req->conn, CONN_WORKING);
         req->kept = true;
         h->kept++;
         MHD_suspend_connection(req->connection);

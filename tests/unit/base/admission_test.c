@@ -216,6 +216,30 @@ static void the_oldest_unproven_go_first(void **state)
     admission_free(hall.a);
 }
 
+/* Requests that are refused make nobody younger. */
+static void who_asks_in_vain_stays_as_old(void **state)
+{
+    struct hall hall = hall_new();
+    struct admission_conn c[3];
+
+    (void)state;
+    come_many(&hall, c, ATS_COUNT(c), "192.0.2.1", NOW_MS);
+    for (int64_t ms = 0; ms < 1000; ms += 10) {
+        admission_move(&c[0], ADMISSION_RESTING, NOW_MS + ms);
+        admission_move(&c[0], ADMISSION_BUSY, NOW_MS + ms + 5);
+    }
+    assert_true(admission_spare_at_ms(&hall.places) == NOW_MS + ADMISSION_NEWCOMER_MS);
+    assert_chosen(&hall, NOW_MS + 1000, c, 3);
+    admission_prove(&c[0], NOW_MS + 1000); /* and one that was of use rests from then on */
+    admission_move(&c[0], ADMISSION_RESTING, NOW_MS + 1000);
+    admission_move(&c[1], ADMISSION_LEAVING, NOW_MS);
+    admission_move(&c[2], ADMISSION_LEAVING, NOW_MS);
+    assert_chosen(&hall, NOW_MS + 1000 + ADMISSION_RESTED_MS - 1, NULL, 0);
+    assert_chosen(&hall, NOW_MS + 1000 + ADMISSION_RESTED_MS, c, 1);
+    leave_many(&hall, c, ATS_COUNT(c));
+    admission_free(hall.a);
+}
+
 static void who_is_proven_or_worked_for_stays(void **state)
 {
     struct hall hall = hall_new();
@@ -423,6 +447,7 @@ int main(void)
         cmocka_unit_test(many_addresses_are_told_apart),
         cmocka_unit_test(full_is_when_nobody_is_about_to_leave),
         cmocka_unit_test(the_oldest_unproven_go_first),
+        cmocka_unit_test(who_asks_in_vain_stays_as_old),
         cmocka_unit_test(who_is_proven_or_worked_for_stays),
         cmocka_unit_test(an_address_with_many_unproven_ones_loses_its_own),
         cmocka_unit_test(then_who_has_rested_longest),
