@@ -670,6 +670,7 @@ static enum MHD_Result queue_answer(struct httpd_request *req)
     enum MHD_Result queued;
     bool ends;
 
+    drop_body(req); /* taking the answer may last, and others need the memory */
     if (req->response == NULL)
         return MHD_NO;
     ends = req->misframed || (h->close_after_refusal && req->status >= 400 && req->status < 500);

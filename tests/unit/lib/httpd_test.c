@@ -32,6 +32,7 @@ enum {
     BODY_MAX_BYTES = 64 * 1024,
     KEPT_MAX = 512,
     ANSWER_MAX_BYTES = 32 * 1024 * 1024,
+    LONG_BYTES = 16 * 1024 * 1024, /* does not fit into the buffers of sockets */
 };
 
 /* ---- the service under test */
@@ -117,6 +118,11 @@ static void on_handle(void *ctx, struct httpd_request *req)
         httpd_add_header(req, "X-Copied", "yes");
         httpd_add_header(req, "X-Forged", "a\r\nX-Injected: b");
         httpd_respond(req, 200, "application/octet-stream", body, len);
+    } else if (text_eq(path, "/long")) {
+        char *text = mem_zalloc(LONG_BYTES);
+
+        httpd_respond(req, 200, "application/octet-stream", text, LONG_BYTES);
+        mem_free(text);
     } else if (text_eq(path, "/id")) {
         answer(req, httpd_request_id(req));
     } else if (text_eq(path, "/problem")) {
@@ -1137,6 +1143,22 @@ static void test_memory_of_bodies(void **state)
     assert_int_equal(c[0]->status, 200);
     for (unsigned i = 0; i < 3; i++)
         client_free(c[i]);
+
+    /* the body of who is answered and takes his time keeps nobody out */
+    for (unsigned i = 0; i < 3; i++) {
+        c[i] = client_new(httpd_port(s->httpd));
+        client_sendf(c[i], "POST /long HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n", BODY);
+        client_send(c[i], body, BODY);
+        (void)client_fill(c[i]);
+        other = client_new(httpd_port(s->httpd));
+        client_sendf(other, "POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n", BODY);
+        client_send(other, body, BODY);
+        client_read(other);
+        assert_int_equal(other->status, 200);
+        client_free(other);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        client_free(c[i]);
     mem_free(body);
     service_free(s);
 }
@@ -1370,7 +1392,7 @@ static void *join_main(void *arg)
 /* The end waits for an answer that does not fit into the socket's buffers. */
 static void test_stop_waits_for_a_long_answer(void **state)
 {
-    enum { LENGTH = 16 * 1024 * 1024 };
+    enum { LENGTH = LONG_BYTES };
     const struct httpd_config config = plain_config();
     struct service *s = service_start(&config);
     struct client *c = client_new(httpd_port(s->httpd));
