@@ -167,6 +167,7 @@ $(TABLE_TESTS:%.c=$(BUILD)/%): $(TABLE_SRCS:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/unit/base/exhaustion_test: private TEST_LDFLAGS := $(EXHAUST_LDFLAGS)
 $(BUILD)/tests/unit/base/exhaustion_test: $(EXHAUST_SRCS:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/unit/base/log_test: private TEST_LDFLAGS := -Wl,--wrap=clock_mono_ms
+$(BUILD)/tests/unit/lib/httpd_test: private TEST_LDFLAGS := -Wl,--wrap=MHD_is_feature_supported
 $(BUILD)/tests/unit/domain/outcome_doc_test.o: private ALL_CPPFLAGS += -DTEST_SOURCE_DIR='"$(CURDIR)"'
 # the library holds what both programs share; a test of something else names its objects
 $(BUILD)/tests/unit/lib/httpd_test: $(BUILD)/tests/lib/tls.o

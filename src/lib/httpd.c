@@ -925,6 +925,8 @@ static void server_free(struct server *s)
     if (s->daemon != NULL) {
         server_stop_accepting(s); /* else MHD_stop_daemon closes the socket, and nobody could tell */
         MHD_stop_daemon(s->daemon);
+    } else if (s->listen_fd >= 0) {
+        (void)close(s->listen_fd);
     }
     mem_free(s->start_error);
     mem_free(s->certificate_pem);
@@ -986,8 +988,8 @@ static int server_new(struct httpd *h, int listen_fd, const struct httpd_config 
                                  tls ? tls_options : no_options, MHD_OPTION_END);
     if (s->daemon == NULL) {
         /* It closes the socket in some failures and not in others, and another thread may have the number by now. */
-        if (fstat(listen_fd, &after) == 0 && after.st_dev == before.st_dev && after.st_ino == before.st_ino)
-            (void)close(listen_fd);
+        if (fstat(listen_fd, &after) != 0 || after.st_dev != before.st_dev || after.st_ino != before.st_ino)
+            s->listen_fd = -1;
         st = tls ? err_set(err, ST_INVALID, "the TLS certificate and key cannot be used: %s", s->start_error)
                  : err_set(err, ST_IO, "libmicrohttpd did not start: %s", s->start_error);
         goto out;

@@ -1572,6 +1572,57 @@ static void test_tls(void **state)
     }
 }
 
+/* ---- a libmicrohttpd without TLS, and one that does not start */
+
+static bool without_tls;
+
+/* of libmicrohttpd; the linker calls these instead of it (Makefile) */
+int __real_MHD_is_feature_supported(int feature);
+int __wrap_MHD_is_feature_supported(int feature);
+
+int __wrap_MHD_is_feature_supported(int feature)
+{
+    return without_tls ? 0 : __real_MHD_is_feature_supported(feature);
+}
+
+/* The number that the next descriptor gets: that of the lowest free one. */
+static int next_descriptor(void)
+{
+    int fd = dup(STDIN_FILENO);
+
+    assert_true(fd >= 0);
+    assert_int_equal(close(fd), 0);
+    return fd;
+}
+
+static void test_refused_reload_leaves_nothing_open(void **state)
+{
+    struct httpd_config config = plain_config();
+    struct service *s = service_start(&config);
+    struct client *c;
+    struct errmsg err;
+    int before = next_descriptor();
+
+    (void)state;
+    config.tls_certificate_pem = "not a certificate";
+    config.tls_key_pem = "nor a key";
+    for (int i = 0; i < 10; i++) {
+        without_tls = i % 2 == 0;
+        assert_int_equal(httpd_reload(s->httpd, &config, &err), ST_INVALID);
+        if (without_tls)
+            assert_string_equal(err.text, "cannot serve TLS: this libmicrohttpd was built without it; install one with "
+                                          "GnuTLS, or put a proxy in front");
+        without_tls = false;
+        assert_int_equal(next_descriptor(), before);
+    }
+    c = client_new(httpd_port(s->httpd)); /* all stayed as it was */
+    client_get(c, "/id");
+    client_read(c);
+    assert_int_equal(c->status, 200);
+    client_free(c);
+    service_free(s);
+}
+
 /* Neither a handshake that is not finished nor a buffer full of nothing keeps the processor busy. A busy machine only makes
  * the share smaller. */
 static void test_stalled_connections_cost_little(void **state)
@@ -1692,6 +1743,7 @@ int main(void)
         cmocka_unit_test(test_stop_loses_nothing),
         cmocka_unit_test(test_stop_waits_for_a_long_answer),
         cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_refused_reload_leaves_nothing_open),
         cmocka_unit_test(test_stalled_connections_cost_little),
         cmocka_unit_test(test_reload_of_limits),
     };
