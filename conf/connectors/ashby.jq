@@ -72,9 +72,9 @@ def call_list($name; $path; $body; $more):
   (.got[$name] // []) as $pages
   | ($pages | if . == [] then null else .[-1] | content end) as $last
   | if $pages == [] then
-      {lookup: $name, append: true, request: {method: "POST", path: [$path], body: $body}} + $more
+      {lookup: $name, append: true, list: ["results"], request: {method: "POST", path: [$path], body: $body}} + $more
     elif $last.moreDataAvailable == true and $last.nextCursor != null and ($pages | length) < 20 then
-      {lookup: $name, append: true,
+      {lookup: $name, append: true, list: ["results"],
        request: {method: "POST", path: [$path], body: ($body + {cursor: $last.nextCursor})}} + $more
     else null
     end;
@@ -121,7 +121,7 @@ def ask_application:
   // (if application.status == "Active" then null
       else
         first(((candidate.applicationIds // [])[:30][]
-               | . as $id | $c | call("application/" + $id; "application.info"; {applicationId: $id}; {}) | select(. != null)),
+               | . as $id | $c | call("application/" + $id; "application.info"; {applicationId: $id}; {record: ["results"]}) | select(. != null)),
               null)
       end)
   // (if application == null then
@@ -133,10 +133,10 @@ def ask_application:
 def plan: application.currentInterviewStage.interviewPlanId // (.got.job | content.results | objects | .defaultInterviewPlanId) // null;
 def stages: [.got["stages again"], .got.stages | select(. != null) | content.results | arrays][0] // [];
 def ask_stages($name; $more):
-  (if plan == null then call("job"; "job.info"; {id: .job}; {}) else null end)
+  (if plan == null then call("job"; "job.info"; {id: .job}; {record: ["results"]}) else null end)
   // (if plan == null then
         {fail: "bad_answer", message: "Ashby does not say which interview plan job \(.job) has"} else null end)
-  // call($name; "interviewStage.list"; {interviewPlanId: plan}; $more);
+  // call($name; "interviewStage.list"; {interviewPlanId: plan}; $more + {list: ["results"]});
 
 def target: find_or_id(stages; .write.stage);
 def ended: application.status == "Archived" or application.status == "Hired";

@@ -59,7 +59,7 @@ def applications: ["applicant_tracking", "applications"];
 def ask_applications:
   (.got.applications // []) as $pages
   | if $pages == [] or (($pages[-1].body.paginationComplete == false) and ($pages | length) < 20) then
-      {lookup: "applications", append: true,
+      {lookup: "applications", append: true, list: ["applications"],
        request: {method: "GET", path: applications, query: {page: (($pages | length) + 1), jobId: .job}}}
     else null
     end;
@@ -85,7 +85,7 @@ def with_application(f):
 # ---- statuses: the list is kept; before one counts as missing, it is asked for once more
 
 def ask_statuses($name; $more):
-  {lookup: $name, request: {method: "GET", path: ["applicant_tracking", "statuses"]}} + $more;
+  {lookup: $name, list: [], request: {method: "GET", path: ["applicant_tracking", "statuses"]}} + $more;
 
 def statuses:
   (.got["statuses again"] // .got.statuses).body
@@ -118,7 +118,7 @@ def with_status($wanted; f):
 
 # ---- stage, reject
 
-def ask_current: {lookup: "current", request: {method: "GET", path: (applications + [.application])}};
+def ask_current: {lookup: "current", record: [], request: {method: "GET", path: (applications + [.application])}};
 
 # "none" stands for no status.
 def guarded_move($from):
@@ -137,6 +137,8 @@ def stage:
   | with_application(with_status(.write.stage;
       if ($from | length) == 0 then set_status(.status)
       elif .got.current == null then ask_current
+      elif .got.current.body | has("status") | not then
+        {fail: "bad_answer", message: "BambooHR answered without the application's status"}
       else guarded_move($from)
       end));
 

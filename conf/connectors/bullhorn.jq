@@ -114,6 +114,7 @@ def candidate_lookup:
   elif .got.candidate == null then
     {
       lookup: "candidate",
+      list: ["data"],
       request: {
         method: "GET",
         path: ["query", "Candidate"],
@@ -138,6 +139,7 @@ def submission_lookup:
     elif .got.submission == null then
       {
         lookup: "submission",
+        list: ["data"],
         request: {
           method: "GET",
           path: ["query", "JobSubmission"],
@@ -171,6 +173,8 @@ def set_status($wanted; $from):
   submission_lookup as $first
   | if $first != null then $first
     elif .got.statuses == null then statuses_lookup
+    elif (.got.statuses.body | type != "object" or (.jobResponseStatusList | type) != "array") then
+      {fail: "bad_answer", message: "Bullhorn answered without the list of submission statuses"}
     else
       submission as $submission
       | (statuses | pick($wanted)) as $to

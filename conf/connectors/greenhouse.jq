@@ -89,11 +89,11 @@ def next_page:
 def ask_list($name; $path; $query; $more):
   (.got[$name] // []) as $pages
   | if $pages == [] then
-      {lookup: $name, append: true, request: {method: "GET", path: [$path], query: ($query + {per_page: 500})}} + $more
+      {lookup: $name, append: true, list: [], request: {method: "GET", path: [$path], query: ($query + {per_page: 500})}} + $more
     else
       ($pages[-1] | next_page) as $next
       | if $next != null and ($pages | length) < 20 then
-          {lookup: $name, append: true, request: {method: "GET", url: $next}} + $more
+          {lookup: $name, append: true, list: [], request: {method: "GET", url: $next}} + $more
         else null
         end
     end;

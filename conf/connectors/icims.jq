@@ -79,7 +79,7 @@ def meta: {
 def numbers_only: type == "string" and test("\\A[0-9]+\\z");
 
 def ask_workflows:
-  {lookup: "workflows", cache: "15m",
+  {lookup: "workflows", list: ["searchResults"], cache: "15m",
    request: {method: "POST", path: ["search", "applicantworkflows"], query: {staleness: 1},
              body: {filters: [{name: "applicantworkflow.person.id", value: [.candidate.id], operator: "="},
                               {name: "applicantworkflow.job.id", value: [.job], operator: "="}],
@@ -101,7 +101,7 @@ def with_workflow(f):
   end;
 
 # The workflow with some of its fields.
-def ask_flow($name; $fields): {lookup: $name, request: {method: "GET", path: .flow, query: {fields: $fields}}};
+def ask_flow($name; $fields): {lookup: $name, record: [], request: {method: "GET", path: .flow, query: {fields: $fields}}};
 
 # ---- stage, reject
 

@@ -104,6 +104,7 @@ def applications_page:
   {
     lookup: "applications",
     append: true,
+    list: ["items"],
     request: {
       method: "GET",
       path: (of_candidate + ["applications"]),
@@ -120,7 +121,7 @@ def no_application: {fail: "not_found", message: "the candidate has no applicati
 # ---- statuses
 
 def statuses_lookup:
-  {lookup: "statuses", cache: "15m", request: {method: "GET", path: ["applications", "lists", "status"]}};
+  {lookup: "statuses", list: ["items"], cache: "15m", request: {method: "GET", path: ["applications", "lists", "status"]}};
 def statuses: [.got.statuses.body.items[]?];
 def status_named($name): statuses | pick($name; .statusId; .name);
 
@@ -186,6 +187,8 @@ def reject:
 
 # ---- custom fields
 
+def definitions_lookup($of):
+  {lookup: "definitions", list: ["items"], cache: "15m", request: {method: "GET", path: [$of, "fields", "custom"]}};
 def definitions: [.got.definitions.body.items[]?];
 def cut($max): if $max != null and length > $max and $max > 1 then .[0:($max - 1)] + "…" else . end;
 
@@ -233,7 +236,7 @@ def custom_or_fail($values; $definitions; $whose):
 
 def fields:
   if .got.definitions == null then
-    {lookup: "definitions", cache: "15m", request: {method: "GET", path: ["candidates", "fields", "custom"]}}
+    definitions_lookup("candidates")
   else
     custom_or_fail(.write.fields; definitions; "candidates") as $made
     | if $made.custom == null then $made
@@ -281,6 +284,7 @@ def find_marker:
     {
       lookup: "notes",
       append: true,
+      list: ["items"],
       request: {
         method: "GET",
         path: (of_candidate + ["notes"]),
@@ -316,7 +320,7 @@ def assessment:
     elif (is_whole("applications") | not) then applications_page
     elif application == null then no_application
     elif $values != {} and .got.definitions == null then
-      {lookup: "definitions", cache: "15m", request: {method: "GET", path: ["applications", "fields", "custom"]}}
+      definitions_lookup("applications")
     else
       application as $application
       | rating as $rating

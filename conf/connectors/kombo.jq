@@ -83,7 +83,7 @@ def remote_fields:
 # ---- who is meant
 
 def ask_candidate:
-  {lookup: "candidate",
+  {lookup: "candidate", list: ["data", "results"],
    request: {method: "GET", path: ["ats", "candidates"],
              query: (if .settings.candidate_id == "kombo" then {ids: .candidate.id} else {remote_ids: .candidate.id} end)}};
 
@@ -121,7 +121,7 @@ def on_application($verb): ["ats", "applications", .application.id, $verb];
 # ---- stage: the list is kept; before a stage counts as missing, it is asked for once more
 
 def ask_job($name; $more):
-  {lookup: $name, request: {method: "GET", path: ["ats", "jobs"], query: {ids: .application.job.id}}} + $more;
+  {lookup: $name, list: ["data", "results"], request: {method: "GET", path: ["ats", "jobs"], query: {ids: .application.job.id}}} + $more;
 
 def stages: [results(.got["job again"] // .got.job)[] | .stages[]?];
 
@@ -155,10 +155,10 @@ def stage:
 def ask_reasons:
   (.got.reasons // []) as $pages
   | if $pages == [] then
-      {lookup: "reasons", append: true, cache: "15m",
+      {lookup: "reasons", append: true, list: ["data", "results"], cache: "15m",
        request: {method: "GET", path: ["ats", "rejection-reasons"], query: {page_size: 250}}}
     elif ($pages[-1].body.data.next != null) and ($pages | length) < 10 then
-      {lookup: "reasons", append: true, cache: "15m",
+      {lookup: "reasons", append: true, list: ["data", "results"], cache: "15m",
        request: {method: "GET", path: ["ats", "rejection-reasons"],
                  query: {page_size: 250, cursor: $pages[-1].body.data.next}}}
     else null

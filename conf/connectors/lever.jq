@@ -69,9 +69,9 @@ def content: .body | if type == "object" then . else {} end;
 def ask_list($name; $path; $query; $more):
   (.got[$name] // []) as $pages
   | if $pages == [] then
-      {lookup: $name, append: true, request: {method: "GET", path: $path, query: ($query + {limit: 100})}} + $more
+      {lookup: $name, append: true, list: ["data"], request: {method: "GET", path: $path, query: ($query + {limit: 100})}} + $more
     elif ($pages[-1] | content.hasNext) == true and ($pages | length) < 20 then
-      {lookup: $name, append: true,
+      {lookup: $name, append: true, list: ["data"],
        request: {method: "GET", path: $path, query: ($query + {limit: 100, offset: ($pages[-1] | content.next)})}} + $more
     else null
     end;

@@ -100,6 +100,7 @@ def page($lookup; $path; $query; $cache):
   {
     lookup: $lookup,
     append: true,
+    list: ["results"],
     request: {method: "GET", path: $path, query: ($query + {page_size: page_size, cursor: cursor_after($lookup)})}
   }
   + (if $cache == null then {} else {cache: $cache} end);
@@ -113,7 +114,12 @@ def is_uuid: test("\\A[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\\z");
 def candidate_lookup($whole):
   if by_remote_id then
     (if .got.candidate != null then null
-     else {lookup: "candidate", request: {method: "GET", path: ["candidates"], query: {remote_id: .candidate.id}}}
+     else
+       {
+         lookup: "candidate",
+         list: ["results"],
+         request: {method: "GET", path: ["candidates"], query: {remote_id: .candidate.id}}
+       }
      end)
   elif (.candidate.id | is_uuid | not) then
     {
@@ -121,7 +127,7 @@ def candidate_lookup($whole):
       message: "the candidate's external id is not a UUID of Merge; with settings.ids: remote it is one of the ATS"
     }
   elif $whole and .got.candidate == null then
-    {lookup: "candidate", request: {method: "GET", path: ["candidates", .candidate.id]}}
+    {lookup: "candidate", record: [], request: {method: "GET", path: ["candidates", .candidate.id]}}
   else null
   end;
 def candidate:
@@ -136,7 +142,7 @@ def job_lookup:
   if by_remote_id then
     (if .got.job != null then null
      else
-       {lookup: "job", cache: "15m", request: {method: "GET", path: ["jobs"], query: {remote_id: .job}}}
+       {lookup: "job", list: ["results"], cache: "15m", request: {method: "GET", path: ["jobs"], query: {remote_id: .job}}}
      end)
   elif (.job | is_uuid | not) then
     {

@@ -60,7 +60,7 @@ def pick($wanted):
 def names: map(.name | select(type == "string")) | join(", ");
 
 def of_candidate: ["candidates", .candidate.id];
-def candidate_lookup: {lookup: "candidate", request: {method: "GET", path: of_candidate}};
+def candidate_lookup: {lookup: "candidate", record: ["candidate"], request: {method: "GET", path: of_candidate}};
 def candidate: .got.candidate.body.candidate;
 
 # The candidate's place in the offer; of several the newest.
@@ -77,7 +77,13 @@ def stages: [.got.offer.body.offer.pipeline_template.stages[]?];
 def stage:
   if .got.candidate == null then candidate_lookup
   elif placement == null then no_placement
-  elif .got.offer == null then {lookup: "offer", cache: "15m", request: {method: "GET", path: ["offers", .job]}}
+  elif .got.offer == null then
+    {
+      lookup: "offer",
+      list: ["offer", "pipeline_template", "stages"],
+      cache: "15m",
+      request: {method: "GET", path: ["offers", .job]}
+    }
   else
     placement as $placement
     | stages as $stages
@@ -107,7 +113,13 @@ def stage:
       end
   end;
 
-def reasons_lookup: {lookup: "reasons", cache: "15m", request: {method: "GET", path: ["disqualify_reasons"]}};
+def reasons_lookup:
+  {
+    lookup: "reasons",
+    list: ["disqualify_reasons"],
+    cache: "15m",
+    request: {method: "GET", path: ["disqualify_reasons"]}
+  };
 def reasons: [.got.reasons.body.disqualify_reasons[]?];
 
 def reject:
@@ -228,6 +240,7 @@ def find_marker:
       {
         lookup: "notes",
         append: true,
+        list: ["notes"],
         request: {
           method: "GET",
           path: (of_candidate + ["notes"]),

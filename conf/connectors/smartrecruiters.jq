@@ -53,14 +53,17 @@ def meta: {
 
 def look($name; $path; $more):
   if .got[$name] == null then {lookup: $name, request: {method: "GET", path: $path}} + $more else null end;
+# The list of an answer, which may stand alone or in the member content.
+def listed: .body | if type == "object" then .content else . end;
+def look_list($name; $path; $more):
+  look($name; $path; $more)
+  // (if .got[$name] | listed | type == "array" and all(.[]; type == "object") then null
+      else {fail: "bad_answer", message: "SmartRecruiters answered without the list of \($path | join("/"))"} end);
 # A list that rarely changes: kept, and asked for once more before something counts as missing in it.
-def look_kept($name; $path): look($name; $path; {cache: "15m"});
-def look_again($name; $path): look($name + " again"; $path; {});
-
+def look_kept($name; $path): look_list($name; $path; {cache: "15m"});
+def look_again($name; $path): look_list($name + " again"; $path; {});
 def list($name):
-  (.got[$name + " again"] // .got[$name]).body
-  | if type == "array" then . elif type == "object" and (.content | type) == "array" then .content else [] end
-  | map(objects);
+  .got[$name + " again"] // .got[$name] // {} | listed | if type == "array" then map(objects) else [] end;
 
 def name: .label // .name;
 # The entry that is meant: by its id, by its exact name, else by its name in any case; null.
@@ -83,8 +86,10 @@ def assignment:
   | if type == "object" then . else {} end
   | first((([.primaryAssignment] + (.secondaryAssignments // []))[] | select(.job.id? == $job)), null);
 def look_assignment:
-  look("candidate"; of_candidate; {})
-  // (if assignment == null then
+  look("candidate"; of_candidate; {record: []})
+  // (if .got.candidate.body.id == null then
+        {fail: "bad_answer", message: "SmartRecruiters answered without the candidate"}
+      elif assignment == null then
         {fail: "not_found", message: "candidate \(.candidate.id) is not on job \(.job) in SmartRecruiters"}
       else null end);
 

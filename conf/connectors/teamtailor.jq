@@ -86,6 +86,7 @@ def page($lookup; $path; $query; $cache):
   {
     lookup: $lookup,
     append: true,
+    list: ["data"],
     request: {
       method: "GET",
       path: $path,

@@ -69,15 +69,17 @@ def find_entry($list; $wanted; ids; name):
 
 def look($name; $path; $more):
   if .got[$name] == null then {lookup: $name, request: {method: "GET", path: $path}} + $more else null end;
+# The list of an answer, which may stand alone or in a member.
+def listed($member): .body | if type == "object" then .[$member] else . end;
+def look_list($name; $path; $member; $more):
+  look($name; $path; $more)
+  // (if .got[$name] | listed($member) | type == "array" and all(.[]; type == "object") then null
+      else {fail: "bad_answer", message: "Workable answered without the list of \($member)"} end);
 # A list that rarely changes: kept, and asked for once more before something counts as missing in it.
-def look_kept($name; $path): look($name; $path; {cache: "15m"});
-def look_again($name; $path): look($name + " again"; $path; {});
-
-# The list under this name, which may stand alone or in a member.
+def look_kept($name; $path; $member): look_list($name; $path; $member; {cache: "15m"});
+def look_again($name; $path; $member): look_list($name + " again"; $path; $member; {});
 def list($name; $member):
-  (.got[$name + " again"] // .got[$name]).body
-  | if type == "array" then . elif type == "object" and (.[$member] | type) == "array" then .[$member] else [] end
-  | map(objects);
+  .got[$name + " again"] // .got[$name] // {} | listed($member) | if type == "array" then map(objects) else [] end;
 
 def joined(name): if length == 0 then "none" else [.[] | name // ""] | join(", ") end;
 
@@ -112,8 +114,8 @@ def stage:
         {skip: "the candidate is disqualified in Workable, only others are moved"} else null end)
   // (if shortcode == null then
         {fail: "bad_answer", message: "Workable does not say to which job the candidate belongs"} else null end)
-  // look_kept("stages"; ["jobs", shortcode, "stages"])
-  // (if target == null then look_again("stages"; ["jobs", shortcode, "stages"]) else null end)
+  // look_kept("stages"; ["jobs", shortcode, "stages"]; "stages")
+  // (if target == null then look_again("stages"; ["jobs", shortcode, "stages"]; "stages") else null end)
   // (if target == null then
         {fail: "configuration",
          message: "there is no stage \"\(.write.stage)\" in job \(shortcode); it has: \(stages | joined(.name))"}
@@ -140,8 +142,8 @@ def reason: find_entry(reasons; .write.reason; .id; .description // .name);
 def reject:
   look_candidate
   // (if candidate.disqualified == true then {already: true} else null end)
-  // look_kept("reasons"; ["disqualification_reasons"])
-  // (if reason == null and reasons != [] then look_again("reasons"; ["disqualification_reasons"]) else null end)
+  // look_kept("reasons"; ["disqualification_reasons"]; "disqualification_reasons")
+  // (if reason == null and (reasons != [] or .got["reasons again"] != null) then look_again("reasons"; ["disqualification_reasons"]; "disqualification_reasons") else null end)
   // (if reason == null and reasons != [] then
         {fail: "configuration",
          message: "there is no disqualification reason \"\(.write.reason)\"; Workable has: \(reasons | joined(.description // .name))"}
@@ -185,8 +187,8 @@ def value_member($attribute):
     end;
 
 def fields:
-  look_kept("attributes"; ["custom_attributes"])
-  // (if attribute == null then look_again("attributes"; ["custom_attributes"]) else null end)
+  look_kept("attributes"; ["custom_attributes"]; "custom_attributes")
+  // (if attribute == null then look_again("attributes"; ["custom_attributes"]; "custom_attributes") else null end)
   // (if attribute == null then
         {fail: "configuration",
          message: "there is no custom attribute \"\(field_name)\"; Workable has: \(attributes | joined(.label))"}
@@ -225,10 +227,10 @@ def find_marker:
   | (("[" + .write.marker + "]") as $mark
      | any($pages[] | content.activities // [] | .[]; .body | type == "string" and contains($mark))) as $found
   | if $pages == [] then
-      {lookup: "comments", append: true,
+      {lookup: "comments", append: true, list: ["activities"],
        request: {method: "GET", path: (of_candidate + ["activities"]), query: {actions: "comment", limit: 100}}}
     elif $found or ($pages[-1] | next_page) == null or ($pages | length) >= 20 then {found: $found}
-    else {lookup: "comments", append: true, request: {method: "GET", url: ($pages[-1] | next_page)}}
+    else {lookup: "comments", append: true, list: ["activities"], request: {method: "GET", url: ($pages[-1] | next_page)}}
     end;
 
 # ---- what answers mean

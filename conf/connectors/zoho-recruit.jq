@@ -90,7 +90,7 @@ def set_status($status; $more):
 def ask_associated($name; $statuses):
   (.got[$name] // []) as $pages
   | if $pages == [] or ($pages[-1].body.info.more_records == true and ($pages | length) < 10) then
-      {lookup: $name, append: true,
+      {lookup: $name, append: true, list: ["data"],
        request: {method: "GET", path: ["JobOpenings", .job, "associate"],
                  query: {candidate_statuses: ($statuses | join(",")), page: (($pages | length) + 1), per_page: 200}}}
     else null
@@ -146,7 +146,7 @@ def find_marker: with_candidate(
   | .write.marker as $marker
   | if any($pages[] | .body.data[]?; .Note_Content | type == "string" and contains("[" + $marker + "]")) then {found: true}
     elif $pages == [] or ($pages[-1].body.info.more_records == true and ($pages | length) < 5) then
-      {lookup: "notes", append: true,
+      {lookup: "notes", append: true, list: ["data"],
        request: {method: "GET", path: notes_of_candidate,
                  query: {sort_by: "Created_Time", sort_order: "desc", page: (($pages | length) + 1), per_page: 200}}}
     else {found: false}

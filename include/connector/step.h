@@ -12,6 +12,9 @@
  *
  * A lookup may also have
  *   expect: [404, …]  statuses beside 2xx that are an answer to be saved; any other ends the call at once
+ *   list: ["data"]    2xx answers must hold a list of objects, or null, there ([]: the body itself; 204 needs none), else it
+ *                     is a bad answer, to be tried again: something else must not pass for "there is none"
+ *   record: ["data"]  likewise an object
  *   append: true      .got.name is a list and the answer is put at its end (pages); without it a name is used once
  *   write: true       it changes something in the ATS (makes the tag that the write itself then needs)
  *   cache: "15m"      how long the answer to an equal request may be used again

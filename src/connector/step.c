@@ -439,19 +439,31 @@ static void decide_found(struct call *c)
         finish_broken(c, c->verb, "found must be true or false");
 }
 
+static bool is_path(const struct json *path)
+{
+    for (const struct json *name = json_first(path); name != NULL; name = json_next(name)) {
+        if (json_str(name) == NULL)
+            return false;
+    }
+    return json_type(path) == JSON_ARRAY;
+}
+
 /* What a lookup asks for beside its request; NULL: all is right. */
 static const char *lookup_fault(const struct call *c)
 {
     const struct json *expect = json_get(c->wish, "expect");
     const struct json *cache = json_get(c->wish, "cache");
+    const struct json *list = json_get(c->wish, "list");
+    const struct json *record = json_get(c->wish, "record");
     const struct json *old = c->lookup != NULL ? json_get(c->got, c->lookup) : NULL;
     bool append = json_get_bool(c->wish, "append");
     double status;
     int64_t ms;
 
     if (json_get(c->wish, "lookup") == NULL)
-        return expect != NULL || cache != NULL || append || json_get(c->wish, "write") != NULL
-                   ? "expect, append, write and cache belong to a lookup"
+        return expect != NULL || cache != NULL || append || list != NULL || record != NULL ||
+                       json_get(c->wish, "write") != NULL
+                   ? "expect, list, record, append, write and cache belong to a lookup"
                    : NULL;
     if (c->lookup == NULL || *c->lookup == '\0')
         return "a lookup must have a name";
@@ -467,6 +479,8 @@ static const char *lookup_fault(const struct call *c)
         return "expect must be a list of HTTP statuses";
     if (cache != NULL && (json_str(cache) == NULL || !text_to_duration_ms(json_str(cache), &ms)))
         return "cache must be a duration such as \"15m\"";
+    if ((list != NULL && !is_path(list)) || (record != NULL && !is_path(record)))
+        return "list and record must be lists of members' names";
     return NULL;
 }
 
@@ -547,8 +561,8 @@ static void decide(struct call *c)
                      {"skip", decide_skip},
                      {"fail", decide_fail},
                      {"found", decide_found}};
-    static const char *const members[] = {"request", "lookup", "already", "skip",   "fail",  "found",
-                                          "message", "class",  "expect",  "append", "write", "cache"};
+    static const char *const members[] = {"request", "lookup", "already", "skip",  "fail",  "found", "message",
+                                          "class",   "expect", "append",  "write", "cache", "list",  "record"};
     size_t chosen = 0, count = 0;
 
     for (const struct json *m = json_first(c->wish); m != NULL && json_type(c->wish) == JSON_OBJECT; m = json_next(m)) {
@@ -726,6 +740,56 @@ static void save_answer(struct call *c, const struct json *answer)
     list = old != NULL ? json_copy(old) : json_array();
     json_push(list, json_copy(answer));
     json_set(c->got, c->lookup, list);
+}
+
+static const struct json *at_path(const struct json *body, const struct json *path)
+{
+    for (const struct json *name = json_first(path); name != NULL; name = json_next(name))
+        body = json_get(body, json_str(name));
+    return body;
+}
+
+/* Some vendors write null for an empty list. */
+static bool has_list_of_records(const struct json *body, const struct json *path)
+{
+    const struct json *list = at_path(body, path);
+
+    for (const struct json *record = json_first(list); record != NULL; record = json_next(record)) {
+        if (json_type(record) != JSON_OBJECT)
+            return false;
+    }
+    return json_type(list) == JSON_ARRAY || (list != NULL && json_type(list) == JSON_NULL && json_count(path) > 0);
+}
+
+static const char *without(struct call *c, const char *what, const struct json *path)
+{
+    struct buf names;
+    const char *words;
+
+    buf_init(&names, WORDS_MAX_BYTES);
+    for (const struct json *name = json_first(path); name != NULL; name = json_next(name))
+        buf_printf(&names, "%s%s", names.len > 0 ? "." : " at ", json_str(name));
+    words =
+        arena_printf(c->arena, "the ATS answered the lookup \"%s\" without %s%s", c->lookup, what, buf_text(&names));
+    buf_free(&names);
+    return words;
+}
+
+/* A lookup may say what its answer must hold, so that something else (half an outage, a gateway's own words) is not
+ * taken for "there is none"; NULL: it does. No content is an empty list. */
+static const char *lacks(struct call *c, long status, const struct json *answer)
+{
+    const struct json *list = json_get(c->wish, "list");
+    const struct json *record = json_get(c->wish, "record");
+    const struct json *body = json_get(answer, "body");
+
+    if (status < 200 || status > 299)
+        return NULL; /* one that the lookup expects */
+    if (list != NULL && status != 204 && !has_list_of_records(body, list))
+        return without(c, "a list of records", list);
+    if (record != NULL && json_type(at_path(body, record)) != JSON_OBJECT)
+        return without(c, "a record", record);
+    return NULL;
 }
 
 static bool is_expected(const struct call *c, long status)
@@ -922,6 +986,12 @@ static void judge(struct call *c, const struct httpc_response *response, const s
         j.retry_after_ms = wait_asked(c, response, j.outcome, now_us);
     good = j.outcome == OUTCOME_OK || j.outcome == OUTCOME_ALREADY;
     if (good && c->lookup != NULL) {
+        const char *fault = lacks(c, response->status, answer);
+
+        if (fault != NULL) {
+            finish(c, OUTCOME_RETRY, "bad_answer", fault, OWN_MESSAGE_MAX_CHARS);
+            return;
+        }
         save_answer(c, answer);
         c->state = CALL_ASKING;
         return;

@@ -370,7 +370,12 @@ static void test_decisions(void **state)
         {"{\"lookup\":\"a\"," GET("a") ",\"expect\":404}", BROKEN("expect must be a list of HTTP statuses")},
         {"{\"lookup\":\"a\"," GET("a") ",\"expect\":[4]}", BROKEN("expect must be a list of HTTP statuses")},
         {"{\"lookup\":\"a\"," GET("a") ",\"cache\":15}", BROKEN("cache must be a duration such as \"15m\"")},
-        {"{\"expect\":[404]," GET("a") "}", BROKEN("expect, append, write and cache belong to a lookup")},
+        {"{\"expect\":[404]," GET("a") "}", BROKEN("expect, list, record, append, write and cache belong to a lookup")},
+        {"{\"list\":[]," GET("a") "}", BROKEN("expect, list, record, append, write and cache belong to a lookup")},
+        {"{\"record\":[]," GET("a") "}", BROKEN("expect, list, record, append, write and cache belong to a lookup")},
+        {"{\"lookup\":\"a\"," GET("a") ",\"list\":\"data\"}",
+         BROKEN("list and record must be lists of members' names")},
+        {"{\"lookup\":\"a\"," GET("a") ",\"record\":[1]}", BROKEN("list and record must be lists of members' names")},
         {"{\"request\":{}}", BROKEN("the request's method must be GET, POST, PUT, PATCH or DELETE")},
         {"{\"request\":{\"method\":\"GET\",\"url\":\"https://evil.example/\"}}",
          BROKEN("the request's url leads to https://evil.example:443, which is not a host of this connector")},
@@ -486,6 +491,55 @@ static void test_answers_that_the_program_does_not_understand(void **state)
         answer(c, (struct canned){.status = 200, .body = cases[i].body});
         assert_result(c, cases[i].outcome, cases[i].error_class, cases[i].message);
         assert_true(call_result(c)->program_failed == cases[i].program_failed);
+        assert_false(call_result(c)->was_write);
+        call_free(c);
+        mem_free(steps);
+    }
+}
+
+/* What a lookup says that its answer must hold. */
+static void test_answers_without_what_was_asked_for(void **state)
+{
+    static const struct {
+        const char *members; /* of the lookup */
+        long status;
+        const char *body;
+        const char *message; /* NULL: it is saved */
+    } cases[] = {
+        {"\"list\":[]", 200, "[]", NULL},
+        {"\"list\":[]", 200, "[{}]", NULL},
+        {"\"list\":[]", 204, "", NULL},
+        {"\"list\":[]", 200, "", "the ATS answered the lookup \"a\" without a list of records"},
+        {"\"list\":[]", 200, "{}", "the ATS answered the lookup \"a\" without a list of records"},
+        {"\"list\":[]", 200, "[{},5]", "the ATS answered the lookup \"a\" without a list of records"},
+        {"\"list\":[]", 200, "[[]]", "the ATS answered the lookup \"a\" without a list of records"},
+        {"\"list\":[\"d\",\"r\"]", 200, "{\"d\":{\"r\":[{}]}}", NULL},
+        {"\"list\":[\"d\",\"r\"]", 201, "{\"d\":{\"r\":null}}", NULL},
+        {"\"list\":[\"d\",\"r\"]", 200, "{\"d\":{\"r\":{}}}",
+         "the ATS answered the lookup \"a\" without a list of records at d.r"},
+        {"\"list\":[\"d\",\"r\"]", 200, "{\"d\":{}}",
+         "the ATS answered the lookup \"a\" without a list of records at d.r"},
+        {"\"list\":[\"d\",\"r\"]", 200, "{\"d\":[]}",
+         "the ATS answered the lookup \"a\" without a list of records at d.r"},
+        {"\"list\":[\"d\"],\"expect\":[404]", 404, "{}", NULL},
+        {"\"record\":[]", 200, "{}", NULL},
+        {"\"record\":[]", 200, "[]", "the ATS answered the lookup \"a\" without a record"},
+        {"\"record\":[]", 204, "", "the ATS answered the lookup \"a\" without a record"},
+        {"\"record\":[\"d\"]", 200, "{\"d\":{}}", NULL},
+        {"\"record\":[\"d\"]", 200, "{\"d\":null}", "the ATS answered the lookup \"a\" without a record at d"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        char *steps = mem_printf("[{\"lookup\":\"a\",%s," GET("a") "},{\"already\":true}]", cases[i].members);
+        struct call *c = scripted(steps);
+
+        assert_next(c, "GET", "https://t.example/api/a", NULL);
+        answer(c, (struct canned){.status = cases[i].status, .body = cases[i].body});
+        if (cases[i].message == NULL)
+            assert_result(c, OUTCOME_ALREADY, "", "");
+        else
+            assert_result(c, OUTCOME_RETRY, "bad_answer", cases[i].message);
         assert_false(call_result(c)->was_write);
         call_free(c);
         mem_free(steps);
@@ -977,6 +1031,7 @@ int main(void)
         cmocka_unit_test(test_programs_that_fail),
         cmocka_unit_test(test_lookups_end),
         cmocka_unit_test(test_answers_that_the_program_does_not_understand),
+        cmocka_unit_test(test_answers_without_what_was_asked_for),
         cmocka_unit_test(test_monstrous_answers_are_no_answers),
         cmocka_unit_test(test_values_that_are_too_deep),
         cmocka_unit_test(test_answers_to_the_write),

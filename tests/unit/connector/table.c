@@ -484,6 +484,33 @@ static void check_nothing_is_lost(const struct call *call, const char *body)
     }
 }
 
+/*
+ * What was asked and not understood decides nothing: a note is not written once more because our own was not seen, and
+ * nothing is dead because the list that has it was none. Where a list is a whole answer, an empty one is one
+ * ("empty_answer": "[]"), and where empty members are left out any object is ("{}"); what was written may be answered
+ * with anything.
+ */
+static void check_nothing_is_decided(struct call *call, const char *verb, size_t at, const char *body)
+{
+    const char *empty = json_get_str(table.file, "empty_answer");
+    const struct call_result *r;
+
+    /* a probe asks whether there is an answer at all */
+    if (strcmp(verb, "probe") == 0 ||
+        (empty != NULL && (strcmp(body, empty) == 0 || (empty[0] == '{' && body[0] == '{'))))
+        return;
+    if (call_advance(call) != CALL_FINISHED) {
+        if (call_request(call)->is_write)
+            fail_msg("when request %zu is answered with %s, %s %s is written", at + 1, body, call_request(call)->method,
+                     call_request(call)->url);
+        return;
+    }
+    r = call_result(call);
+    if (r->outcome != OUTCOME_RETRY)
+        fail_msg("when request %zu is answered with %s, it is %s (%s: %s)", at + 1, body, outcome_name(r->outcome),
+                 r->error_class, r->message);
+}
+
 /* Whatever the module makes of it, it must not be the module's fault. The tables with "broken_answers" promise more:
  * nor does its program fail. */
 static void run_with_junk(const struct json *which, size_t at, const char *body)
@@ -494,6 +521,7 @@ static void run_with_junk(const struct json *which, size_t at, const char *body)
     struct json *context = context_of(which);
     struct configured c;
     struct call *call;
+    bool asked = false;
 
     configure(&c, which);
     call = call_new(table.vm, &c.connector, json_get_str(which, "verb"), context, false, "key");
@@ -502,6 +530,7 @@ static void run_with_junk(const struct json *which, size_t at, const char *body)
 
         scripted_make(&s, named(json_get(steps[i], "answer"), "answers"));
         if (i == at) {
+            asked = !call_request(call)->is_write;
             s.response.body = body;
             s.response.body_len = strlen(body);
             s.response.status = 200;
@@ -511,6 +540,8 @@ static void run_with_junk(const struct json *which, size_t at, const char *body)
         call_answer(call, &s.response, now_us);
         mem_free(s.body);
     }
+    if (asked)
+        check_nothing_is_decided(call, json_get_str(which, "verb"), at, body);
     if (call_advance(call) == CALL_FINISHED) {
         const struct call_result *r = call_result(call);
 
