@@ -207,6 +207,9 @@ def milliseconds:
    | .date + "T" + (if ($time | length) == 5 then $time + ":00" else $time end) + "Z"
    | fromdateiso8601 * 1000);
 
+# "nan" and "infinity" are none, although tonumber takes them.
+def is_number: test("\\A[-+]?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]+)?\\z");
+
 # {value} as the field wants it, or {wrong: "why"}.
 def value_for($name; $value):
   if $value == null then {value: null}
@@ -219,7 +222,7 @@ def value_for($name; $value):
   elif ($name | test("^custom(Int|Float)[0-9]+$")) then
     (if ($value | type) == "boolean" then {value: (if $value then 1 else 0 end)}
      else
-       ($value | tostring | [tonumber?]) as $number
+       ($value | tostring | gsub("^\\s+|\\s+$"; "") | [select(is_number) | tonumber]) as $number
        | if $number == [] then {wrong: "takes a number"}
          elif ($name | startswith("customInt")) then {value: ($number[0] | floor)}
          else {value: $number[0]}

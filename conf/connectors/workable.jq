@@ -181,7 +181,8 @@ def value_member($attribute):
           {error: "has no such choice; it has: \($attribute.choices // [] | joined(.body))"}
         else {choices: $ids} end
     elif $type == "file" then {error: "is a file, which cannot be written"}
-    elif $type == "numeric" and (try (tonumber | false) catch true) then {error: "takes a number"}
+    elif $type == "numeric" and (tostring | test("\\A\\s*[-+]?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]+)?\\s*\\z") | not) then
+      {error: "takes a number"}
     elif type == "array" then {value: ([.[] | tostring] | join(", "))}
     else {value: tostring}
     end;
