@@ -139,6 +139,7 @@ static struct siege siege_begin(struct harness *h, const char *receiver, bool tl
     s.good_config = (struct good_config){.port = s.d->port,
                                          .tls = tls,
                                          .interval_ms = GOOD_INTERVAL_MS,
+                                         .rest_max_ms = TIMEOUT_MS / 2,
                                          .event = popp_event(h, "run-started", "eventId", good_mark, NULL),
                                          .mark = good_mark,
                                          .secret = E2E_SECRET,
@@ -179,6 +180,7 @@ static void attack(struct siege *s, const char *name, struct crowd crowd, int64_
                   (double)(f.memory_max_kib - s->memory_before_kib) / 1024, f.descriptors_max,
                   (long long)(100 * f.processor_ms / f.duration_ms));
     assert_true(c.opened > 0);
+    assert_int_equal(c.failed, 0); /* else it is no attack, but what this machine has left of one */
     check_good(s, name, &f);
     if (c.left > 0)
         fail_msg("%s: %u connections were still open %d ms after the attack", name, c.left, (int)longest_ms + LATE_MS);

@@ -79,8 +79,10 @@ static void member_open(struct run *run, struct member *m, int64_t now_ms)
     unsigned number = run->opened_in_all++;
 
     m->fd = member_connect(crowd, number);
-    if (m->fd < 0)
+    if (m->fd < 0) {
+        run->figures.failed++;
         return;
+    }
     m->opened_ms = now_ms;
     m->drip_at_ms = now_ms + crowd->drip_ms;
     m->text = crowd->text_count > 0 ? &crowd->texts[number % crowd->text_count] : NULL;
@@ -274,6 +276,7 @@ struct good_client {
     unsigned number;
     int kept_fd;
     struct tls_client *kept_tls;
+    int64_t kept_used_us;
 };
 
 static int good_connect(const struct good_client *g)
@@ -345,6 +348,16 @@ static int plain_status(int fd, const char *request, char *text, size_t room)
         text[got] = '\0';
     }
     return text_starts(text, "HTTP/1.1 ") ? (int)strtol(text + 9, NULL, 10) : 0;
+}
+
+static void good_close_kept(struct good_client *g)
+{
+    if (g->kept_tls != NULL)
+        tls_client_free(g->kept_tls);
+    else if (g->kept_fd >= 0)
+        (void)close(g->kept_fd);
+    g->kept_tls = NULL;
+    g->kept_fd = -1;
 }
 
 /* One request over one of the two kinds of connection. */
@@ -460,7 +473,7 @@ static void *good_main(void *arg)
 
     for (int64_t due_us = clock_mono_us(); !atomic_load(&g->stop); due_us += g->config.interval_ms * 1000) {
         int64_t now_us = clock_mono_us();
-        bool kept = g->number % 2 == 0, reconnect = false;
+        bool kept = g->number % 2 == 0, reconnect = false, rested = false;
         char *request;
         int status;
 
@@ -474,14 +487,18 @@ static void *good_main(void *arg)
         request = good_request(g);
         text[0] = '\0';
         now_us = clock_mono_us();
+        if (kept && g->kept_fd >= 0 && now_us - g->kept_used_us > g->config.rest_max_ms * 1000LL) {
+            good_close_kept(g); /* a busy machine has kept us from it */
+            rested = true;
+        }
         status = good_send(g, kept, request, text, sizeof text, &reconnect);
+        reconnect = reconnect && !rested;
+        if (kept)
+            g->kept_used_us = clock_mono_us();
         good_count(g, status, text, kept, reconnect, clock_mono_us() - now_us);
         mem_free(request);
     }
-    if (g->kept_tls != NULL)
-        tls_client_free(g->kept_tls);
-    else if (g->kept_fd >= 0)
-        (void)close(g->kept_fd);
+    good_close_kept(g);
     return NULL;
 }
 

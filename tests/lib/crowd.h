@@ -50,6 +50,7 @@ struct crowd_figures {
     unsigned left;      /* not ended by it when patience was over */
     int64_t longest_ms; /* from opening a connection until the server ended it */
     uint64_t sent_bytes;
+    unsigned failed; /* not opened: there is no descriptor or port for one more */
 };
 
 /* For duration_ms as described, then nothing is opened any more, and all goes on until the server has ended every
@@ -63,6 +64,7 @@ struct good_config {
     unsigned port;
     bool tls;
     int interval_ms;
+    int rest_max_ms;   /* a kept connection that has rested longer is not used again: the server may be closing it */
     const char *event; /* JSON with mark in it, which is replaced by a number for each */
     const char *mark;  /* digits, as many as the number may have */
     const char *secret;
