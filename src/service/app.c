@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -458,6 +459,20 @@ static int run(struct app *app, const sigset_t *set, struct errmsg *err)
     }
 }
 
+/*
+ * The usual limit of 1024 is for programs that use select(2). Here each connection is a descriptor, and a crowd of them
+ * would leave none for PostgreSQL and the ATS.
+ */
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int app_run(const char *config_path)
 {
     struct app app = {.config_path = config_path};
@@ -466,6 +481,7 @@ int app_run(const char *config_path)
     sigset_t set;
     int st;
 
+    allow_descriptors();
     signals_of(&set);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     buf_init(&problems, PROBLEMS_MAX_BYTES);

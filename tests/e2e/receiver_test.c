@@ -1,4 +1,5 @@
 /* What a sender of webhooks gets for an answer, and what is kept of what it sent. */
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -319,10 +320,37 @@ E2E_TEST(a_second_daemon_gives_the_same_answers)
     daemon_stop(h, two);
 }
 
+/* What a shell allows by itself is not what the daemon has to do with. */
+E2E_TEST(connections_do_not_use_up_the_descriptors)
+{
+    enum { SOFT = 64, CONNECTIONS = 100 };
+    struct rlimit limit, low;
+    struct program *d;
+    int fds[CONNECTIONS];
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    low = limit;
+    low.rlim_cur = SOFT;
+    assert_true(limit.rlim_max > SOFT + CONNECTIONS);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    d = daemon_start(h, &(struct daemon_conf){.receiver = "request_timeout: 10m\n"});
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        fds[i] = http_open(h, d->port);
+        assert_true(fds[i] >= 0);
+    }
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_sql(h, "select sync_state from atsync.sync_status", "synced");
+    for (size_t i = 0; i < CONNECTIONS; i++)
+        (void)close(fds[i]);
+    daemon_stop(h, d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         E2E_RUN(stored_then_duplicate),
+        E2E_RUN(connections_do_not_use_up_the_descriptors),
         E2E_RUN(every_refusal_of_the_table),
         E2E_RUN(what_must_be_accepted),
         E2E_RUN(too_large_is_refused_before_the_body),
