@@ -213,7 +213,6 @@ watch_owner() { # DIR PID
     if [ -f "$1/owner" ] && [ "$(cat "$1/owner")" = "$2" ]; then return; fi
     printf '%s\n' "$2" >"$1/owner"
     # Only what still belongs to that process is removed: DIR may have a new cluster with a new owner by then.
-    # shellcheck disable=SC2016 # expanded by the inner shell
     setsid bash -c 'tail --pid="$2" -f /dev/null
         [ "$(cat "$1/owner" 2>/dev/null)" != "$2" ] || exec bash "$0" remove "$1"' "$self" "$1" "$2" \
         </dev/null >/dev/null 2>&1 &

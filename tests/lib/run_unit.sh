@@ -14,7 +14,6 @@ run_one() { # PROGRAM
     out=$(mktemp -d) || return 1
     trap 'rm -rf "$out"' EXIT
     # UNIT_RUNNER is a command with its options: splitting it is wanted
-    # shellcheck disable=SC2086
     timeout "${UNIT_TIMEOUT_S:-300}" ${UNIT_RUNNER:-} "$1" >"$out/stdout" 2>"$out/stderr"
     rc=$?
     passed=$(count OK)

@@ -95,7 +95,6 @@ fi
 
 export work base here worktree
 # Mounts and processes live in namespaces of their own: whatever happens, they end with this command.
-# shellcheck disable=SC2016 # the inner shell expands its text
 unshare --mount --pid --fork --kill-child bash -euo pipefail -c '
     mount --make-rprivate /
     # a layer over the base; where overlayfs is missing, a copy

@@ -33,8 +33,7 @@ explore() {
     cycles) flags='-O2 -DNP' options=-l ;;
     esac
     rm -f pan pan.* ./*.trail found
-    # what gcc says about spin's code is not ours to change
-    # shellcheck disable=SC2086 # several words, or none
+    # what gcc says about spin's code is not ours to change; $flags are several words
     spin -a "$@" "$here/protocol.pml" >found 2>&1 &&
         ${CC:-gcc} -w $flags -DNOCLAIM -DCOLLAPSE -o pan pan.c >>found 2>&1 &&
         timeout "$limit_s" ./pan $options -m100000 -w22 >>found 2>&1

@@ -37,7 +37,7 @@ finish() {
 }
 
 # Every expression of a dashboard, with what Grafana would put in its place.
-# shellcheck disable=SC2016 # Grafana's variables, not ours
+# (The variables are Grafana's, not ours.)
 expressions() {
     jq -r '.. | .expr? // empty' "$monitoring/grafana-prometheus.json" |
         sed -E 's/\$__rate_interval/5m/g; s/\$(job|connector)/.*/g'

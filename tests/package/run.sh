@@ -273,7 +273,6 @@ echo "---- an event"
 ok "a sample is taken" sample 1
 ok "and reaches the ATS" soon 20 settled ats_1 synced
 says "which has it" '"popp-passed"' inside curl -sf http://127.0.0.1:9099/_sandbox/records
-# shellcheck disable=SC2016 # for the shell inside
 is "signed by hand" '{"status":"stored"}' inside sh -c 'cd /root
     printf %s "{\"event\":\"WORKFLOW_RUN_STARTED\",\"eventId\":\"hand\",\"eventTimestamp\":\"2026-05-12T09:00:00Z\",\"data\":{\"recordId\":\"run_h\",\"workflowId\":\"w\",\"workflowExternalId\":\"cedar\",\"candidateProfileId\":\"cp_h\",\"candidateProfileExternalId\":\"ats_h\"}}" >body
     s=$(openssl dgst -sha256 -hmac "$(cat /etc/atsyncd/popp.secret)" -r body | cut -d" " -f1)
