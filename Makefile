@@ -268,7 +268,7 @@ SEED ?=
 chaos: $(CHAOS_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats ## everything breaks for CHAOS_SECONDS (600); SEED=N repeats a run
 	CHAOS_SECONDS=$(CHAOS_SECONDS) SEED=$(SEED) $(BUILD)/tests/chaos/chaos
 check-chaos: $(CHAOS_PROGRAMS) $(PROGRAMS) $(BUILD)/sandbox-ats
-	@CHAOS_SECONDS=60 SEED=$(SEED) UNIT_JOBS=1 UNIT_TIMEOUT_S=600 tests/lib/run_unit.sh $(RESULTS) $(filter-out %/fault_points_test,$(CHAOS_PROGRAMS))
+	@CHAOS_SECONDS=60 SEED=$(SEED) UNIT_JOBS=1 UNIT_TIMEOUT_S=$${UNIT_TIMEOUT_S:-600} tests/lib/run_unit.sh $(RESULTS) $(filter-out %/fault_points_test,$(CHAOS_PROGRAMS))
 # the crashes need a build of their own
 ifneq ($(FAULTS),)
 fault-tests: $(BUILD)/tests/chaos/fault_points_test
@@ -393,12 +393,16 @@ ANALYZE ?=
 analyze: $(GEN)/sql.h ## src/ through clang-tidy, cppcheck and gcc -fanalyzer; ANALYZE=gcc for one of them
 	@ANALYZE_FLAGS='$(subst ','\'',$(ANALYZE_FLAGS))' ANALYZE_SRCS='$(sort $(COMMON_SRCS) $(DAEMON_SRCS) $(CTL_SRCS))' ANALYZE_DIR='$(BUILD)/analyze' \
 		tests/analyze/run.sh $(ANALYZE)
-check-asan: ## the tests with AddressSanitizer and UndefinedBehaviorSanitizer
-	$(MAKE) SANITIZER=address check-unit check-db check-e2e
 # see tests/check.sh: sanitizers and too random addresses
 FIXED_ADDRESSES := $(shell setarch "$$(uname -m)" -R true 2>/dev/null && echo setarch "$$(uname -m)" -R)
-check-tsan: ## the tests with ThreadSanitizer (ten minutes)
-	UNIT_TIMEOUT_S=1200 TEST_PATIENCE=3 $(FIXED_ADDRESSES) $(MAKE) SANITIZER=thread check-unit check-fuzz check-db check-e2e
+# All that runs programs of ours; the crashes at fault points need a build of their own.
+SANITIZED_CHECKS := check-unit check-fuzz check-db check-e2e check-page check-chaos
+check-asan: ## the tests with AddressSanitizer and UndefinedBehaviorSanitizer (a quarter of an hour)
+	$(FIXED_ADDRESSES) $(MAKE) SANITIZER=address $(SANITIZED_CHECKS)
+	$(FIXED_ADDRESSES) $(MAKE) SANITIZER=address FAULTS=1 check-faults
+check-tsan: ## the tests with ThreadSanitizer (twenty minutes)
+	UNIT_TIMEOUT_S=1200 TEST_PATIENCE=3 $(FIXED_ADDRESSES) $(MAKE) SANITIZER=thread $(SANITIZED_CHECKS)
+	UNIT_TIMEOUT_S=1200 TEST_PATIENCE=3 $(FIXED_ADDRESSES) $(MAKE) SANITIZER=thread FAULTS=1 check-faults
 # Test programs, and every daemon and atsyncctl that they start; what they ask of time is asked with patience.
 VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible --errors-for-leak-kinds=definite,possible --suppressions=$(CURDIR)/tests/lib/valgrind.supp
 check-valgrind: ## the tests under valgrind (an hour)
