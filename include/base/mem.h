@@ -37,8 +37,9 @@ void mem_forbid_core(void);
 /* The memory of one job: allocate freely, free once. */
 struct arena;
 ATS_NONNULL struct arena *arena_new(void);
-void arena_free(struct arena *a);  /* NULL is harmless */
-void arena_reset(struct arena *a); /* forgets everything, keeps the first block */
+void arena_free(struct arena *a);                           /* NULL is harmless */
+void arena_reset(struct arena *a);                          /* forgets everything, keeps the first block */
+ATS_NONNULL void *arena_take(struct arena *a, size_t size); /* as arena_alloc, but with whatever was there before */
 ATS_NONNULL void *arena_alloc(struct arena *a,
                               size_t size);         /* zeroed, aligned for any type; lives as long as the arena */
 char *arena_strdup(struct arena *a, const char *s); /* NULL gives NULL */

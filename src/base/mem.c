@@ -189,7 +189,7 @@ static void arena_add_block(struct arena *a, size_t size)
         a->next_size *= 2;
 }
 
-void *arena_alloc(struct arena *a, size_t size)
+void *arena_take(struct arena *a, size_t size)
 {
     const size_t align = _Alignof(max_align_t);
     void *p;
@@ -201,7 +201,12 @@ void *arena_alloc(struct arena *a, size_t size)
         arena_add_block(a, size);
     p = a->current->bytes + a->current->used;
     a->current->used += size;
-    return memset(p, 0, size);
+    return p;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+    return memset(arena_take(a, size), 0, size);
 }
 
 char *arena_strdup(struct arena *a, const char *s)
@@ -215,9 +220,10 @@ char *arena_strndup(struct arena *a, const char *s, size_t len)
 
     if (len == SIZE_MAX)
         mem_exhausted();
-    copy = arena_alloc(a, len + 1);
+    copy = arena_take(a, len + 1);
     if (len > 0)
         memcpy(copy, s, len);
+    copy[len] = '\0';
     return copy;
 }
 
@@ -243,7 +249,7 @@ char *arena_vprintf(struct arena *a, const char *fmt, va_list ap)
     va_end(again);
     if (n < 0)
         mem_exhausted();
-    text = arena_alloc(a, (size_t)n + 1);
+    text = arena_take(a, (size_t)n + 1);
     (void)vsnprintf(text, (size_t)n + 1, fmt, ap);
     return text;
 }

@@ -1,5 +1,6 @@
 #include "lib/json.h"
 
+#include <limits.h>
 #include <math.h>
 #include <cjson/cJSON.h>
 
@@ -46,10 +47,65 @@ static cJSON *must(cJSON *c)
 
 static bool is_exact(const cJSON *c)
 {
-    return cJSON_IsString(c) && c->valuestring[0] == EXACT_MARK;
+    return (c->type & 0xff) == cJSON_String && c->valuestring[0] == EXACT_MARK;
 }
 
-/* ---- the scan before cJSON: strict tokens, and the rewriting of what cJSON would lose ------------------------------ */
+/* ---- where trees get their memory from: cJSON's allocator is one for the whole program, so it looks what this thread wants ------ */
+
+static _Thread_local struct arena *tree_arena;
+
+static void *tree_alloc(size_t size)
+{
+    return tree_arena ? arena_take(tree_arena, size) : mem_alloc(size);
+}
+
+static void tree_free(void *memory)
+{
+    if (!tree_arena) {
+        mem_free(memory);
+    }
+}
+
+/* Before there are threads. */
+__attribute__((constructor)) static void take_over_allocator(void)
+{
+    cJSON_Hooks hooks = {.malloc_fn = tree_alloc, .free_fn = tree_free};
+
+    cJSON_InitHooks(&hooks);
+}
+
+/*
+ * ---- parsing: by RFC 8259 to the letter, into cJSON's own nodes. cJSON's parser takes more than JSON is and loses what is said at the top, so
+ * that a text had to be looked through and rewritten before it; one walk is simpler, knows the place of each mistake, and takes a third of the time.
+ */
+enum { NESTING_MAX = 1000 };
+
+struct parser {
+    const char *p, *end;
+    const char *bad; /* the token that cannot stand where it stands */
+    unsigned depth;
+};
+
+static bool refuse(struct parser *t, const char *at)
+{
+    t->bad = at;
+    return false;
+}
+
+static void skip_blank(struct parser *t)
+{
+    while (t->p < t->end && (*t->p == ' ' || *t->p == '\t' || *t->p == '\n' || *t->p == '\r')) {
+        t->p++;
+    }
+}
+
+static cJSON *node_new(int type)
+{
+    cJSON *c = tree_alloc(sizeof *c);
+
+    *c = (cJSON){.type = type};
+    return c;
+}
 
 static bool hex4(const char *p, const char *end, unsigned *ret)
 {
@@ -76,94 +132,156 @@ static bool hex4(const char *p, const char *end, unsigned *ret)
     return true;
 }
 
-static void three_bytes(unsigned code, char ret[3])
+/* In UTF-8, U+0000 and a lone surrogate by our convention. Returns the number of bytes. */
+static size_t put_code(char *to, unsigned code)
 {
-    ret[0] = (char)(0xe0 | (code >> 12));
-    ret[1] = (char)(0x80 | ((code >> 6) & 0x3f));
-    ret[2] = (char)(0x80 | (code & 0x3f));
+    if (code > 0 && code < 0x80) {
+        to[0] = (char)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        to[0] = (char)(0xc0 | (code >> 6));
+        to[1] = (char)(0x80 | (code & 0x3f));
+        return 2;
+    }
+    if (code < 0x10000) {
+        to[0] = (char)(0xe0 | (code >> 12));
+        to[1] = (char)(0x80 | ((code >> 6) & 0x3f));
+        to[2] = (char)(0x80 | (code & 0x3f));
+        return 3;
+    }
+    to[0] = (char)(0xf0 | (code >> 18));
+    to[1] = (char)(0x80 | ((code >> 12) & 0x3f));
+    to[2] = (char)(0x80 | ((code >> 6) & 0x3f));
+    to[3] = (char)(0x80 | (code & 0x3f));
+    return 4;
 }
 
-static void add_three_bytes(struct buf *b, unsigned code)
+/* How many bytes from p on are neither a quote nor a backslash nor a control character. */
+static size_t ordinary(const char *p, const char *end)
 {
-    char bytes[3];
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t highs = ones * 0x80;
+    const char *from = p;
 
-    three_bytes(code, bytes);
-    buf_add(b, bytes, sizeof bytes);
+    for (; end - p >= 8; p += 8) {
+        uint64_t eight;
+        uint64_t quote;
+        uint64_t backslash;
+
+        memcpy(&eight, p, sizeof eight);
+        quote = eight ^ (ones * '"');
+        backslash = eight ^ (ones * '\\');
+        /* a byte of zero, or below 0x20, has its highest bit set in one of these (or a byte below it is such a byte) */
+        if (((((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((eight - ones * 0x20) & ~eight)) &
+             highs) != 0) {
+            break;
+        }
+    }
+    while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20) {
+        p++;
+    }
+    return (size_t)(p - from);
 }
 
-/* The text as it goes to cJSON: as it came, until something in it has to be rewritten. */
-struct rewriting {
-    struct buf out;
-    const char *copied; /* up to here it is in out */
-    bool any;
+/* What follows a backslash at t->p, as bytes at *to; at most four, and never more than it takes in the text. */
+static bool unescape(struct parser *t, char **to)
+{
+    static const char names[] = "\"\\/bfnrt";
+    static const char values[] = "\"\\/\b\f\n\r\t";
+    const char *p = t->p;
+    const char *name;
+    unsigned code;
+    unsigned low;
+
+    if (t->end - p < 2) {
+        return false;
+    }
+    if (p[1] != 'u') {
+        name = memchr(names, p[1], sizeof names - 1);
+        if (!name) {
+            return false;
+        }
+        *(*to)++ = values[name - names];
+        t->p += 2;
+        return true;
+    }
+    if (!hex4(p + 2, t->end, &code)) {
+        return false;
+    }
+    t->p += 6;
+    if (code >= 0xd800 && code < 0xdc00 && t->end - p >= 12 && p[6] == '\\' && p[7] == 'u' &&
+        hex4(p + 8, t->end, &low) && low >= 0xdc00 && low < 0xe000) {
+        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+        t->p += 6;
+    }
+    *to += put_code(*to, code);
+    return true;
+}
+
+/* The text from the quote at t->p on; NULL with the place noted if it is not well-formed. */
+static char *parse_text(struct parser *t)
+{
+    const char *begin = t->p;
+    size_t len = ordinary(begin + 1, t->end);
+    const char *close = begin + 1 + len;
+    char *text;
+    char *to;
+
+    if (close < t->end && *close == '"') { /* most texts */
+        text = tree_alloc(len + 1);
+        memcpy(text, begin + 1, len);
+        text[len] = '\0';
+        t->p = close + 1;
+        return text;
+    }
+    while (close < t->end &&
+           *close != '"') { /* its end, for the room it needs; whether it is well-formed is seen below */
+        close += *close == '\\' && t->end - close > 1 ? 2 : 1;
+    }
+    if (close >= t->end) {
+        t->bad = begin;
+        return NULL;
+    }
+    text = tree_alloc((size_t)(close - begin));
+    to = text;
+    t->p++;
+    for (;;) {
+        len = ordinary(t->p, close);
+        memcpy(to, t->p, len);
+        to += len;
+        t->p += len;
+        if (t->p == close) {
+            break;
+        }
+        if (*t->p != '\\' || !unescape(t, &to)) {
+            t->bad = begin;
+            tree_free(text);
+            return NULL;
+        }
+    }
+    *to = '\0';
+    t->p = close + 1;
+    return text;
+}
+
+struct number {
+    uint64_t digits; /* all that count, without the point; right if they are no more than EXACT_DIGITS */
+    size_t count;    /* of them */
+    size_t places;   /* behind the point: many zeros there make a number too small for a double */
+    long exponent;
+    bool negative;
+    bool exact_needed; /* a double would not print the same value again */
 };
 
-static void rewrite(struct rewriting *w, const char *from, const char *to, const char *instead, size_t len)
+/* Reads one number by RFC 8259's grammar; returns the place behind it. */
+static const char *scan_number(const char *p, const char *end, struct number *ret)
 {
-    buf_add(&w->out, w->copied, (size_t)(from - w->copied));
-    buf_add(&w->out, instead, len);
-    w->copied = to;
-    w->any = true;
-}
-
-/* p stands behind the opening quote. Returns the place behind the closing one, NULL if the string is not well-formed. */
-static const char *scan_string(const char *p, const char *end, struct rewriting *w)
-{
-    while (p < end) {
-        unsigned char c = (unsigned char)*p;
-        unsigned code;
-        unsigned low;
-
-        if (c == '"') {
-            return p + 1;
-        }
-        if (c < 0x20) {
-            return NULL;
-        }
-        if (c != '\\') {
-            p++;
-            continue;
-        }
-        if (end - p < 2) {
-            return NULL;
-        }
-        if (p[1] != 'u') {
-            if (!strchr("\"\\/bfnrt", p[1]) || p[1] == '\0') {
-                return NULL;
-            }
-            p += 2;
-            continue;
-        }
-        if (!hex4(p + 2, end, &code)) {
-            return NULL;
-        }
-        if (code >= 0xd800 && code < 0xdc00 && end - p >= 12 && p[6] == '\\' && p[7] == 'u' && hex4(p + 8, end, &low) &&
-            low >= 0xdc00 && low < 0xe000) {
-            p += 12;
-            continue;
-        }
-        if (code == 0) {
-            rewrite(w, p, p + 6, "\xc0\x80", 2);
-        } else if (code >= 0xd800 && code < 0xe000) {
-            char bytes[3];
-
-            three_bytes(code, bytes);
-            rewrite(w, p, p + 6, bytes, sizeof bytes);
-        }
-        p += 6;
-    }
-    return NULL;
-}
-
-/* Reads one number by RFC 8259's grammar; tells whether a double holds it exactly enough to print the same value again. */
-static const char *scan_number(const char *p, const char *end, bool *ret_exact_needed)
-{
-    size_t digits = 0;
-    size_t places = 0; /* behind the point: many zeros there make a number too small for a double */
-    long exponent = 0;
-    bool significant = false;
+    struct number n = {0};
+    bool exponent_negative = false;
 
     if (p < end && *p == '-') {
+        n.negative = true;
         p++;
     }
     if (p >= end || *p < '0' || *p > '9') {
@@ -173,8 +291,8 @@ static const char *scan_number(const char *p, const char *end, bool *ret_exact_n
         return NULL;
     }
     for (; p < end && *p >= '0' && *p <= '9'; p++) {
-        significant = significant || *p != '0';
-        digits += significant;
+        n.count += n.count > 0 || *p != '0';
+        n.digits = n.digits * 10 + (unsigned)(*p - '0');
     }
     if (p < end && *p == '.') {
         p++;
@@ -182,152 +300,223 @@ static const char *scan_number(const char *p, const char *end, bool *ret_exact_n
             return NULL;
         }
         for (; p < end && *p >= '0' && *p <= '9'; p++) {
-            significant = significant || *p != '0';
-            digits += significant;
-            places++;
+            n.count += n.count > 0 || *p != '0';
+            n.digits = n.digits * 10 + (unsigned)(*p - '0');
+            n.places++;
         }
     }
     if (p < end && (*p == 'e' || *p == 'E')) {
         p++;
         if (p < end && (*p == '+' || *p == '-')) {
+            exponent_negative = *p == '-';
             p++;
         }
         if (p >= end || *p < '0' || *p > '9') {
             return NULL;
         }
         for (; p < end && *p >= '0' && *p <= '9'; p++) {
-            exponent = exponent > 100000 ? exponent : exponent * 10 + (*p - '0');
+            n.exponent = n.exponent > 100000 ? n.exponent : n.exponent * 10 + (*p - '0');
         }
     }
-    *ret_exact_needed = digits > EXACT_DIGITS || exponent > 250 || places > 50;
+    n.exact_needed = n.count > EXACT_DIGITS || n.exponent > 250 || n.places > 50;
+    n.exponent = exponent_negative ? -n.exponent : n.exponent;
+    *ret = n;
     return p;
 }
 
-/* Looks at each token and rewrites where needed; NULL if all is well, else the place of the first bad token. */
-static const char *scan_text(const char *text, size_t len, struct rewriting *w)
+/* Of a number that a double holds. Two exact doubles, multiplied or divided, are rounded once; everything else is left to strtod. */
+static double double_of(const struct number *n, const char *text, size_t len)
 {
-    const char *p = text;
-    const char *end = text + len;
+    static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                  1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    long exponent = n->exponent - (long)n->places;
+    double value = (double)n->digits;
 
-    while (p < end) {
-        const char *next = p + 1;
-        bool exact = false;
+    if (exponent >= (long)ATS_COUNT(tens) || -exponent >= (long)ATS_COUNT(tens)) {
+        char *copy = mem_strndup(text, len);
 
-        switch (*p) {
-        case '"':
-            next = scan_string(p + 1, end, w);
-            break;
-        case '-':
-        case '0':
-        case '1':
-        case '2':
-        case '3':
-        case '4':
-        case '5':
-        case '6':
-        case '7':
-        case '8':
-        case '9':
-            next = scan_number(p, end, &exact);
-            if (next && exact) {
-                rewrite(w, p, p, "\"\xff", 2);
-                rewrite(w, next, next, "\"", 1);
-            }
-            break;
-        case ' ':
-        case '\t':
-        case '\n':
-        case '\r':
-        case '{':
-        case '}':
-        case '[':
-        case ']':
-        case ':':
-        case ',':
-        case 't':
-        case 'r':
-        case 'u':
-        case 'e':
-        case 'f':
-        case 'a':
-        case 'l':
-        case 's':
-        case 'n':
-            break;
-        default:
-            return p;
-        }
-        if (!next) {
-            return p;
-        }
-        p = next;
+        value = strtod(copy, NULL);
+        mem_free(copy);
+        return value;
     }
-    return NULL;
+    value = exponent < 0 ? value / tens[-exponent] : value * tens[exponent];
+    return n->negative ? -value : value;
 }
 
-static const char *skip_blank(const char *p, const char *end)
+static cJSON *number_node(double value)
 {
-    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r')) {
-        p++;
-    }
-    return p;
+    cJSON *c = node_new(cJSON_Number);
+
+    c->valuedouble = value;
+    c->valueint = value >= INT_MAX ? INT_MAX : value <= INT_MIN ? INT_MIN : (int)value;
+    return c;
 }
 
-/* The place of the mistake: what ends too early shows only when cJSON may look at the end. */
-static int say_where(const char *text, size_t len, struct errmsg *err)
+static cJSON *parse_number(struct parser *t)
 {
-    const char *parse_end = NULL;
-    struct buf copy;
-    size_t place;
+    const char *from = t->p;
+    struct number n;
+    const char *to = scan_number(from, t->end, &n);
+    size_t len;
+    cJSON *c;
 
-    if (len == 0) {
-        return err_set(err, ST_INVALID, "not valid JSON");
+    if (!to) {
+        t->bad = from;
+        return NULL;
     }
-    buf_init(&copy, len);
-    buf_add(&copy, text, len);
-    cJSON_Delete(cJSON_ParseWithLengthOpts(buf_text(&copy), len + 1, &parse_end, 1));
-    place = parse_end ? (size_t)(parse_end - copy.data) : 0;
-    buf_free(&copy);
-    return err_set(err, ST_INVALID, "not valid JSON near byte %zu", place);
+    t->p = to;
+    len = (size_t)(to - from);
+    if (!n.exact_needed) {
+        return number_node(double_of(&n, from, len));
+    }
+    c = node_new(cJSON_String);
+    c->valuestring = tree_alloc(len + 2);
+    c->valuestring[0] = EXACT_MARK;
+    memcpy(c->valuestring + 1, from, len);
+    c->valuestring[len + 1] = '\0';
+    return c;
+}
+
+static cJSON *parse_word(struct parser *t, const char *word, size_t len, int type)
+{
+    if ((size_t)(t->end - t->p) < len || memcmp(t->p, word, len) != 0) {
+        t->bad = t->p;
+        return NULL;
+    }
+    t->p += len;
+    return node_new(type);
+}
+
+static cJSON *parse_value(struct parser *t);
+
+/* "name" and the colon behind it, before the value of a member. */
+static char *parse_name(struct parser *t)
+{
+    char *name;
+
+    if (t->p >= t->end || *t->p != '"') {
+        t->bad = t->p;
+        return NULL;
+    }
+    name = parse_text(t);
+    if (!name) {
+        return NULL;
+    }
+    skip_blank(t);
+    if (t->p >= t->end || *t->p != ':') {
+        t->bad = t->p;
+        tree_free(name);
+        return NULL;
+    }
+    t->p++;
+    skip_blank(t);
+    return name;
+}
+
+/* What stands between the brackets, as children of c, which is whole at any time. */
+static bool parse_members(struct parser *t, cJSON *c, char closing)
+{
+    bool is_object = closing == '}';
+    cJSON *last = NULL;
+
+    t->p++;
+    skip_blank(t);
+    if (t->p < t->end && *t->p == closing) {
+        t->p++;
+        return true;
+    }
+    for (;;) {
+        char *name = is_object ? parse_name(t) : NULL;
+        cJSON *child = is_object && !name ? NULL : parse_value(t);
+
+        if (!child) {
+            tree_free(name);
+            return false;
+        }
+        child->string = name;
+        child->prev = last; /* cJSON: the first one's is the last of all */
+        *(last ? &last->next : &c->child) = child;
+        c->child->prev = child;
+        last = child;
+        skip_blank(t);
+        if (t->p >= t->end || (*t->p != ',' && *t->p != closing)) {
+            return refuse(t, t->p);
+        }
+        if (*t->p++ == closing) {
+            return true;
+        }
+        skip_blank(t);
+    }
+}
+
+static cJSON *parse_container(struct parser *t, int type, char closing)
+{
+    cJSON *c;
+
+    if (++t->depth > NESTING_MAX) {
+        t->bad = t->p;
+        return NULL;
+    }
+    c = node_new(type);
+    if (!parse_members(t, c, closing)) {
+        cJSON_Delete(c);
+        return NULL;
+    }
+    t->depth--;
+    return c;
+}
+
+static cJSON *parse_value(struct parser *t)
+{
+    cJSON *c;
+    char *text;
+
+    switch (t->p < t->end ? *t->p : '\0') {
+    case '{':
+        return parse_container(t, cJSON_Object, '}');
+    case '[':
+        return parse_container(t, cJSON_Array, ']');
+    case '"':
+        text = parse_text(t);
+        if (!text) {
+            return NULL;
+        }
+        c = node_new(cJSON_String);
+        c->valuestring = text;
+        return c;
+    case 't':
+        return parse_word(t, "true", 4, cJSON_True);
+    case 'f':
+        return parse_word(t, "false", 5, cJSON_False);
+    case 'n':
+        return parse_word(t, "null", 4, cJSON_NULL);
+    default:
+        return parse_number(t);
+    }
 }
 
 static int parse(const char *text, size_t len, cJSON **ret, struct errmsg *err)
 {
-    struct rewriting w = {.copied = text};
-    const char *bad;
-    const char *from = text;
-    size_t from_len = len;
-    const char *parse_end = NULL;
+    struct parser t = {.p = text, .end = text + len};
     cJSON *tree;
-    int st = ST_OK;
 
     if (!text_is_utf8(text, len)) {
         return err_set(err, ST_INVALID, "not valid JSON: the text is not UTF-8");
     }
-    buf_init(&w.out, len * 3 + 16);
-    bad = scan_text(text, len, &w);
-    if (bad) {
-        st = err_set(err, ST_INVALID, "not valid JSON near byte %zu", (size_t)(bad - text));
-        goto out;
-    }
-    if (w.any) {
-        buf_add(&w.out, w.copied, (size_t)(text + len - w.copied));
-        from = buf_text(&w.out);
-        from_len = w.out.len;
-    }
-    tree = cJSON_ParseWithLengthOpts(from, from_len, &parse_end, 0);
-    if (tree && skip_blank(parse_end, from + from_len) < from + from_len) {
+    skip_blank(&t);
+    tree = parse_value(&t);
+    skip_blank(&t);
+    if (tree && t.p < t.end) {
         cJSON_Delete(tree);
         tree = NULL;
+        t.bad = t.p;
     }
     if (!tree) {
-        st = w.any ? err_set(err, ST_INVALID, "not valid JSON") : say_where(text, len, err);
-        goto out;
+        return len == 0 ? err_set(err, ST_INVALID, "not valid JSON")
+                        : err_set(err, ST_INVALID, "not valid JSON near byte %zu", (size_t)(t.bad - text));
     }
     *ret = tree;
-out:
-    buf_free(&w.out);
-    return st;
+    return ST_OK;
 }
 
 int json_parse(const char *text, size_t len, struct json **ret, struct errmsg *err)
@@ -339,30 +528,6 @@ int json_parse(const char *text, size_t len, struct json **ret, struct errmsg *e
         *ret = out_of(tree);
     }
     return st;
-}
-
-/* ---- trees in an arena: cJSON's allocator is one for the whole program, so it looks where this thread wants its memory from ------ */
-
-static _Thread_local struct arena *tree_arena;
-
-static void *tree_alloc(size_t size)
-{
-    return tree_arena ? arena_alloc(tree_arena, size) : mem_alloc(size);
-}
-
-static void tree_free(void *memory)
-{
-    if (!tree_arena) {
-        mem_free(memory);
-    }
-}
-
-/* Before there are threads. */
-__attribute__((constructor)) static void take_over_allocator(void)
-{
-    cJSON_Hooks hooks = {.malloc_fn = tree_alloc, .free_fn = tree_free};
-
-    cJSON_InitHooks(&hooks);
 }
 
 int json_parse_in(struct arena *arena, const char *text, size_t len, const struct json **ret, struct errmsg *err)
@@ -413,33 +578,33 @@ enum json_type json_type(const struct json *j)
 {
     const cJSON *c = in(j);
 
-    if (!c || cJSON_IsNull(c)) {
+    switch (c ? c->type & 0xff : cJSON_NULL) {
+    case cJSON_False:
+        return JSON_FALSE;
+    case cJSON_True:
+        return JSON_TRUE;
+    case cJSON_Number:
+        return JSON_NUMBER;
+    case cJSON_String:
+        return c->valuestring[0] == EXACT_MARK ? JSON_NUMBER : JSON_STRING;
+    case cJSON_Array:
+        return JSON_ARRAY;
+    case cJSON_Object:
+        return JSON_OBJECT;
+    default:
         return JSON_NULL;
     }
-    if (cJSON_IsFalse(c)) {
-        return JSON_FALSE;
-    }
-    if (cJSON_IsTrue(c)) {
-        return JSON_TRUE;
-    }
-    if (cJSON_IsNumber(c) || is_exact(c)) {
-        return JSON_NUMBER;
-    }
-    if (cJSON_IsString(c)) {
-        return JSON_STRING;
-    }
-    return cJSON_IsArray(c) ? JSON_ARRAY : JSON_OBJECT;
 }
 
 const struct json *json_get(const struct json *obj, const char *key)
 {
     const cJSON *found = NULL;
 
-    if (!obj || !cJSON_IsObject(in(obj))) {
+    if (json_type(obj) != JSON_OBJECT) {
         return NULL;
     }
     for (const cJSON *c = in(obj)->child; c; c = c->next) {
-        if (strcmp(c->string, key) == 0) {
+        if (c->string[0] == key[0] && strcmp(c->string, key) == 0) {
             found = c;
         }
     }
@@ -450,7 +615,7 @@ const struct json *json_first(const struct json *container)
 {
     const cJSON *c = in(container);
 
-    return c && (cJSON_IsArray(c) || cJSON_IsObject(c)) ? view_of(c->child) : NULL;
+    return c && ((c->type & 0xff) == cJSON_Array || (c->type & 0xff) == cJSON_Object) ? view_of(c->child) : NULL;
 }
 
 const struct json *json_next(const struct json *element)
@@ -638,14 +803,14 @@ struct json *json_integer(int64_t n)
 struct json *json_number_text(const char *digits)
 {
     size_t len = digits ? strlen(digits) : 0;
-    bool exact = false;
-    const char *end = len ? scan_number(digits, digits + len, &exact) : NULL;
+    struct number n = {0};
+    const char *end = len ? scan_number(digits, digits + len, &n) : NULL;
 
     if (!end || *end != '\0') {
         return NULL;
     }
-    if (!exact) {
-        return json_number(strtod(digits, NULL));
+    if (!n.exact_needed) {
+        return out_of(number_node(double_of(&n, digits, len)));
     }
     char *marked = mem_printf("%c%s", EXACT_MARK, digits);
     struct json *j = json_string(marked);
@@ -1022,11 +1187,9 @@ static size_t unwrap_mark(const char *s, struct buf *out)
         return WRAP_MARK_LEN + 1;
     }
     if (*p == 'u' && hex4(p + 1, p + strlen(p), &code) && (code == 0 || (code >= 0xd800 && code < 0xe000))) {
-        if (code == 0) {
-            buf_add(out, "\xc0\x80", 2);
-        } else {
-            add_three_bytes(out, code);
-        }
+        char bytes[4];
+
+        buf_add(out, bytes, put_code(bytes, code));
         return WRAP_MARK_LEN + 5;
     }
     buf_add(out, WRAP_MARK, WRAP_MARK_LEN);
@@ -1045,8 +1208,8 @@ static char *unwrap_text(const char *s, bool is_key)
     buf_init(&out, strlen(s) + 1);
     if (!is_key && mark == s && s[WRAP_MARK_LEN] == 'n') {
         const char *digits = s + WRAP_MARK_LEN + 1;
-        bool exact = false;
-        const char *end = scan_number(digits, digits + strlen(digits), &exact);
+        struct number n;
+        const char *end = scan_number(digits, digits + strlen(digits), &n);
 
         if (end && *end == '\0') {
             buf_putc(&out, EXACT_MARK);

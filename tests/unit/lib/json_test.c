@@ -108,8 +108,8 @@ static void test_refused(void **state)
         {"NaN", "not valid JSON near byte 0"},
         {"{} {}", "not valid JSON near byte 3"},
         {"[1,]", "not valid JSON near byte 3"},
-        {"{\"a\":1,}", "not valid JSON near byte 8"},
-        {"{a:1}", "not valid JSON near byte 2"},
+        {"{\"a\":1,}", "not valid JSON near byte 7"},
+        {"{a:1}", "not valid JSON near byte 1"},
         {"[1", "not valid JSON near byte 2"},
         {"\"abc", "not valid JSON near byte 0"},
         {"\"a\nb\"", "not valid JSON near byte 0"}, /* control characters must be escaped */
