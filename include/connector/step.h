@@ -94,11 +94,11 @@ struct call_result {
                        decided) */
 };
 
-/* verb: see above. context: is copied. idempotency_key (may be NULL) goes out with the write as the header that meta
+/* verb: see above. context: becomes the call's; what is no object is as {}; its "settings" and "got" are set here. idempotency_key (may be NULL) goes out with the write as the header that meta
  * names; a lookup that writes gets a key made of it. vm and connector must outlive the call. Never fails: what is wrong
  * shows in the result. */
 struct call *call_new(struct connector_vm *vm, const struct connector_config *connector, const char *verb,
-                      const struct json *context, bool is_append, const char *idempotency_key);
+                      struct json *context, bool is_append, const char *idempotency_key);
 void call_free(struct call *c); /* NULL is harmless */
 /* Asks the module what comes next; asking again changes nothing until the answer is in. At most 50 requests a call. */
 enum call_next call_advance(struct call *c);

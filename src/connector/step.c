@@ -285,7 +285,7 @@ static void hide(struct call *c)
 }
 
 struct call *call_new(struct connector_vm *vm, const struct connector_config *connector, const char *verb,
-                      const struct json *context, bool is_append, const char *idempotency_key)
+                      struct json *context, bool is_append, const char *idempotency_key)
 {
     struct call *c = mem_zalloc(sizeof *c);
     struct errmsg err;
@@ -299,7 +299,11 @@ struct call *call_new(struct connector_vm *vm, const struct connector_config *co
     c->is_append = is_append;
     c->idempotency_key = arena_strdup(c->arena, idempotency_key);
     c->result = (struct call_result){.error_class = "", .message = "", .retry_after_ms = -1};
-    c->context = json_type(context) == JSON_OBJECT ? json_copy(context) : json_object();
+    c->context = context;
+    if (json_type(context) != JSON_OBJECT) {
+        json_free(context);
+        c->context = json_object();
+    }
     hide(c);
     add_settings(c);
     if (strcmp(verb, "note") == 0 || strcmp(verb, "find_marker") == 0)

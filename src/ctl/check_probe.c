@@ -197,15 +197,12 @@ static void send_request(struct probing *p, const struct auth_grant *grant)
 static struct finding probe(struct probing *p, struct auth_grant *grant)
 {
     struct connector_vm *vm = NULL;
-    struct json *context = json_object();
     struct errmsg err = {{0}};
     struct finding f;
 
-    if (connector_vm_new(p->module, &vm, &err) != ST_OK) {
-        json_free(context);
+    if (connector_vm_new(p->module, &vm, &err) != ST_OK)
         return failed(p, "connector", err.text, 0);
-    }
-    p->call = call_new(vm, p->connector, "probe", context, false, NULL);
+    p->call = call_new(vm, p->connector, "probe", json_object(), false, NULL);
     call_set_grant(p->call, grant);
     while (call_advance(p->call) == CALL_REQUEST) {
         send_request(p, grant);
@@ -222,7 +219,6 @@ static struct finding probe(struct probing *p, struct auth_grant *grant)
     call_free(p->call);
     p->call = NULL;
     connector_vm_free(vm);
-    json_free(context);
     return f;
 }
 

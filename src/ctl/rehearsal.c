@@ -270,7 +270,7 @@ static struct json *run_verb(struct rehearsing *r, struct connector_vm *vm, int6
     const struct json *answers = json_get(r->file, "answers");
     const struct json *answer = json_first(answers);
     size_t used = 0;
-    struct call *call = call_new(vm, &r->connector, r->function, json_get(r->file, "context"),
+    struct call *call = call_new(vm, &r->connector, r->function, json_copy(json_get(r->file, "context")),
                                  strcmp(r->function, "note") == 0, "00000000-0000-4000-8000-000000000000");
     enum call_next next = call_advance(call);
 

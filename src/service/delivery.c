@@ -483,7 +483,6 @@ static struct json *context_of(const struct job *job, const struct job_call *cal
     struct json *context = json_object();
     struct json *candidate = json_object();
     struct json *run = json_object();
-    struct json *settings = json_object();
 
     json_set_str(candidate, "id", candidate_id(job, call));
     json_set_str(candidate, "profile_id", r->profile_id);
@@ -497,12 +496,7 @@ static struct json *context_of(const struct job *job, const struct job_call *cal
     json_set_str(run, "completed_at", r->completed_us != EVENT_TIME_NONE ? time_iso8601(r->completed_us).s : NULL);
     json_set(context, "run", run);
     json_set_str(context, "workflow", wish->workflow_external_id);
-    for (size_t i = 0; i < job->connector->setting_count; i++) {
-        json_set_str(settings, job->connector->settings[i].name, job->connector->settings[i].value);
-    }
-    json_set(context, "settings", settings);
     json_set(context, "write", write_context(job, call));
-    json_set(context, "got", json_object());
     return context;
 }
 
@@ -540,7 +534,6 @@ static void begin_call(struct task *t)
     if (t->lane->gets_tokens) {
         call_set_grant(t->call, t->lane->grant);
     }
-    json_free(context);
 }
 
 /* The call is not made, and the next one is on. */

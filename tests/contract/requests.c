@@ -300,7 +300,7 @@ static const char *walk(struct trial *t, const struct json *wish, unsigned *ret_
     struct call *call;
 
     configure(t, &c, wish);
-    call = call_new(t->vm, &c.connector, verb, context, strcmp(verb, "note") == 0, "contract-key");
+    call = call_new(t->vm, &c.connector, verb, json_copy(context), strcmp(verb, "note") == 0, "contract-key");
     while (fault == NULL && call_advance(call) == CALL_REQUEST) {
         struct message *m = message_of(t, &c, call_request(call));
         const char *wrong;

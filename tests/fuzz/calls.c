@@ -206,7 +206,7 @@ void calls_make(const struct calls_plan *plan)
 
     if (!connector_module_has(k->module, plan->verb))
         return;
-    c = call_new(k->vm, &k->connectors[plan->optional_settings], plan->verb, plan->context, is_append,
+    c = call_new(k->vm, &k->connectors[plan->optional_settings], plan->verb, json_copy(plan->context), is_append,
                  "0b8d1f5e-6b0e-8c5b-9c55-0d4b9d6b7a11");
     while (call_advance(c) == CALL_REQUEST) {
         struct httpc_response response = {.error = "", .body = ""};

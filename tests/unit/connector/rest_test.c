@@ -264,7 +264,7 @@ static void test_every_verb_on_the_wire(void **state)
     for (size_t i = 0; i < ATS_COUNT(wire); i++) {
         char *text = mem_printf(CONTEXT("%s", "{}"), wire[i].write), *sent;
         struct json *context = json_of(text);
-        struct call *c = call_new(vm, &connector, wire[i].verb, context, false, "k");
+        struct call *c = call_new(vm, &connector, wire[i].verb, json_copy(context), false, "k");
         const struct prepared_request *r;
 
         assert_int_equal(call_advance(c), CALL_REQUEST);
@@ -302,7 +302,7 @@ static void test_guarded_move(void **state)
     (void)state;
     for (size_t i = 0; i < ATS_COUNT(moves); i++) {
         struct json *context = json_of(CONTEXT("{\"stage\":\"B\",\"only_from\":[\"A\",\"none\"]}", "{}"));
-        struct call *c = call_new(vm, &connector, "stage", context, false, "k");
+        struct call *c = call_new(vm, &connector, "stage", json_copy(context), false, "k");
 
         assert_int_equal(call_advance(c), CALL_REQUEST);
         answer(c, moves[i].status, moves[i].body);
@@ -329,7 +329,7 @@ static void test_marker_is_found(void **state)
     (void)state;
     for (size_t i = 0; i < ATS_COUNT(lists); i++) {
         struct json *context = json_of(CONTEXT("{\"body\":\"b\",\"marker\":\"m\"}", "{}"));
-        struct call *c = call_new(vm, &connector, "find_marker", context, true, NULL);
+        struct call *c = call_new(vm, &connector, "find_marker", json_copy(context), true, NULL);
 
         assert_int_equal(call_advance(c), CALL_REQUEST);
         answer(c, 200, lists[i].notes);
@@ -344,7 +344,7 @@ static void test_marker_is_found(void **state)
 static void test_job_that_is_missing(void **state)
 {
     struct json *context = json_of("{\"candidate\":{\"id\":\"c\"},\"job\":null,\"write\":{\"stage\":\"S\"}}");
-    struct call *c = call_new(vm, &connector, "stage", context, false, NULL);
+    struct call *c = call_new(vm, &connector, "stage", json_copy(context), false, NULL);
 
     (void)state;
     assert_int_equal(call_advance(c), CALL_FINISHED);

@@ -120,7 +120,6 @@ static struct call *begin(const char *verb, const char *write, bool is_append)
     struct json *context = json_of(text);
     struct call *c = call_new(vm, &connector, verb, context, is_append, "key-1");
 
-    json_free(context);
     mem_free(text);
     return c;
 }
@@ -982,7 +981,7 @@ static void test_basic_authentication(void **state)
 
     /* an ATS that repeats the header */
     assert_int_equal(connector_vm_new(basic_module, &own, &err), ST_OK);
-    c = call_new(own, &basic, "note", context, true, "key-1");
+    c = call_new(own, &basic, "note", json_copy(context), true, "key-1");
     assert_next(c, "POST", "https://b.example/n", "\"x\\n[m]\"");
     assert_null(header_of(call_request(c), "Idempotency-Key"));
     answer(c, (struct canned){.status = 403,
@@ -1010,7 +1009,7 @@ static void test_bad_target_ends_the_call(void **state)
 
     (void)state;
     lost.base_url = (char[]){"http://ats.example.com"};
-    c = call_new(vm, &lost, "note", context, true, NULL);
+    c = call_new(vm, &lost, "note", json_copy(context), true, NULL);
     assert_result(c, OUTCOME_CONFIG, "configuration",
                   "base_url \"http://ats.example.com\" must begin with https://: credentials would travel unencrypted "
                   "(http:// is for "

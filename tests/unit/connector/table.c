@@ -325,7 +325,7 @@ static void run_in_engine(const struct json *which)
     struct call *call;
 
     configure(&c, which);
-    call = call_new(table.vm, &c.connector, verb, context, strcmp(verb, "note") == 0, "key");
+    call = call_new(table.vm, &c.connector, verb, json_copy(context), strcmp(verb, "note") == 0, "key");
     for (size_t i = 0; i < count; i++) {
         struct scripted s;
 
@@ -396,7 +396,7 @@ static void run_with_id(const struct json *which, const char *old, const char *h
         json_set_str(candidate, "id", hostile);
         json_set(context, "candidate", candidate);
     }
-    call = call_new(table.vm, &c.connector, json_get_str(which, "verb"), context, false, "key");
+    call = call_new(table.vm, &c.connector, json_get_str(which, "verb"), json_copy(context), false, "key");
     for (size_t i = 0; i < count && call_advance(call) == CALL_REQUEST; i++) {
         char *line = wanted_line(steps[i], &c.connector), *wanted = replaced(line, old_encoded, new_encoded);
         char *sent = mem_printf("%s %s", call_request(call)->method, call_request(call)->url);
@@ -524,7 +524,7 @@ static void run_with_junk(const struct json *which, size_t at, const char *body)
     bool asked = false;
 
     configure(&c, which);
-    call = call_new(table.vm, &c.connector, json_get_str(which, "verb"), context, false, "key");
+    call = call_new(table.vm, &c.connector, json_get_str(which, "verb"), json_copy(context), false, "key");
     for (size_t i = 0; i < count && i <= at && call_advance(call) == CALL_REQUEST; i++) {
         struct scripted s;
 
