@@ -20,7 +20,6 @@
 enum {
     BATCH_EVENTS_MAX = 200,
     BATCH_BYTES_MAX = 8 * 1024 * 1024,
-    CONFLICT_TRIES = 5,
     NOTIFY_INTERVAL_MS = 250,
     LISTED_MAX = 1000, /* refused events that the JSON answer lists; all are counted */
     KIB = 1024,
@@ -127,13 +126,10 @@ static void wake_daemons(struct import *im, bool now)
     }
 }
 
-static int store_without_conflict(struct import *im, struct ingest_event *events, size_t count, struct errmsg *err)
+static int store_and_tell(struct import *im, struct ingest_event *events, size_t count, struct errmsg *err)
 {
-    int st = ST_CONFLICT;
+    int st = store_ingest(im->store, events, count, err);
 
-    for (int i = 0; i < CONFLICT_TRIES && st == ST_CONFLICT; i++) {
-        st = store_ingest(im->store, events, count, err);
-    }
     return st == ST_OK ? store_erase_told(im->store, events, count, err) : st;
 }
 
@@ -154,7 +150,7 @@ static void count_stored(struct import *im, const struct ingest_event *e)
 static int store_singly(struct import *im, struct errmsg *err)
 {
     for (size_t i = 0; i < im->count; i++) {
-        int st = store_without_conflict(im, &im->events[i], 1, err);
+        int st = store_and_tell(im, &im->events[i], 1, err);
 
         if (is_about_the_event(st)) {
             refuse(im, im->lines[i], err->text);
@@ -170,7 +166,7 @@ static int store_singly(struct import *im, struct errmsg *err)
 static void store_batch(struct import *im)
 {
     struct errmsg err = {{0}};
-    int st = store_without_conflict(im, im->events, im->count, &err);
+    int st = store_and_tell(im, im->events, im->count, &err);
 
     if (st == ST_OK) {
         for (size_t i = 0; i < im->count; i++) {

@@ -14,7 +14,6 @@
 enum {
     BATCH_EVENTS_MAX = 200,
     BATCH_BYTES_MAX = 8 * 1024 * 1024,
-    CONFLICT_TRIES = 5,
     FAILURES_TOLD_MAX = 5, /* of one batch: a full disk must not fill the log's disk as well */
     NOTIFY_INTERVAL_MS = 250,
     RECONNECT_MIN_MS = 200,
@@ -215,13 +214,10 @@ static bool lost_connection(int st)
     return st == ST_UNAVAILABLE || st == ST_UNCERTAIN || st == ST_IO;
 }
 
-static int store_without_conflict(struct ingest *in, struct ingest_event *events, size_t count, struct errmsg *err)
+static int store_and_tell(struct ingest *in, struct ingest_event *events, size_t count, struct errmsg *err)
 {
-    int st = ST_CONFLICT;
+    int st = store_ingest(in->store, events, count, err);
 
-    for (int i = 0; i < CONFLICT_TRIES && st == ST_CONFLICT; i++) {
-        st = store_ingest(in->store, events, count, err);
-    }
     return st == ST_OK ? store_erase_told(in->store, events, count, err) : st;
 }
 
@@ -230,11 +226,11 @@ static int store_without_conflict(struct ingest *in, struct ingest_event *events
 static int store_events(struct ingest *in, struct ingest_event *events, size_t count, struct errmsg *err)
 {
     int64_t began_ms = clock_mono_ms();
-    int st = store_without_conflict(in, events, count, err);
+    int st = store_and_tell(in, events, count, err);
 
     if (lost_connection(st) && clock_mono_ms() - began_ms < QUICK_FAILURE_MS &&
         store_connect(in->store, NULL) == ST_OK) {
-        st = store_without_conflict(in, events, count, err);
+        st = store_and_tell(in, events, count, err);
         in->repeated = true; /* duplicates now may be news that nobody was woken for */
     }
     return st;

@@ -4,6 +4,10 @@
 #include "store/store.h"
 #include "sql.h"
 
+enum {
+    TRIES = 5
+}; /* two that store the same event, or the first ones of the same candidate, at once: one of them finds its rows the second time */
+
 static int by_source_and_id(const void *a, const void *b)
 {
     const struct ingest_event *x = *(const struct ingest_event *const *)a;
@@ -167,19 +171,15 @@ static int store_beside_erased(struct db *db, const struct sorted *s, struct err
     return st;
 }
 
-int store_ingest(struct store *s, struct ingest_event *events, size_t count, struct errmsg *err)
+static int store_once(struct store *s, struct ingest_event *events, size_t count, struct errmsg *err)
 {
-    struct sorted sorted;
+    struct sorted sorted = sort(events, count);
     struct db_result *r = NULL;
     struct db_params p;
     struct batch b;
     bool done;
     int st;
 
-    if (count == 0) {
-        return ST_OK;
-    }
-    sorted = sort(events, count);
     if (s->knows_erased) {
         st = store_beside_erased(s->db, &sorted, err);
     } else {
@@ -194,6 +194,16 @@ int store_ingest(struct store *s, struct ingest_event *events, size_t count, str
         }
     }
     mem_free(sorted.events);
+    return st;
+}
+
+int store_ingest(struct store *s, struct ingest_event *events, size_t count, struct errmsg *err)
+{
+    int st = count > 0 ? ST_CONFLICT : ST_OK;
+
+    for (int i = 0; i < TRIES && st == ST_CONFLICT; i++) {
+        st = store_once(s, events, count, err);
+    }
     return st;
 }
 
