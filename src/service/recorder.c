@@ -19,6 +19,9 @@ enum {
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
     STOP_TRIES = 5, /* while stopping with the database away */
+    /* As many share a transaction as arrive within a moment, if that many are in work: half of what recording one alone costs is the transaction's */
+    BATCH_WANTED = 64,
+    LINGER_MS = 5,
 };
 
 struct recorder {
@@ -32,6 +35,8 @@ struct recorder {
     pthread_mutex_t mutex; /* guards the block */
     pthread_cond_t changed;
     struct job *ended;
+    size_t ended_count;
+    int64_t ended_since_ms; /* the first of them */
     int64_t tell_at_ms; /* the database is told of failures then, whether a job has ended or not; 0: there are none */
     bool stopping;
 
@@ -295,6 +300,7 @@ static size_t count_jobs(const struct job *list)
 static void put_back(struct recorder *r, struct job *list)
 {
     struct job *last = list;
+    size_t count = count_jobs(list);
 
     for (struct job *j = list; j; j = j->next) { /* back to the time of their end */
         for (size_t k = 0; k < j->log_count; k++) {
@@ -305,6 +311,7 @@ static void put_back(struct recorder *r, struct job *list)
     (void)pthread_mutex_lock(&r->mutex);
     last->next = r->ended;
     r->ended = list;
+    r->ended_count += count;
     (void)pthread_mutex_unlock(&r->mutex);
 }
 
@@ -378,6 +385,17 @@ static int tell_only(struct recorder *r, struct errmsg *err)
 
 /* ---- the thread ------------------------------------------------------------------------------------------------------- */
 
+/* How long it pays to wait for more. Not while something failed, and not longer because of what was put back. With the lock. */
+static int64_t linger_ms(const struct recorder *r, int64_t now_ms)
+{
+    size_t in_work = lanes_in_work(r->lanes);
+
+    if (r->tell_at_ms != 0 || r->ended_count >= BATCH_WANTED || in_work < r->ended_count + BATCH_WANTED) {
+        return 0;
+    }
+    return r->ended_since_ms + LINGER_MS - now_ms;
+}
+
 /* All that has ended; NULL: there are failures to tell (*ret_tell), or nothing will ever end again. Waits as long as it has to. */
 static struct job *take_ended(struct recorder *r, bool *ret_tell, bool *ret_stopping)
 {
@@ -385,15 +403,23 @@ static struct job *take_ended(struct recorder *r, bool *ret_tell, bool *ret_stop
 
     (void)pthread_mutex_lock(&r->mutex);
     for (;;) {
-        int64_t left_ms = r->tell_at_ms == 0 ? -1 : r->tell_at_ms - clock_mono_ms();
+        int64_t now_ms = clock_mono_ms();
+        int64_t left_ms = r->tell_at_ms == 0 ? -1 : r->tell_at_ms - now_ms;
 
-        if (r->ended || r->stopping || (r->tell_at_ms != 0 && left_ms <= 0)) {
+        if (r->stopping || (r->tell_at_ms != 0 && left_ms <= 0)) {
             break;
+        }
+        if (r->ended) {
+            left_ms = linger_ms(r, now_ms);
+            if (left_ms <= 0) {
+                break;
+            }
         }
         thread_cond_wait(&r->changed, &r->mutex, left_ms);
     }
     list = r->ended;
     r->ended = NULL;
+    r->ended_count = 0;
     *ret_tell = r->tell_at_ms != 0;
     r->tell_at_ms = 0;
     *ret_stopping = r->stopping;
@@ -484,10 +510,14 @@ void recorder_submit(struct recorder *r, struct job *job)
 {
     (void)pthread_mutex_lock(&r->mutex);
     if (!r->ended) {
-        (void)pthread_cond_signal(&r->changed);
+        r->ended_since_ms = clock_mono_ms();
     }
     job->next = r->ended;
     r->ended = job;
+    r->ended_count++;
+    if (r->ended_count == 1 || r->ended_count == BATCH_WANTED) {
+        (void)pthread_cond_signal(&r->changed);
+    }
     (void)pthread_mutex_unlock(&r->mutex);
 }
 
