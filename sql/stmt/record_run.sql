@@ -1,9 +1,9 @@
--- The folded runs, for the views; a run that did not change is not written.
+-- The folded runs, for the views, each once and in the order of the keys; a run that did not change is not written.
 insert into atsync.run as r
     (source, run_id, ref, connector, is_contact, is_latest, workflow_id, workflow_version_id, workflow_external_id, job, profile_id, external_id, state,
      outcome, result, error_code, error_class, last_failed_node_id, cancellation_reason, final_node_id, truncated, complete, conflict, started_at,
      completed_at, last_event_at, nodes)
-select distinct on (i.source, i.run_id) i.source, i.run_id, i.ref, i.connector, i.is_contact, i.is_latest, i.workflow_id, i.workflow_version_id, i.workflow_external_id, i.job,
+select i.source, i.run_id, i.ref, i.connector, i.is_contact, i.is_latest, i.workflow_id, i.workflow_version_id, i.workflow_external_id, i.job,
        i.profile_id, i.external_id, i.state, i.outcome, i.result, i.error_code, i.error_class, i.last_failed_node_id, i.cancellation_reason,
        i.final_node_id, i.truncated, i.complete, i.conflict, i.started_at, i.completed_at, i.last_event_at, i.nodes
 from (select unnest($1::text[]) as source, unnest($2::text[]) as run_id, unnest($3::text[]) as ref, unnest($4::text[]) as connector,
@@ -15,7 +15,6 @@ from (select unnest($1::text[]) as source, unnest($2::text[]) as run_id, unnest(
              unnest($21::boolean[]) as truncated, unnest($22::boolean[]) as complete, unnest($23::boolean[]) as conflict,
              unnest($24::timestamptz[]) as started_at, unnest($25::timestamptz[]) as completed_at, unnest($26::timestamptz[]) as last_event_at,
              unnest($27::text[]) as nodes) i
-order by i.source, i.run_id, i.last_event_at desc, i.ref -- events may name one run for two candidates: the later one shows
 on conflict (source, run_id) do update
 set ref = excluded.ref, connector = excluded.connector, is_latest = excluded.is_latest, workflow_id = excluded.workflow_id,
     workflow_version_id = excluded.workflow_version_id, workflow_external_id = excluded.workflow_external_id, job = excluded.job,

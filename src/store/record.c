@@ -392,47 +392,152 @@ static void add_run(const struct recording *rec, struct batch *b, const struct r
     b->rows++;
 }
 
+/* A run as one of the records folded it. */
+struct folded {
+    const struct record *record;
+    size_t index;
+    const char *source, *run_id, *ref;
+    int64_t last_us;
+};
+
+/* Events may name one run for two candidates: the later one shows. */
+static int by_run(const void *a, const void *b)
+{
+    const struct folded *x = a;
+    const struct folded *y = b;
+    int order = strcmp(x->source, y->source);
+
+    order = order ? order : strcmp(x->run_id, y->run_id);
+    order = order ? order : (y->last_us > x->last_us) - (y->last_us < x->last_us);
+    return order ? order : strcmp(x->ref, y->ref);
+}
+
+static bool is_same_run(const struct folded *a, const struct folded *b)
+{
+    return strcmp(a->source, b->source) == 0 && strcmp(a->run_id, b->run_id) == 0;
+}
+
+/* Each run once, in the order of the keys. */
 static void upsert_runs(const struct recording *rec)
 {
+    struct folded *all = NULL;
+    size_t count = 0;
     struct batch b;
 
     batch_init(&b, "ttttbbttttttttttttttbbbzzzt");
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *r = &rec->records[i];
-
         /* of a reference that stands for another one, the other folds the runs, with all that it knows of them */
-        for (size_t k = 0; !r->lost && r->runs && !stands_for(r) && k < r->runs->count; k++) {
-            add_run(rec, &b, r, k);
+        size_t runs = r->lost || !r->runs || stands_for(r) ? 0 : r->runs->count;
+
+        if (runs == 0) {
+            continue;
+        }
+        all = mem_grow(all, count + runs, sizeof *all);
+        for (size_t k = 0; k < runs; k++) {
+            const struct run *run = &r->runs->runs[k];
+
+            all[count++] = (struct folded){.record = r,
+                                           .index = k,
+                                           .source = r->who->source,
+                                           .run_id = key(rec, run->run_id),
+                                           .ref = r->who->ref,
+                                           .last_us = run->last_event.time_us};
         }
     }
+    if (count > 0) {
+        qsort(all, count, sizeof *all, by_run);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || !is_same_run(&all[i - 1], &all[i])) {
+            add_run(rec, &b, all[i].record, all[i].index);
+        }
+    }
+    mem_free(all);
     queue_batch(rec, &b, &sql_record_run);
 }
 
-static void add_name(const struct recording *rec, struct batch *b, const struct claimed *who, const char *alias,
-                     const char *ref, const char *external_id)
+/* Another name of a candidate. */
+struct name {
+    const char *source, *alias, *ref, *external_id;
+};
+
+struct names {
+    struct name *items;
+    size_t count, room;
+};
+
+static void add_name(struct names *n, const char *source, const char *alias, const char *ref, const char *external_id)
 {
-    db_array_text(b->column[0], who->source);
-    db_array_text(b->column[1], alias);
-    db_array_text(b->column[2], ref);
-    db_array_text(b->column[3], key(rec, external_id));
-    b->rows++;
+    if (n->count == n->room) {
+        n->room = n->room > 0 ? 2 * n->room : 64;
+        n->items = mem_grow(n->items, n->room, sizeof *n->items);
+    }
+    n->items[n->count++] = (struct name){source, alias, ref, external_id};
 }
 
-/* The sender's own names of a candidate whose external id is known; six columns, of which the last two go by themselves. */
+static int compare_alias(const struct name *a, const struct name *b)
+{
+    int order = strcmp(a->source, b->source);
+
+    return order ? order : strcmp(a->alias, b->alias);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct name *x = a;
+    const struct name *y = b;
+    int order = compare_alias(x, y);
+
+    return order ? order : strcmp(x->ref, y->ref);
+}
+
+/* Each name of a candidate once, in the order of the keys, and whether another candidate of the batch has it, too. */
+static void fill_names(struct names *n, struct batch *b)
+{
+    const struct name *last = NULL;
+
+    if (n->count > 1) {
+        qsort(n->items, n->count, sizeof *n->items, by_name);
+    }
+    for (size_t i = 0; i < n->count; last = &n->items[i++]) {
+        const struct name *one = &n->items[i];
+        bool torn = false;
+
+        if (last && by_name(last, one) == 0) {
+            continue;
+        }
+        for (size_t k = i; k > 0 && !torn && compare_alias(&n->items[k - 1], one) == 0; k--) {
+            torn = strcmp(n->items[k - 1].ref, one->ref) != 0;
+        }
+        for (size_t k = i + 1; k < n->count && !torn && compare_alias(&n->items[k], one) == 0; k++) {
+            torn = strcmp(n->items[k].ref, one->ref) != 0;
+        }
+        db_array_text(b->column[0], one->source);
+        db_array_text(b->column[1], one->alias);
+        db_array_text(b->column[2], one->ref);
+        db_array_text(b->column[3], one->external_id);
+        db_array_i64(b->column[4], torn);
+        b->rows++;
+    }
+}
+
+/* The sender's own names of a candidate whose external id is known; seven columns, of which the last two go by themselves. */
 static void learn_identities(const struct recording *rec)
 {
+    struct names names = {0};
     struct batch b;
     struct db_params p;
     size_t waiting = 0;
 
-    batch_init(&b, "tttttt");
+    batch_init(&b, "ttttbtt");
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *one = &rec->records[i];
         const struct record_route *other = one->lost ? NULL : stands_for(one);
 
         if (other && other->external_id &&
             one->who->ref[0] == 'r') { /* found by its run: from now on its events are found by this name */
-            add_name(rec, &b, one->who, one->who->ref, other->ref, other->external_id);
+            add_name(&names, one->who->source, one->who->ref, other->ref, key(rec, other->external_id));
         }
         for (size_t k = 0; !one->lost && one->runs && one->who->ref[0] == 'x' && k < one->runs->count; k++) {
             const struct run *run = &one->runs->runs[k];
@@ -440,15 +545,16 @@ static void learn_identities(const struct recording *rec)
             if (!run->external_id) {
                 continue; /* told by an alias itself: nothing new */
             }
-            db_array_text(b.column[4], one->who->source);
-            db_array_text(b.column[5], subject_key('r', run->run_id, rec->arena));
+            db_array_text(b.column[5], one->who->source);
+            db_array_text(b.column[6], subject_key('r', run->run_id, rec->arena));
             waiting++;
             if (run->profile_id) {
-                add_name(rec, &b, one->who, subject_key('p', run->profile_id, rec->arena), one->who->ref,
-                         run->external_id);
+                add_name(&names, one->who->source, subject_key('p', run->profile_id, rec->arena), one->who->ref,
+                         key(rec, run->external_id));
             }
         }
     }
+    fill_names(&names, &b);
     if (b.rows > 0 || waiting > 0) {
         db_params_init(&p);
         for (unsigned i = 0; i < b.columns; i++) {
@@ -456,6 +562,7 @@ static void learn_identities(const struct recording *rec)
         }
         db_queue(rec->db, &sql_record_identity, &p, DB_COMMAND, NULL);
     }
+    mem_free(names.items);
     batch_clear(&b);
 }
 
