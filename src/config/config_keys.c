@@ -325,7 +325,7 @@ static const struct key delivery_keys[] = {
      .fixed = true, .help = "How long a candidate stays with a daemon that has died before another takes over."},
     {.name = "poll", .type = &type_duration, AT(delivery.poll_ms), .min = 10, .max = MINUTE, .fallback = "1s",
      .help = "How often work is looked for besides being woken."},
-    {.name = "slots", .type = &type_count, AT(delivery.slots), .min = 1, .max = 10000, .fallback = "256",
+    {.name = "slots", .type = &type_count, AT(delivery.slots), .min = 1, .max = 10000, .fallback = "160",
      .help = "Candidates in work at once, all connectors together; of each worker."},
     {.name = "workers", .type = &type_count, AT(delivery.workers), .min = 1, .max = DELIVERY_WORKERS_MAX, .fallback = "1",
      .fixed = true,

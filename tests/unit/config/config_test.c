@@ -123,7 +123,7 @@ static void test_an_empty_file_has_the_defaults(void **state)
     assert_true(c->delivery.enabled);
     assert_int_equal(c->delivery.lease_ms, 60000);
     assert_int_equal(c->delivery.poll_ms, 1000);
-    assert_int_equal(c->delivery.slots, 256);
+    assert_int_equal(c->delivery.slots, 160);
     assert_int_equal(c->source_count, 0);
     assert_int_equal(c->connector_count, 0);
     assert_int_equal(c->mapping.count, 0);
