@@ -127,7 +127,7 @@ static const struct {
     {"record_candidate",
      KEYS ", same(0::bigint), same(1::bigint), " B T "same(5::bigint), " T B B T T "same(5::bigint)", NULL},
     {"record_forget", KEYS ", same(5::bigint)", NULL},
-    {"record_identity", "same('popp'::text), refs(), refs(), refs(), same('popp'::text), runs()", NULL},
+    {"record_identity", "same('popp'::text), refs(), refs(), refs(), same(false), same('popp'::text), runs()", NULL},
     {"record_result",
      KEYS ", same('field/f1'::text), same(1::bigint), same('applied'::text), " B "same(1::bigint), same(200), " T T
           "same(0)",
