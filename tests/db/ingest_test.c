@@ -237,6 +237,36 @@ E2E_TEST(a_batch_is_one_transaction)
     kit_close(k);
 }
 
+/* An immutable function is called when a statement is planned, and not when that plan is used. */
+E2E_TEST(a_batch_of_one_is_not_planned_each_time)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct store *s = kit_store(k, "receiver");
+    struct errmsg err;
+
+    sql_script(h, "insert into atsync.event (source, event_id, type, subject, event_time) "
+                  "select 'popp', 'old' || i, 'T', 'x:old' || i, now() from generate_series(1, 20000) i; "
+                  "insert into atsync.candidate (source, connector, ref, last_event_at) "
+                  "select 'popp', 'ats', 'x:old' || i, now() from generate_series(1, 20000) i; "
+                  "analyze atsync.event, atsync.candidate; "
+                  "create sequence plans; create or replace function atsync.any_erased() returns boolean immutable "
+                  "language plpgsql as $$ begin perform nextval('public.plans'); return false; end $$");
+    store_disconnect(s);
+    store_expect_few_rows(s, false);
+    assert_done(store_connect(s, &err), &err);
+    for (int i = 0; i < 40; i++) {
+        char id[16];
+
+        snprintf(id, sizeof id, "e%d", i);
+        struct ingest_event e = event_of(id, "x:1");
+        assert_done(store_ingest(s, &e, 1, &err), &err);
+        assert_true(e.stored);
+    }
+    assert_sql(h, "select last_value < 10 from plans", "true"); /* and anew from time to time */
+    store_free(s);
+    kit_close(k);
+}
+
 /* ---- two receivers */
 
 enum { ROUNDS = 60, BATCH = 40 };
@@ -330,6 +360,7 @@ int main(void)
         E2E_RUN(a_candidate_collects_its_events),
         E2E_RUN(bodies_are_kept_byte_for_byte),
         E2E_RUN(a_batch_is_one_transaction),
+        E2E_RUN(a_batch_of_one_is_not_planned_each_time),
         E2E_RUN(two_receivers_with_the_same_events_in_opposite_order),
         E2E_RUN(a_notification_wakes_others),
     };
