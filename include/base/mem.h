@@ -12,6 +12,7 @@
 #define ATSYNC_BASE_MEM_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/compiler.h"
@@ -46,5 +47,9 @@ char *arena_strdup(struct arena *a, const char *s); /* NULL gives NULL */
 ATS_NONNULL char *arena_strndup(struct arena *a, const char *s, size_t len);
 ATS_NONNULL char *arena_printf(struct arena *a, const char *fmt, ...) ATS_PRINTF(2, 3);
 ATS_NONNULL char *arena_vprintf(struct arena *a, const char *fmt, va_list ap) ATS_PRINTF(2, 0);
+size_t arena_bytes(const struct arena *a); /* how much memory it has taken so far */
+/* What others can make large asks before it takes (json_parse_in does): arena_alloc itself knows no limit. SIZE_MAX: none, as in a new one. */
+void arena_set_max(struct arena *a, size_t bytes);
+bool arena_has_room(const struct arena *a, size_t size);
 
 #endif

@@ -28,7 +28,8 @@ enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSO
 
 /* Whole text or nothing: ST_INVALID with a reason that never quotes the text ("not valid JSON near byte 17"). */
 int json_parse(const char *text, size_t len, struct json **ret, struct errmsg *err) ATS_MUSTCHECK;
-/* A tree that is only read: it lives in the arena with its texts, and is never freed by itself. */
+/* A tree that is only read: it lives in the arena with its texts, and is never freed by itself. ST_LIMIT: the arena has no room for it (arena_set_max);
+ * it takes three to four times its text as a rule, and at most some forty times (of small numbers in an array). */
 int json_parse_in(struct arena *arena, const char *text, size_t len, const struct json **ret,
                   struct errmsg *err) ATS_MUSTCHECK;
 void json_free(struct json *j);        /* NULL is harmless */

@@ -133,6 +133,8 @@ struct arena_block {
 struct arena {
     struct arena_block *current;
     size_t next_size; /* of the next ordinary block */
+    size_t bytes;     /* of all blocks */
+    size_t max_bytes;
 };
 
 static struct arena_block *arena_block_new(size_t size, struct arena_block *next)
@@ -154,6 +156,8 @@ struct arena *arena_new(void)
 
     a->current = arena_block_new(ARENA_BLOCK_BYTES, NULL);
     a->next_size = 2 * (size_t)ARENA_BLOCK_BYTES;
+    a->bytes = a->current->size;
+    a->max_bytes = SIZE_MAX;
     return a;
 }
 
@@ -176,6 +180,7 @@ void arena_reset(struct arena *a)
     }
     a->current->used = 0;
     a->next_size = 2 * (size_t)ARENA_BLOCK_BYTES;
+    a->bytes = a->current->size;
 }
 
 /* A block that surely holds `size` bytes. The rest of the block before it is given up, at most half of it is lost on
@@ -185,6 +190,7 @@ static void arena_add_block(struct arena *a, size_t size)
     size_t block_size = size > a->next_size ? size : a->next_size;
 
     a->current = arena_block_new(block_size, a->current);
+    a->bytes += block_size;
     if (a->next_size < ARENA_BLOCK_MAX_BYTES)
         a->next_size *= 2;
 }
@@ -252,4 +258,19 @@ char *arena_vprintf(struct arena *a, const char *fmt, va_list ap)
     text = arena_take(a, (size_t)n + 1);
     (void)vsnprintf(text, (size_t)n + 1, fmt, ap);
     return text;
+}
+
+size_t arena_bytes(const struct arena *a)
+{
+    return a->bytes;
+}
+
+void arena_set_max(struct arena *a, size_t bytes)
+{
+    a->max_bytes = bytes;
+}
+
+bool arena_has_room(const struct arena *a, size_t size)
+{
+    return a->bytes <= a->max_bytes && size <= a->max_bytes - a->bytes;
 }

@@ -84,6 +84,7 @@ struct parser {
     const char *p, *end;
     const char *bad; /* the token that cannot stand where it stands */
     unsigned depth;
+    bool full; /* the arena has no room for more */
 };
 
 static bool refuse(struct parser *t, const char *at)
@@ -471,6 +472,10 @@ static cJSON *parse_value(struct parser *t)
     cJSON *c;
     char *text;
 
+    if (tree_arena && !arena_has_room(tree_arena, 0)) {
+        t->full = true;
+        return NULL;
+    }
     switch (t->p < t->end ? *t->p : '\0') {
     case '{':
         return parse_container(t, cJSON_Object, '}');
@@ -510,6 +515,9 @@ static int parse(const char *text, size_t len, cJSON **ret, struct errmsg *err)
         cJSON_Delete(tree);
         tree = NULL;
         t.bad = t.p;
+    }
+    if (!tree && t.full) {
+        return err_set(err, ST_LIMIT, "the JSON takes more memory than it may");
     }
     if (!tree) {
         return len == 0 ? err_set(err, ST_INVALID, "not valid JSON")

@@ -136,6 +136,28 @@ static void test_arena_strings(void **state)
     arena_free(a);
 }
 
+static void test_arena_knows_its_size(void **state)
+{
+    struct arena *a = arena_new();
+    size_t empty = arena_bytes(a);
+
+    (void)state;
+    assert_true(arena_has_room(a, SIZE_MAX - empty));
+    (void)arena_alloc(a, 1000);
+    assert_int_equal(arena_bytes(a), empty); /* of the block that it has */
+    (void)arena_alloc(a, 1000000);
+    assert_true(arena_bytes(a) >= empty + 1000000);
+    arena_set_max(a, arena_bytes(a) + 10);
+    assert_true(arena_has_room(a, 10));
+    assert_false(arena_has_room(a, 11));
+    (void)arena_alloc(a, 1000000); /* goes on all the same */
+    assert_false(arena_has_room(a, 0));
+    assert_false(arena_has_room(a, SIZE_MAX));
+    arena_reset(a);
+    assert_int_equal(arena_bytes(a), empty);
+    arena_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +168,7 @@ int main(void)
         cmocka_unit_test(test_arena_is_zeroed_and_aligned),
         cmocka_unit_test(test_arena_keeps_pieces_apart),
         cmocka_unit_test(test_arena_strings),
+        cmocka_unit_test(test_arena_knows_its_size),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

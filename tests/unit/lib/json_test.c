@@ -553,6 +553,35 @@ static void test_in_an_arena(void **state)
     json_free(copy);
 }
 
+/* [1,1,1,...: two bytes of text are a node of the tree. */
+static void test_tree_without_room(void **state)
+{
+    struct arena *arena = arena_new();
+    const struct json *j = NULL;
+    struct errmsg err = {{0}};
+    struct buf text;
+
+    (void)state;
+    buf_init(&text, OUT_MAX);
+    buf_putc(&text, '[');
+    for (int i = 0; i < 50000; i++) {
+        buf_puts(&text, "1,");
+    }
+    buf_puts(&text, "{\"a\":\"b\"}]");
+    arena_set_max(arena, arena_bytes(arena) + 200000);
+    assert_int_equal(json_parse_in(arena, text.data, text.len, &j, &err), ST_LIMIT);
+    assert_string_equal(err.text, "the JSON takes more memory than it may");
+    assert_null(j);
+    assert_true(arena_bytes(arena) < 400000);
+    assert_int_equal(json_parse_in(arena, "{", 1, &j, &err), ST_LIMIT); /* it is full */
+    arena_set_max(arena, SIZE_MAX);
+    assert_int_equal(json_parse_in(arena, text.data, text.len, &j, &err), ST_OK);
+    assert_int_equal(json_count(j), 50001);
+    assert_int_equal(json_parse_in(arena, "[1", 2, &j, &err), ST_INVALID);
+    arena_free(arena);
+    buf_free(&text);
+}
+
 static void test_bytes(void **state)
 {
     static const char *const texts[] = {"null", "\"abc\"", "[1,2,3]", "{\"key\":\"value\",\"other\":[\"x\"]}"};
@@ -588,6 +617,7 @@ int main(void)
         cmocka_unit_test(test_building),
         cmocka_unit_test(test_a_full_buffer_shows),
         cmocka_unit_test(test_in_an_arena),
+        cmocka_unit_test(test_tree_without_room),
         cmocka_unit_test(test_bytes),
     };
 
