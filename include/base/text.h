@@ -25,6 +25,9 @@ bool text_to_double(const char *s, double *ret) ATS_MUSTCHECK; /* JSON number sy
 bool text_to_duration_ms(const char *s, int64_t *ret_ms) ATS_MUSTCHECK;
 /* "512", "512B", "64KiB", "4MiB", "1GiB" -> bytes. */
 bool text_to_size_bytes(const char *s, int64_t *ret_bytes) ATS_MUSTCHECK;
+/* And back, in the greatest unit that leaves no remainder. */
+struct num_text duration_text(int64_t ms);
+struct num_text size_text(int64_t bytes);
 
 bool text_starts(const char *s, const char *prefix);
 bool text_eq(const char *a, const char *b);   /* both may be NULL: NULL equals only NULL */

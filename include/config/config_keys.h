@@ -126,8 +126,6 @@ extern const struct key_type type_assessment;
 extern const struct key_type type_score;
 extern const struct key_type type_switch;
 
-struct num_text duration_text(int64_t ms); /* "15m" */
-
 /* Members of objects by their offset, without casts between pointer types. */
 void value_get(const void *object, size_t offset, void *ret, size_t size);
 void value_put(void *object, size_t offset, const void *value, size_t size);

@@ -257,36 +257,6 @@ const struct key_type type_bool = {
 };
 
 /* ---- numbers, durations, sizes: int64_t with bounds */
-struct unit {
-    const char *name;
-    int64_t factor;
-};
-
-/* In the greatest unit that leaves no remainder; units in falling order, the last one with factor 1. */
-static struct num_text quantity(int64_t n, const struct unit *units)
-{
-    struct num_text text;
-
-    while (n == 0 ? units->factor != 1 : n % units->factor != 0)
-        units++;
-    (void)snprintf(text.s, sizeof text.s, "%s%s", num_text(n / units->factor).s, n == 0 ? "" : units->name);
-    return text;
-}
-
-struct num_text duration_text(int64_t ms)
-{
-    static const struct unit units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
-
-    return quantity(ms, units);
-}
-
-static struct num_text size_text(int64_t bytes)
-{
-    static const struct unit units[] = {{"GiB", 1073741824}, {"MiB", 1048576}, {"KiB", 1024}, {"B", 1}};
-
-    return quantity(bytes, units);
-}
-
 typedef bool parse_fn(const char *s, int64_t *ret);
 typedef struct num_text format_fn(int64_t n);
 
