@@ -527,16 +527,6 @@ E2E_TEST(no_request_is_smuggled)
 
 #define ATTACK_RUN(name) cmocka_unit_test_setup_teardown(name, harness_setup, teardown)
 
-/* Else what a sanitizer keeps of freed memory hides what the daemon holds. */
-static void keep_little_freed_memory(void)
-{
-    const char *before = getenv("ASAN_OPTIONS");
-    char *options = mem_printf("%s%squarantine_size_mb=8", before != NULL ? before : "", before != NULL ? ":" : "");
-
-    (void)setenv("ASAN_OPTIONS", options, 1);
-    mem_free(options);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -278,6 +278,31 @@ static bool has_ended(struct program *p, int *ret)
     return true;
 }
 
+int64_t program_memory_max_kib(const struct program *p)
+{
+    char *path = mem_printf("/proc/%ld/status", (long)p->pid);
+    FILE *f = fopen(path, "re");
+    char line[256];
+    long kib = 0;
+
+    mem_free(path);
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f) && sscanf(line, "VmHWM: %ld", &kib) != 1) {
+    }
+    (void)fclose(f);
+    assert_true(kib > 0);
+    return kib;
+}
+
+void keep_little_freed_memory(void)
+{
+    const char *before = getenv("ASAN_OPTIONS");
+    char *options = mem_printf("%s%squarantine_size_mb=8", before != NULL ? before : "", before != NULL ? ":" : "");
+
+    (void)setenv("ASAN_OPTIONS", options, 1);
+    mem_free(options);
+}
+
 int program_wait(struct harness *h, struct program *p)
 {
     int64_t until_ms = clock_mono_ms() + DEADLINE_MS;

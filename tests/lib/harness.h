@@ -109,8 +109,11 @@ struct program *daemon_spawn(struct harness *h, const struct daemon_conf *conf);
 void daemon_spawn_again(struct harness *h, struct program *d); /* likewise, one that has ended */
 void daemon_wait_ready(struct harness *h, struct program *d);
 void daemon_rewrite_conf(struct harness *h, struct program *d, const struct daemon_conf *conf); /* for SIGHUP */
-void daemon_stop(struct harness *h, struct program *d);                    /* SIGTERM; must end with status 0 in time */
-void daemon_kill(struct harness *h, struct program *d);                    /* SIGKILL */
+void daemon_stop(struct harness *h, struct program *d); /* SIGTERM; must end with status 0 in time */
+void daemon_kill(struct harness *h, struct program *d); /* SIGKILL */
+/* Resident memory, the most until now. Before the programs are started: keep_little_freed_memory. */
+int64_t program_memory_max_kib(const struct program *p);
+void keep_little_freed_memory(void); /* else what a sanitizer keeps of freed memory hides what a program holds */
 int program_wait(struct harness *h, struct program *p);                    /* exit status, or 128 + signal */
 bool program_ended(struct harness *h, struct program *p, int *ret_status); /* the same without waiting */
 const char *program_log(struct harness *h, const struct program *p);
