@@ -103,11 +103,12 @@ struct connector_config {
 
 enum { DELIVERY_WORKERS_MAX = 16 };
 struct delivery_config {
-    bool enabled;     /* false: this daemon only receives */
-    int64_t lease_ms; /* how long a candidate belongs to a daemon that says nothing */
-    int64_t poll_ms;  /* safety net beside the wake-ups */
-    int64_t slots;    /* candidates in work at once, of each worker */
-    int64_t workers;  /* dispatchers of this daemon */
+    bool enabled;              /* false: this daemon only receives */
+    int64_t lease_ms;          /* how long a candidate belongs to a daemon that says nothing */
+    int64_t poll_ms;           /* safety net beside the wake-ups */
+    int64_t slots;             /* candidates in work at once, of each worker */
+    int64_t workers;           /* dispatchers of this daemon */
+    int64_t max_history_bytes; /* of the events of one candidate */
 };
 
 struct config {
@@ -158,6 +159,8 @@ void config_unref(struct config *c); /* the last one wipes secrets; NULL is harm
 
 const struct source_config *config_source(const struct config *c, const char *name);       /* or NULL */
 const struct connector_config *config_connector(const struct config *c, const char *name); /* or NULL */
+int64_t
+config_max_history_bytes(const struct config *c); /* delivery.max_history, but room for two of the largest events */
 /* A short digest of what a connector needs to be let in (type, base_url, credentials, settings, TLS): tells whether that changed. */
 enum { CONFIG_FINGERPRINT_BYTES = 17 };
 void config_connector_fingerprint(const struct connector_config *c, char ret[CONFIG_FINGERPRINT_BYTES]);

@@ -31,9 +31,9 @@ struct inquiry_terms {
 };
 int store_inquiry_claim(struct store *s, const char *source, const struct inquiry_terms *terms, struct arena *arena,
                         struct inquiry **ret, size_t *ret_count, struct errmsg *err) ATS_MUSTCHECK;
-/* All events of the run's candidate, in any order. */
+/* All events of the run's candidate, in any order. *ret NULL: they are too large (store_load). */
 int store_inquiry_events(struct store *s, const char *source, const struct inquiry *q, struct arena *arena,
-                         struct event **ret, size_t *ret_count, struct errmsg *err) ATS_MUSTCHECK;
+                         int64_t max_bytes, struct event **ret, size_t *ret_count, struct errmsg *err) ATS_MUSTCHECK;
 /* It has not had its turn: as before it was claimed. */
 int store_inquiry_put_back(struct store *s, const char *source, const char *run_id, struct errmsg *err) ATS_MUSTCHECK;
 /* When it is asked for again, from now; less than 0: not any more. */

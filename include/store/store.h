@@ -120,6 +120,16 @@ int store_take_back(struct store *s, const char *owner, struct errmsg *err) ATS_
 #define STORE_RENEWED_MS(lease_ms) ((lease_ms) / 4 * 3)
 int store_renew(struct store *s, const struct claimed *const *who, size_t count, int64_t lease_ms,
                 struct errmsg *err) ATS_MUSTCHECK;
+/* Gives claimed candidates back, unworked; one whose lease has passed to another is left alone. Sorts items. */
+struct put_back {
+    const struct claimed *who;
+    int64_t delay_ms; /* when it is due again, from now; -1: as it was */
+    const char *error_class,
+        *error; /* what is in the way: counts as a failed attempt, and is shown; NULL: nothing is */
+};
+int store_put_back(struct store *s, struct put_back *items, size_t count, struct errmsg *err) ATS_MUSTCHECK;
+/* Candidates that were too large to be loaded ("too_large") become due: the limit may be another one now. */
+int store_wake_too_large(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 /*
  * Candidates that wait for an identity which is known by now become due: those that began to wait within the last seconds. Only for the
  * narrow case that nobody woke them, because they began to wait while the identity was being committed.
@@ -140,8 +150,13 @@ struct loaded {
     const char *resolved_ref, *resolved_external_id;
     bool identity_conflict;
 };
-/* One entry per claimed candidate, in the batch's arena. */
-int store_load(struct store *s, const struct claim_batch *b, struct loaded **ret, struct errmsg *err) ATS_MUSTCHECK;
+/*
+ * *ret: one entry per claimed candidate, in the batch's arena; or NULL: all of them together have events of more than max_bytes (each counted 1 KiB more
+ * than its body has), or such as take more than STORE_LOAD_MEMORY of it, and nothing was loaded. One candidate alone is then too large.
+ */
+#define STORE_LOAD_MEMORY(max_bytes) (4 * (size_t)(max_bytes))
+int store_load(struct store *s, const struct claim_batch *b, int64_t max_bytes, struct loaded **ret,
+               struct errmsg *err) ATS_MUSTCHECK;
 
 /* Workflow ids and the external ids that events told of them. */
 struct workflow_name_row {

@@ -35,6 +35,13 @@ from atsync.run r
 where (r.truncated and not r.complete and r.outcome is not null) or r.conflict
 group by r.source, r.workflow_external_id, r.conflict
 union all
+-- they wait for their next attempt, so they are among those that failed before: by connector, not all that are due
+select 'too_large', c.source, null, null, null, max(c.last_error), count(distinct c.ref), null, null, null
+from (select s.connector from atsync.connector_state s union all select '') k
+join atsync.candidate c on c.connector = k.connector and least(c.attempts, 1) = 1 and c.due_at is not null
+where c.error_class = 'too_large'
+group by c.source
+union all
 select case when s.paused_by_operator then 'connector_held' else 'connector_paused' end, null, s.connector, null, null, s.reason,
        (select count(*) from atsync.candidate c where c.connector = s.connector and c.due_at is not null), null, null, s.hint
 from atsync.connector_state s

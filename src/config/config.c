@@ -238,6 +238,13 @@ const struct connector_config *config_connector(const struct config *c, const ch
     return NULL;
 }
 
+int64_t config_max_history_bytes(const struct config *c)
+{
+    int64_t two_bodies = 2 * c->receiver.max_body_bytes;
+
+    return c->delivery.max_history_bytes > two_bodies ? c->delivery.max_history_bytes : two_bodies;
+}
+
 const char *config_value(const struct named_value *values, size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++) {

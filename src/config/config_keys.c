@@ -331,6 +331,11 @@ static const struct key delivery_keys[] = {
      .fixed = true,
      .help = "How many times this daemon plans, sends and records side by side, each with threads and database "
              "connections of its own: more than one pays on machines with more than two cores."},
+    {.name = "max_history", .type = &type_size, AT(delivery.max_history_bytes), .min = (int64_t)64 * KIB,
+     .max = (int64_t)256 * MIB, .fallback = "16MiB",
+     .help = "The most that the stored events of one candidate may have together, each counted 1 KiB more than its body "
+             "has; or twice receiver.max_body, if that is more. A candidate with more waits, and an issue says so. All "
+             "candidates in work take some fifteen times this of memory at most, for each worker."},
     END,
 };
 static const struct key retention_keys[] = {

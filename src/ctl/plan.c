@@ -62,7 +62,8 @@ struct planning {
     uint64_t candidates;
     uint64_t writes[WRITE_KIND_COUNT]; /* to be sent now, retries too */
     uint64_t by_step[STEP_COUNT];
-    uint64_t unmapped; /* runs */
+    uint64_t unmapped;  /* runs */
+    uint64_t too_large; /* candidates at a connector */
     bool any_printed;
 };
 
@@ -534,29 +535,88 @@ static void plan_view(struct planning *p, struct view *v, struct arena *arena, i
     }
 }
 
-static int plan_page(struct planning *p, const struct claim_batch *page, struct errmsg *err)
+/* As the daemon does: its events are more than delivery.max_history. */
+static void tell_too_large(struct planning *p, const struct claimed *who)
 {
-    size_t per_candidate;
-    struct claim_batch b = at_connectors(p, page, &per_candidate);
-    struct loaded *loaded = NULL;
-    struct ledger_values *values = NULL;
-    int st = store_load(p->store, &b, &loaded, err);
+    struct view v = {.who = who};
+    struct buf b;
 
-    if (st != ST_OK) {
-        return st;
+    p->too_large++;
+    if (p->ctl->json) {
+        struct json *j = json_object();
+
+        json_set_str(j, "candidate", who->external_id);
+        json_set_str(j, "source", who->source);
+        json_set_str(j, "connector", who->connector);
+        json_set_str(j, "step", "too_large");
+        json_set_str(j, "error", "its stored events are larger than delivery.max_history: nothing is worked out");
+        print_object(p, j);
+        return;
     }
-    st = store_load_values(p->store, &b, &values, err);
-    for (size_t i = 0; st == ST_OK && i < b.count; i++) {
-        struct view v = {.who = &b.items[i], .loaded = &loaded[i], .values = &values[i]};
+    buf_init(&b, SIZE_MAX / 4);
+    add_heading(p, &v, &b);
+    buf_puts(&b, "  ! its stored events are larger than delivery.max_history: nothing is worked out\n");
+    fputs(buf_text(&b), stdout);
+    buf_free(&b);
+}
 
-        plan_view(p, &v, b.arena, b.now_us);
+static int plan_loaded(struct planning *p, const struct claim_batch *b, const struct loaded *loaded,
+                       size_t per_candidate, struct errmsg *err)
+{
+    struct ledger_values *values = NULL;
+    int st = store_load_values(p->store, b, &values, err);
+
+    for (size_t i = 0; st == ST_OK && i < b->count; i++) {
+        struct view v = {.who = &b->items[i], .loaded = &loaded[i], .values = &values[i]};
+
+        plan_view(p, &v, b->arena, b->now_us);
         tell_view(p, &v);
-        if (i % per_candidate == 0) {
+        if (b->items[i].index % per_candidate == 0) {
             p->candidates++;
             count_unmapped(p, &v);
         }
         plan_clear(&v.plan);
         plan_clear(&v.old_plan);
+    }
+    return st;
+}
+
+/* Looks at as many of the batch, from `begin` on, as may be loaded at once; *count: how many to try, and how many they were. */
+static int plan_piece(struct planning *p, const struct claim_batch *all, size_t begin, size_t per_candidate,
+                      size_t *count, struct errmsg *err)
+{
+    struct loaded *loaded = NULL;
+    int st;
+
+    for (;;) {
+        struct claim_batch b = {
+            .items = all->items + begin, .count = *count, .now_us = all->now_us, .arena = arena_new()};
+
+        st = store_load(p->store, &b, config_max_history_bytes(p->config), &loaded, err);
+        if (st == ST_OK && loaded) {
+            st = plan_loaded(p, &b, loaded, per_candidate, err);
+        } else if (st == ST_OK && *count == 1) {
+            tell_too_large(p, &b.items[0]);
+            p->candidates += b.items[0].index % per_candidate == 0;
+        }
+        arena_free(b.arena);
+        if (st != ST_OK || loaded || *count == 1) {
+            return st;
+        }
+        *count /= 2;
+    }
+}
+
+static int plan_page(struct planning *p, const struct claim_batch *page, struct errmsg *err)
+{
+    size_t per_candidate;
+    struct claim_batch b = at_connectors(p, page, &per_candidate);
+    size_t count = b.count;
+    int st = ST_OK;
+
+    for (size_t done = 0; done < b.count && st == ST_OK; done += count) {
+        count = 2 * count < b.count - done ? 2 * count : b.count - done;
+        st = plan_piece(p, &b, done, per_candidate, &count, err);
     }
     return st;
 }
@@ -628,6 +688,7 @@ static void print_sum(const struct planning *p)
     add_count(&b, "; ", p->by_step[STEP_DEAD], " dead");
     add_count(&b, "; ", p->by_step[STEP_SUPERSEDED], " no longer wanted");
     add_count(&b, "; runs without a mapping: ", p->unmapped, "");
+    add_count(&b, "; too large to be looked at: ", p->too_large, "");
     buf_puts(&b, ".\nNo call was made and nothing was changed.\n");
     fputs(buf_text(&b), stdout);
     buf_free(&b);

@@ -197,6 +197,24 @@ static struct issue_text run_conflict(const struct problem *p, struct arena *a)
     };
 }
 
+/* The sample is an error as it stands in last_error: with the limit in it. */
+static struct issue_text too_large(const struct problem *p, struct arena *a)
+{
+    return (struct issue_text){
+        .severity = "error",
+        .message = arena_printf(a,
+                                "The stored events of %s of source %s are too many or too large to be worked on, and "
+                                "nothing is written for them. Of one it is said: %s.",
+                                candidates(p->affected, a), or_none(p->source),
+                                p->sample ? without_stop(p->sample, a) : "(nothing)"),
+        .hint =
+            "The status page and the view sync_status (blocked_since, last_error) name them, and atsyncctl status "
+            "CANDIDATE shows what was sent. If that is right, raise delivery.max_history and reload: they are worked "
+            "on then by themselves. If it is not, stop whoever sends it (a signing secret that others know has to be "
+            "changed); atsyncctl erase --candidate ID removes all that is stored of a candidate.",
+    };
+}
+
 static struct issue_text connector_paused(const struct problem *p, struct arena *a)
 {
     return (struct issue_text){
@@ -412,6 +430,7 @@ static const struct {
     {"identity_conflict", identity_conflict},
     {"truncated", truncated},
     {"run_conflict", run_conflict},
+    {"too_large", too_large},
     {"connector_paused", connector_paused},
     {"connector_held", connector_held},
     {"throttled", throttled},

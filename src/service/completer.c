@@ -24,6 +24,7 @@ enum {
     LOOK_MAX_MS = 60000,
     OVER_AFTER_MS = 60000, /* for node events that may still come */
     AFTER_NEWS_MS = 3600000,
+    TOO_LARGE_AGAIN_MS = 3600000,
     LEASE_EXTRA_MS = 60000,
     CLAIM_MAX = 10,
     POLL_MS = 1000,
@@ -296,10 +297,14 @@ static int inquire(struct round *r, const struct inquiry *q, struct arena *arena
     const struct run *known;
     size_t count = 0;
     bool may = false;
-    int st = store_inquiry_events(r->c->store, r->source->name, q, arena, &events, &count, err);
+    int st = store_inquiry_events(r->c->store, r->source->name, q, arena, config_max_history_bytes(r->config), &events,
+                                  &count, err);
 
     if (st != ST_OK) {
         return st;
+    }
+    if (!events) { /* nothing could be made of an answer while its candidate cannot be worked on */
+        return store_inquiry_again(r->c->store, r->source->name, q->run_id, TOO_LARGE_AGAIN_MS, err);
     }
     runs_fold(events, count, arena, &set);
     known = find_run(&set, q->run_id);

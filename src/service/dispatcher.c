@@ -39,6 +39,12 @@ enum {
     IDENTIFIED_ALL_EVERY_MS = 3600000,
     IDENTIFIED_ALL_S = INT32_MAX,
     WAIT_FOR_TRY_US = 1000000, /* while another candidate tries a wish that did not fit the ATS */
+    SMALL_SHARE = 4,           /* a candidate of more than this part of delivery.max_history is large */
+    LARGE_AGAIN_MS = 500,      /* when a large one is tried again, while another is in work */
+    LARGE_KNOWN_MAX = 256,
+    ONE_BY_ONE_MAX_MS = 1000,
+    TOO_LARGE_FIRST_MS = 60000, /* when one that is too large is looked at again, twice as long each time */
+    TOO_LARGE_CAP_MS = 3600000,
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
 };
@@ -49,7 +55,19 @@ struct batch_memory {
     struct loaded *loaded;
     int64_t claimed_mono_us;
     int64_t claim_began_ms;
+    struct memory_use *use; /* where its bytes count */
+    size_t bytes;
+    bool is_large;
     atomic_size_t refs;
+};
+
+/*
+ * What the events of candidates in work take, and what follows from them. Who has the signing secret can make a candidate as large as may be read
+ * (delivery.max_history), and its calls take long: one large one at a time is in work beside the others, which share the rest.
+ */
+struct memory_use {
+    atomic_size_t small_bytes;
+    atomic_bool large_in_work;
 };
 
 struct name_table { /* workflow ids that events told an external id of */
@@ -108,6 +126,10 @@ struct dispatcher {
     int64_t identified_all_at_ms;
     struct connector_states states;
     struct look *looks;
+    struct memory_use use;
+    /* hashes of some that are large, so that they need not be loaded to know it while another is in work */
+    uint64_t large[LARGE_KNOWN_MAX];
+    size_t large_count;
     int64_t renewed_at_ms;
     int64_t beat_at_ms;
     bool database_away;
@@ -456,12 +478,48 @@ static void prepare(struct dispatcher *d, struct work *w, struct batch_memory *m
 
 /* ---- memory of a batch ---------------------------------------------------------------------------------------------------- */
 
+static struct batch_memory *batch_new(struct dispatcher *d)
+{
+    struct batch_memory *m = mem_zalloc(sizeof *m);
+
+    m->use = &d->use;
+    atomic_init(&m->refs, 1);
+    return m;
+}
+
 static void batch_unref(struct batch_memory *m)
 {
     if (atomic_fetch_sub(&m->refs, 1) == 1) {
+        if (m->is_large) {
+            atomic_store(&m->use->large_in_work, false);
+        } else {
+            atomic_fetch_sub(&m->use->small_bytes, m->bytes);
+        }
         claim_batch_clear(&m->claim);
         mem_free(m);
     }
+}
+
+/* From here on it counts, until its last candidate is recorded. */
+static void batch_count(struct dispatcher *d, struct batch_memory *m)
+{
+    m->bytes = arena_bytes(m->claim.arena);
+    m->is_large = m->is_large && !atomic_exchange(&d->use.large_in_work, true);
+    if (!m->is_large) {
+        atomic_fetch_add(&d->use.small_bytes, m->bytes);
+    }
+}
+
+/* How many bytes of events may be read at once: of a crowd, or of one that is not large; or of one alone. */
+static int64_t load_max_bytes(const struct dispatcher *d, bool is_large)
+{
+    return config_max_history_bytes(d->config) / (is_large ? 1 : SMALL_SHARE);
+}
+
+/* Whether more may be taken into work; at least one that is not large fits then. */
+static bool has_memory(struct dispatcher *d)
+{
+    return atomic_load(&d->use.small_bytes) <= 2 * STORE_LOAD_MEMORY(load_max_bytes(d, false));
 }
 
 static void job_free(struct job *job)
@@ -571,41 +629,14 @@ static bool tells_new_name(struct dispatcher *d, const struct record *records, s
     return false;
 }
 
-/* Returns the number of candidates claimed, or a negative status. */
-static int claim_round(struct dispatcher *d, struct look *look, bool retries, size_t limit, struct errmsg *err)
+/* What is loaded is planned, recorded and handed over. Returns the number of candidates, or a negative status. */
+static int work_on(struct dispatcher *d, struct look *look, struct batch_memory *memory, struct errmsg *err)
 {
-    struct batch_memory *memory = mem_zalloc(sizeof *memory);
-    struct work *works;
-    struct record *records;
-    size_t count;
+    size_t count = memory->claim.count;
+    struct work *works = arena_alloc(memory->claim.arena, count * sizeof *works);
+    struct record *records = arena_alloc(memory->claim.arena, count * sizeof *records);
     int st;
 
-    memory->claim_began_ms = clock_mono_ms();
-    st = store_claim(d->store, lane_name(look->lane), retries, d->owner, d->config->delivery.lease_ms, limit,
-                     &look->marks[retries], &memory->claim, err);
-    if (st != ST_OK) {
-        d->give_back = true; /* it may have been done all the same */
-        mem_free(memory);
-        return st;
-    }
-    atomic_init(&memory->refs, 1);
-    memory->claimed_mono_us = clock_mono_us();
-    count = memory->claim.count;
-    if (count == 0) {
-        batch_unref(memory);
-        return 0;
-    }
-    FAULT_POINT("claimed");
-    st = store_load(d->store, &memory->claim, &memory->loaded, err);
-    if (st != ST_OK) {
-        memory->claim.count = 0;
-        d->give_back = true;
-        batch_unref(memory);
-        return st;
-    }
-    FAULT_POINT("loaded");
-    works = arena_alloc(memory->claim.arena, count * sizeof *works);
-    records = arena_alloc(memory->claim.arena, count * sizeof *records);
     for (size_t i = 0; i < count; i++) {
         works[i].who = &memory->claim.items[i];
         works[i].loaded = &memory->loaded[i];
@@ -613,6 +644,7 @@ static int claim_round(struct dispatcher *d, struct look *look, bool retries, si
         atomic_fetch_add(&memory->refs, works[i].job != NULL);
         records[i] = works[i].record;
     }
+    batch_count(d, memory);
     FAULT_POINT("planned");
     st = store_record(d->store, records, count, err);
     for (size_t i = 0; i < count; i++) {
@@ -630,8 +662,206 @@ static int claim_round(struct dispatcher *d, struct look *look, bool retries, si
     } else {
         abandon(d, works, count);
     }
-    batch_unref(memory);
     return st == ST_OK ? (int)count : st;
+}
+
+/* ---- a claim that is too large to be loaded at once: one candidate after the other -------------------------------------------- */
+
+static uint64_t hash_of(const struct claimed *who)
+{
+    return text_hash64(who->ref, strlen(who->ref)) ^ text_hash64(who->source, strlen(who->source));
+}
+
+static size_t place_of_large(const struct dispatcher *d, uint64_t hash)
+{
+    size_t i = 0;
+
+    while (i < d->large_count && d->large[i] != hash) {
+        i++;
+    }
+    return i;
+}
+
+static bool is_known_large(const struct dispatcher *d, const struct claimed *who)
+{
+    return d->large_count > 0 && place_of_large(d, hash_of(who)) < d->large_count;
+}
+
+static bool is_any_known_large(const struct dispatcher *d, const struct claim_batch *b)
+{
+    size_t i = 0;
+
+    while (i < b->count && !is_known_large(d, &b->items[i])) {
+        i++;
+    }
+    return i < b->count;
+}
+
+static void know_large(struct dispatcher *d, const struct claimed *who, bool is_large)
+{
+    uint64_t hash = hash_of(who);
+    size_t place = place_of_large(d, hash);
+
+    if (place < d->large_count && !is_large) {
+        d->large[place] = d->large[--d->large_count];
+    } else if (place == d->large_count && is_large) {
+        if (d->large_count < LARGE_KNOWN_MAX) {
+            d->large[d->large_count++] = hash;
+        } else {
+            d->large[hash % LARGE_KNOWN_MAX] = hash;
+        }
+    }
+}
+
+static struct batch_memory *batch_of_one(struct dispatcher *d, const struct batch_memory *all, size_t i)
+{
+    struct batch_memory *m = batch_new(d);
+    struct arena *arena = arena_new();
+    struct claimed *who = arena_alloc(arena, sizeof *who);
+
+    *who = all->claim.items[i];
+    who->source = arena_strdup(arena, who->source);
+    who->connector = arena_strdup(arena, who->connector);
+    who->ref = arena_strdup(arena, who->ref);
+    who->external_id = arena_strdup(arena, who->external_id);
+    who->sending = arena_strdup(arena, who->sending);
+    who->index = 0;
+    m->claim = (struct claim_batch){.items = who, .count = 1, .now_us = all->claim.now_us, .arena = arena};
+    m->claimed_mono_us = all->claimed_mono_us;
+    m->claim_began_ms = all->claim_began_ms;
+    return m;
+}
+
+/* It is told, and looked at again from time to time: events get over age, or the limit is raised (store_wake_too_large). */
+static struct put_back too_large(struct dispatcher *d, const struct claimed *who, struct arena *arena)
+{
+    int64_t max_bytes = load_max_bytes(d, true);
+    int64_t doublings = who->attempts < 6 ? who->attempts : 6;
+    int64_t delay_ms = TOO_LARGE_FIRST_MS << doublings;
+
+    log_warn("a candidate has too many events to be worked on, or too large ones: it waits", "connector",
+             who->connector, "ref", who->ref, "max_history", size_text(max_bytes).s, NULL);
+    return (struct put_back){
+        .who = who,
+        .delay_ms = delay_ms < TOO_LARGE_CAP_MS ? delay_ms : TOO_LARGE_CAP_MS,
+        .error_class = "too_large",
+        .error = arena_printf(arena,
+                              "the stored events of this candidate are too large to be worked on: more than %s "
+                              "(delivery.max_history), or too tightly packed",
+                              size_text(max_bytes).s),
+    };
+}
+
+/* 1: worked on; 0: it has to be put back as *ret_back says; or a negative status. */
+static int work_on_one(struct dispatcher *d, struct look *look, const struct batch_memory *all, size_t i,
+                       struct put_back *ret_back, struct errmsg *err)
+{
+    const struct claimed *who = &all->claim.items[i];
+    bool may_be_large = !atomic_load(&d->use.large_in_work);
+    struct batch_memory *m;
+    int st;
+
+    if (!may_be_large && is_known_large(d, who)) {
+        *ret_back = (struct put_back){.who = who, .delay_ms = LARGE_AGAIN_MS};
+        return 0;
+    }
+    m = batch_of_one(d, all, i);
+    st = store_load(d->store, &m->claim, load_max_bytes(d, may_be_large), &m->loaded, err);
+    if (st == ST_OK && m->loaded) {
+        m->is_large = arena_bytes(m->claim.arena) > STORE_LOAD_MEMORY(load_max_bytes(d, false));
+        know_large(d, who, m->is_large);
+        st = work_on(d, look, m, err);
+    } else if (st == ST_OK && may_be_large) {
+        *ret_back = too_large(d, who, all->claim.arena);
+    } else if (st == ST_OK) {
+        know_large(d, who, true);
+        *ret_back = (struct put_back){.who = who, .delay_ms = LARGE_AGAIN_MS};
+    }
+    batch_unref(m);
+    return st;
+}
+
+static int by_due(const void *a, const void *b)
+{
+    const struct claimed *x = a;
+    const struct claimed *y = b;
+
+    return x->due_us < y->due_us ? -1 : x->due_us > y->due_us;
+}
+
+/*
+ * The longest due first, so that none waits for ever behind the others; as many as there is time and memory for. The others go back to their places in the
+ * queue. Returns the number of those with whom something was done, or a negative status.
+ */
+static int work_one_by_one(struct dispatcher *d, struct look *look, bool retries, struct batch_memory *all,
+                           struct errmsg *err)
+{
+    struct claim_batch *b = &all->claim;
+    struct put_back *back = arena_alloc(b->arena, b->count * sizeof *back);
+    int64_t lease_part_ms =
+        d->config->delivery.lease_ms / 8; /* of theirs, and of those in work, which are renewed by this thread */
+    int64_t until_ms = all->claim_began_ms + (lease_part_ms < ONE_BY_ONE_MAX_MS ? lease_part_ms : ONE_BY_ONE_MAX_MS);
+    size_t back_count = 0;
+    int done = 0;
+    int st = 0;
+
+    qsort(b->items, b->count, sizeof *b->items, by_due);
+    for (size_t i = 0; i < b->count && st >= 0; i++) {
+        if (i > 0 && (clock_mono_ms() >= until_ms || !has_memory(d))) {
+            look->marks[retries].until_ms = 0; /* they are due as before */
+            back[back_count++] = (struct put_back){.who = &b->items[i], .delay_ms = -1};
+            continue;
+        }
+        st = work_on_one(d, look, all, i, &back[back_count], err);
+        if (st == 0) {
+            due_in(d, back[back_count].delay_ms);
+            done += back[back_count].error != NULL;
+            back_count++;
+        } else if (st > 0) {
+            done += st;
+        }
+    }
+    st = st < 0 ? st : store_put_back(d->store, back, back_count, err);
+    if (st < 0) {
+        d->give_back = true;
+        return st;
+    }
+    return done;
+}
+
+/* ---- a claim ------------------------------------------------------------------------------------------------------------------ */
+
+/* Returns the number of candidates with whom something was done, or a negative status. */
+static int claim_round(struct dispatcher *d, struct look *look, bool retries, size_t limit, struct errmsg *err)
+{
+    struct batch_memory *memory = batch_new(d);
+    int st;
+
+    memory->claim_began_ms = clock_mono_ms();
+    st = store_claim(d->store, lane_name(look->lane), retries, d->owner, d->config->delivery.lease_ms, limit,
+                     &look->marks[retries], &memory->claim, err);
+    if (st != ST_OK) {
+        d->give_back = true; /* it may have been done all the same */
+        mem_free(memory);
+        return st;
+    }
+    memory->claimed_mono_us = clock_mono_us();
+    if (memory->claim.count > 0) {
+        FAULT_POINT("claimed");
+        if (!is_any_known_large(d, &memory->claim)) {
+            st = store_load(d->store, &memory->claim, load_max_bytes(d, false), &memory->loaded, err);
+        }
+        if (st != ST_OK) {
+            d->give_back = true;
+        } else if (memory->loaded) {
+            FAULT_POINT("loaded");
+            st = work_on(d, look, memory, err);
+        } else {
+            st = work_one_by_one(d, look, retries, memory, err);
+        }
+    }
+    batch_unref(memory);
+    return st;
 }
 
 /* ---- rounds ------------------------------------------------------------------------------------------------------- */
@@ -675,7 +905,7 @@ static int claim_lane(struct dispatcher *d, struct look *look, bool *ret_more, s
 
     room = room < free_slots ? room : free_slots;
     room = room < CLAIM_MAX ? room : CLAIM_MAX;
-    if (st != ST_OK || room == 0) {
+    if (st != ST_OK || room == 0 || !has_memory(d)) {
         return st;
     }
     if (now_ms >= look->retries_at_ms || room == 1) {
@@ -686,7 +916,7 @@ static int claim_lane(struct dispatcher *d, struct look *look, bool *ret_more, s
         look->retries_at_ms = n > 0 ? 0 : now_ms + RETRIES_EVERY_MS;
         *ret_more = *ret_more || n > 0; /* what was given back at once may be due again */
     }
-    if ((size_t)n < room) {
+    if ((size_t)n < room && has_memory(d)) {
         n = claim_round(d, look, false, room - (size_t)n, err);
         if (n < 0) {
             return n;
@@ -822,6 +1052,9 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
         return st;
     }
     if (changed && (st = store_wake_unrouted(d->store, err)) != ST_OK) {
+        return st;
+    }
+    if ((changed || !d->names.arena) && (st = store_wake_too_large(d->store, err)) != ST_OK) {
         return st;
     }
     if ((st = wake_identified(d, now_ms, err)) != ST_OK) {

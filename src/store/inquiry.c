@@ -35,16 +35,16 @@ int store_inquiry_claim(struct store *s, const char *source, const struct inquir
 }
 
 int store_inquiry_events(struct store *s, const char *source, const struct inquiry *q, struct arena *arena,
-                         struct event **ret, size_t *ret_count, struct errmsg *err)
+                         int64_t max_bytes, struct event **ret, size_t *ret_count, struct errmsg *err)
 {
     struct claimed who = {.source = source, .connector = "", .ref = q->ref};
     const struct claim_batch b = {.items = &who, .count = 1, .now_us = q->now_us, .arena = arena};
     struct loaded *all = NULL;
-    int st = store_load(s, &b, &all, err);
+    int st = store_load(s, &b, max_bytes, &all, err);
 
     if (st == ST_OK) {
-        *ret = all[0].events;
-        *ret_count = all[0].event_count;
+        *ret = all ? all[0].events : NULL;
+        *ret_count = all ? all[0].event_count : 0;
     }
     return st;
 }

@@ -4,9 +4,10 @@
 #include "sql.h"
 
 /* The classes that this statement decides about; an open issue of another class is left alone. */
-static const char *const decided[] = {
-    "dead_writes",    "unmapped",  "identity", "identity_conflict", "truncated",  "run_conflict", "connector_paused",
-    "connector_held", "throttled", "ats_away", "unseen_slug",       "source_api", "signatures",   "clock_skew"};
+static const char *const decided[] = {"dead_writes",    "unmapped",     "identity",  "identity_conflict",
+                                      "truncated",      "run_conflict", "too_large", "connector_paused",
+                                      "connector_held", "throttled",    "ats_away",  "unseen_slug",
+                                      "source_api",     "signatures",   "clock_skew"};
 
 /* hold_ms: 0 for what every daemon sees. */
 static void add_problem(struct batch *b, const struct problem *p, int64_t hold_ms, struct arena *arena)

@@ -55,7 +55,8 @@ static void take_settled(const struct db_result *r, size_t row, struct settled *
     l->settled_us = time_us > l->settled_us ? time_us : l->settled_us;
 }
 
-static void take_events(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
+/* False: their trees take more memory than the arena may have. */
+static bool take_events(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
                         struct loaded *l)
 {
     struct settled *settled = NULL;
@@ -66,13 +67,18 @@ static void take_events(const struct db_result *r, const size_t *rows, size_t co
         size_t len = 0;
         const char *body = db_bytes(r, rows[i], 3, &len);
         struct event *e = &l->events[l->event_count];
+        int st;
 
         if (!body) {
             settled = settled ? settled : arena_alloc(arena, count * sizeof *settled);
             take_settled(r, rows[i], &settled[settled_count++], l);
             continue;
         }
-        if (event_parse(body, len, arena, e, NULL) != ST_OK) {
+        st = event_parse(body, len, arena, e, NULL);
+        if (st == ST_LIMIT) {
+            return false;
+        }
+        if (st != ST_OK) {
             continue;
         }
         e->id = arena_strdup(arena, db_text(r, rows[i], 1)); /* as stored: what ties are broken by */
@@ -82,9 +88,10 @@ static void take_events(const struct db_result *r, const size_t *rows, size_t co
     if (settled_count > 0) {
         leave_out_settled(l, settled, settled_count, arena);
     }
+    return true;
 }
 
-static void take_rows(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
+static bool take_rows(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
                       struct loaded *l)
 {
     l->rows = arena_alloc(arena, (count + 1) * sizeof *l->rows);
@@ -103,9 +110,10 @@ static void take_rows(const struct db_result *r, const size_t *rows, size_t coun
             l->rows[l->row_count++] = w;
         }
     }
+    return true;
 }
 
-static void take_identity(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
+static bool take_identity(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
                           struct loaded *l)
 {
     if (count == 1) {
@@ -113,13 +121,14 @@ static void take_identity(const struct db_result *r, const size_t *rows, size_t 
         l->resolved_external_id = arena_strdup(arena, db_text(r, rows[0], 2));
     }
     l->identity_conflict = count > 1;
+    return true;
 }
 
-typedef void (*take_fn)(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
+typedef bool (*take_fn)(const struct db_result *r, const size_t *rows, size_t count, struct arena *arena,
                         struct loaded *l);
 
 /* Rows name their candidate by idx (from 1), in any order; those of one candidate stay in the order in which they came. */
-static void spread(const struct db_result *r, const struct claim_batch *b, take_fn take, struct loaded *all)
+static bool spread(const struct db_result *r, const struct claim_batch *b, take_fn take, struct loaded *all)
 {
     size_t *ends = arena_alloc(b->arena, (b->count + 2) * sizeof *ends);
     size_t *rows = arena_alloc(b->arena, (db_rows(r) + 1) * sizeof *rows);
@@ -136,8 +145,29 @@ static void spread(const struct db_result *r, const struct claim_batch *b, take_
     for (size_t i = 0; i < b->count; i++) {
         size_t end = i + 1 < b->count ? ends[i + 2] : db_rows(r);
 
-        take(r, &rows[ends[i + 1]], end - ends[i + 1], b->arena, &all[i]);
+        if (!take(r, &rows[ends[i + 1]], end - ends[i + 1], b->arena, &all[i])) {
+            return false;
+        }
     }
+    return true;
+}
+
+/* The last row has the sum, whether all were sent or not. */
+static bool are_too_large(const struct db_result *events, int64_t max_bytes)
+{
+    return db_rows(events) > 0 && db_i64(events, db_rows(events) - 1, 6) > max_bytes;
+}
+
+/* What is said in bytes of bodies holds for memory too: of what is packed so tightly that it takes more, less can be read. */
+static bool spread_events(const struct db_result *events, const struct claim_batch *b, int64_t max_bytes,
+                          struct loaded *all)
+{
+    bool fits;
+
+    arena_set_max(b->arena, arena_bytes(b->arena) + STORE_LOAD_MEMORY(max_bytes));
+    fits = spread(events, b, take_events, all);
+    arena_set_max(b->arena, SIZE_MAX);
+    return fits;
 }
 
 /* A list that cannot be read counts as none: then the ledger alone tells what the ATS has. */
@@ -165,7 +195,7 @@ static bool any_unresolved(const struct claim_batch *b)
     return false;
 }
 
-int store_load(struct store *s, const struct claim_batch *b, struct loaded **ret, struct errmsg *err)
+int store_load(struct store *s, const struct claim_batch *b, int64_t max_bytes, struct loaded **ret, struct errmsg *err)
 {
     struct loaded *all = arena_alloc(b->arena, (b->count + 1) * sizeof *all);
     struct db_array *sources = db_array_new(DB_TEXT_ARRAY);
@@ -174,10 +204,12 @@ int store_load(struct store *s, const struct claim_batch *b, struct loaded **ret
     struct db_result *events = NULL;
     struct db_result *rows = NULL;
     struct db_result *identities = NULL;
+    struct db_params of_events;
     struct db_params by_ref;
     struct db_params by_connector;
     int st;
 
+    *ret = NULL;
     keys_of(b, sources, connectors, refs);
     db_params_init(&by_ref);
     db_add_array(&by_ref, sources);
@@ -186,19 +218,20 @@ int store_load(struct store *s, const struct claim_batch *b, struct loaded **ret
     db_add_array(&by_connector, sources);
     db_add_array(&by_connector, connectors);
     db_add_array(&by_connector, refs);
-    db_queue(s->db, &sql_load_events, &by_ref, DB_ROWS, &events);
+    of_events = by_ref;
+    db_add_i64(&of_events, max_bytes);
+    db_queue(s->db, &sql_load_events, &of_events, DB_ROWS, &events);
     db_queue(s->db, &sql_load_ledger, &by_connector, DB_ROWS, &rows);
     if (any_unresolved(b)) {
         db_queue(s->db, &sql_resolve, &by_ref, DB_ROWS, &identities);
     }
     st = db_flush(s->db, err);
-    if (st != ST_OK) {
+    if (st != ST_OK || are_too_large(events, max_bytes) || !spread_events(events, b, max_bytes, all)) {
         goto out;
     }
-    spread(events, b, take_events, all);
-    spread(rows, b, take_rows, all);
+    (void)spread(rows, b, take_rows, all);
     if (identities) {
-        spread(identities, b, take_identity, all);
+        (void)spread(identities, b, take_identity, all);
     }
     count_sending_in(b, all);
     *ret = all;

@@ -194,6 +194,46 @@ int store_renew(struct store *s, const struct claimed *const *who, size_t count,
     return st;
 }
 
+/* As everybody does who locks several rows of the queue, so that none waits for another in a circle. */
+static int by_key(const void *a, const void *b)
+{
+    const struct claimed *x = ((const struct put_back *)a)->who;
+    const struct claimed *y = ((const struct put_back *)b)->who;
+    int order = strcmp(x->source, y->source);
+
+    order = order != 0 ? order : strcmp(x->connector, y->connector);
+    return order != 0 ? order : strcmp(x->ref, y->ref);
+}
+
+int store_put_back(struct store *s, struct put_back *items, size_t count, struct errmsg *err)
+{
+    struct batch b;
+    int st;
+
+    if (count > 1) {
+        qsort(items, count, sizeof *items, by_key);
+    }
+    batch_init(&b, "tttlltt");
+    for (size_t i = 0; i < count; i++) {
+        db_array_text(b.column[0], items[i].who->source);
+        db_array_text(b.column[1], items[i].who->connector);
+        db_array_text(b.column[2], items[i].who->ref);
+        db_array_i64(b.column[3], items[i].who->lease_no);
+        db_array_i64(b.column[4], items[i].delay_ms < 0 ? DB_NULL_I64 : items[i].delay_ms);
+        db_array_text(b.column[5], items[i].error_class);
+        db_array_text(b.column[6], items[i].error);
+        b.rows++;
+    }
+    st = batch_exec(&b, s->db, &sql_put_back, DB_COMMAND, NULL, err);
+    batch_clear(&b);
+    return st;
+}
+
+int store_wake_too_large(struct store *s, struct errmsg *err)
+{
+    return db_exec(s->db, &sql_wake_too_large, NULL, DB_COMMAND, NULL, err);
+}
+
 int store_wake_identified(struct store *s, int64_t began_within_s, struct errmsg *err)
 {
     struct db_params p;

@@ -80,6 +80,12 @@ E2E_TEST(each_class_opens_and_closes)
          "values ('popp', 'r', 'x:1', 'ats', false, true, 'w', 'completed', 'completed', false, true, true, now(), "
          "'[]')",
          "update atsync.run set conflict = false", "warning|-|w|1|Runs of workflow w ended twice%"},
+        {"too_large",
+         "insert into atsync.candidate (source, connector, ref, state, error_class, last_error, attempts, due_at, "
+         "last_event_at) select 'popp', c, 'x:1', 'retrying', 'too_large', 'more than 16MiB', 3, now() + interval '1 "
+         "hour', now() from unnest(array['ats', '']) as c",
+         "update atsync.candidate set error_class = null, attempts = 0",
+         "error|-|-|1|The stored events of 1 candidate of source popp are too many or too large%more than 16MiB."},
         {"connector_paused",
          "update atsync.connector_state set state = 'paused', reason = 'the token is wrong' where connector = 'ats'",
          "update atsync.connector_state set state = 'ok'",

@@ -115,13 +115,14 @@ static const struct {
     {"inquiry_put_back", "'popp', 'run_77'", NULL},
     {"lease_owners", "'him'", NULL},
     {"link", "'popp', 'p:p77', 'x:c77', 'c77'", NULL},
-    {"load_events", "same('popp'::text), refs()", NULL},
+    {"load_events", "same('popp'::text), refs(), 4194304", NULL},
     {"load_ledger", KEYS, NULL},
     {"load_values", KEYS, NULL},
     {"peek", "'c77', null, null, null, null, null, 100", NULL},
     {"peek", "null, null, null, null, 'popp', 'x:c5', 100", "candidate: an operator's look at all candidates"},
     {"population", "", "candidate: everybody is counted, seldom"},
     {"problems", "array['cedar'], array['s']", NULL},
+    {"put_back", KEYS ", same(1::bigint), same(5::bigint), " T "same('t'::text)", NULL},
     {"record_call", KEYS ", same(1::bigint), " T T T "same(200), " T "same(5::bigint), same('t'::text)", NULL},
     {"record_lost_call", KEYS ", same(1::bigint), " T T T "same(200), " T "same(5::bigint), same('t'::text)", NULL},
     {"record_candidate",
@@ -171,6 +172,7 @@ static const struct {
     {"skip_dead", "null, 'ats', 'cedar', now() - interval '1 day', 'invalid', null, 500", NULL},
     {"take_back", "'him'", NULL},
     {"wake_identified", "600", NULL},
+    {"wake_too_large", "", NULL},
     {"wake_unrouted", "", NULL},
 };
 

@@ -498,10 +498,62 @@ E2E_TEST(the_queue_is_counted)
     kit_close(k);
 }
 
+/* As it was, later, or because something is in the way; and not by whom it does not belong to any more. */
+E2E_TEST(what_is_put_back)
+{
+    static const char is[] = "select string_agg(concat_ws('|', ref, state, attempts, lease_owner, lease_no, due_at > "
+                             "now(), blocked_since is "
+                             "not null, error_class, last_error, sending), ' ' order by ref) from atsync.candidate";
+    struct kit *k = kit_open(h, NULL);
+    struct claim_batch b;
+    struct put_back back[4];
+    struct errmsg err;
+
+    add_candidates(h, 4);
+    sql_script(h, "update atsync.candidate set due_at = due_at - interval '1 hour', sending = 'list', attempts = 0");
+    b = claim_as(k->store, "ats", false, "him", 60000, 9);
+    assert_int_equal(b.count, 4);
+    for (size_t i = 0; i < b.count; i++) {
+        switch (b.items[i].ref[3]) {
+        case '1':
+            back[i] = (struct put_back){.who = &b.items[i], .delay_ms = -1};
+            break;
+        case '2':
+            back[i] = (struct put_back){.who = &b.items[i], .delay_ms = 60000};
+            break;
+        case '3':
+            back[i] = (struct put_back){
+                .who = &b.items[i], .delay_ms = 60000, .error_class = "too_large", .error = "so it is"};
+            break;
+        default:
+            b.items[i].lease_no--;
+            back[i] = (struct put_back){.who = &b.items[i], .delay_ms = 0, .error_class = "x", .error = "y"};
+            break;
+        }
+    }
+    assert_done(store_put_back(k->store, back, b.count, &err), &err);
+    claim_batch_clear(&b);
+    assert_sql(h, is,
+               "x:c1|pending|0|1|f|f|list x:c2|pending|0|1|t|f|list x:c3|retrying|1|1|t|t|too_large|so it is|list "
+               "x:c4|pending|0|him|1|f|f|list");
+    assert_done(store_put_back(k->store, back, 0, &err), &err);
+
+    /* another limit */
+    assert_done(store_wake_too_large(k->store, &err), &err);
+    assert_sql(h,
+               "select string_agg(ref, ' ' order by ref) from atsync.candidate where due_at = (select max(due_at) from "
+               "atsync.candidate)",
+               "x:c2");
+    assert_string_equal(claim_refs(k, "ats", true, "him", 9), "x:c3");
+    assert_done(store_wake_too_large(k->store, &err), &err); /* it is in work */
+    kit_close(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         E2E_RUN(the_longest_due_come_first),
+        E2E_RUN(what_is_put_back),
         E2E_RUN(what_was_seen_lately_is_passed_over),
         E2E_RUN(retries_are_claimed_apart),
         E2E_RUN(what_a_claim_tells),

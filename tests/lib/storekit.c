@@ -297,7 +297,8 @@ static size_t work_once(struct kit *k, const char *connector, bool retries)
     size_t count;
 
     assert_done(store_claim(k->store, connector, retries, k->owner, k->lease_ms, CLAIM, NULL, &batch, &err), &err);
-    assert_done(store_load(k->store, &batch, &loaded, &err), &err);
+    assert_done(store_load(k->store, &batch, config_max_history_bytes(k->config), &loaded, &err), &err);
+    assert_non_null(loaded);
     assert_done(store_workflow_names(k->store, batch.arena, &table.rows, &table.count, &err), &err);
     count = batch.count;
     struct work *works = arena_alloc(batch.arena, (count + 1) * sizeof *works);

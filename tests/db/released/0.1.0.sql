@@ -649,6 +649,9 @@ cross join lateral (
               when 'run_conflict' then
                   exists (select from atsync.run r where r.source = who.source and r.ref = who.ref and r.conflict
                                                          and r.workflow_external_id is not distinct from i.workflow_external_id)
+              when 'too_large' then
+                  exists (select from atsync.candidate c where c.source = who.source and c.ref = who.ref and c.external_id = who.external_id
+                                                               and c.error_class = 'too_large')
               when 'identity_conflict' then
                   exists (select from atsync.identity n where n.source = who.source and n.ref = who.ref and n.conflict and i.scope like '%/' || n.alias)
               else false end

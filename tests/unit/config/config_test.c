@@ -124,6 +124,8 @@ static void test_an_empty_file_has_the_defaults(void **state)
     assert_int_equal(c->delivery.lease_ms, 60000);
     assert_int_equal(c->delivery.poll_ms, 1000);
     assert_int_equal(c->delivery.slots, 160);
+    assert_int_equal(c->delivery.max_history_bytes, 16 << 20);
+    assert_int_equal(config_max_history_bytes(c), 16 << 20);
     assert_int_equal(c->source_count, 0);
     assert_int_equal(c->connector_count, 0);
     assert_int_equal(c->mapping.count, 0);
@@ -157,7 +159,7 @@ static void test_values_of_the_daemon(void **state)
                              "  conninfo: host=a,b dbname=x\n"
                              "  encryption_key: 0123456789abcdef\n"
                              "  statement_timeout: 100ms\n"
-                             "delivery: {enabled: false, lease: 5s, poll: 20ms, slots: 8}\n"
+                             "delivery: {enabled: false, lease: 5s, poll: 20ms, slots: 8, max_history: 100KiB}\n"
                              "retention: {events: 30d, calls: 12h, ids: 60d}\n"
                              "log: {level: debug, format: json}\n");
 
@@ -180,6 +182,8 @@ static void test_values_of_the_daemon(void **state)
     assert_int_equal(c->delivery.lease_ms, 5000);
     assert_int_equal(c->delivery.poll_ms, 20);
     assert_int_equal(c->delivery.slots, 8);
+    assert_int_equal(c->delivery.max_history_bytes, 100 << 10);
+    assert_int_equal(config_max_history_bytes(c), 128 << 10); /* two of the largest events */
     assert_int_equal(c->retention_events_ms, INT64_C(30) * 86400000);
     assert_int_equal(c->retention_calls_ms, 12 * 3600000);
     assert_int_equal(c->retention_ids_ms, INT64_C(60) * 86400000);

@@ -27,6 +27,12 @@ static const struct {
      "Webhooks of source popp are refused: their signature is right, but the sender's clock is 3 hours behind this "
      "machine's, which is more than the tolerance.",
      "NTP"},
+    {{.class = "too_large", .source = "popp", .affected = 2, .sample = "more than 16MiB."},
+     "popp///",
+     "error",
+     "The stored events of 2 candidates of source popp are too many or too large to be worked on, and nothing is "
+     "written for them. Of one it is said: more than 16MiB.",
+     "raise delivery.max_history and reload: they are worked on then by themselves"},
     {{.class = "source_api", .source = "popp", .detail = "key", .sample = "HTTP 401", .affected = 2},
      "popp///key",
      "error",
