@@ -158,7 +158,8 @@ struct loaded {
 int store_load(struct store *s, const struct claim_batch *b, int64_t max_bytes, struct loaded **ret,
                struct errmsg *err) ATS_MUSTCHECK;
 
-/* Workflow ids and the external ids that events told of them. */
+/* Workflow ids and the external ids that events told of them, WORKFLOW_NAMES_MAX at most: who has the signing secret can invent any number. */
+enum { WORKFLOW_NAMES_MAX = 10000 };
 struct workflow_name_row {
     const char *source, *workflow_id, *external_id;
 };

@@ -613,9 +613,12 @@ static void look_for_identities_soon(struct dispatcher *d, const struct record *
     }
 }
 
-/* Has one of these events told the external id of a workflow that we did not know yet? */
+/* Has one of these events told the external id of a workflow that we did not know yet, and may know? */
 static bool tells_new_name(struct dispatcher *d, const struct record *records, size_t count)
 {
+    if (d->names.count >= WORKFLOW_NAMES_MAX) {
+        return false;
+    }
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < records[i].event_count; k++) {
             const struct event *e = &records[i].events[k];

@@ -14,6 +14,7 @@ enum {
     STEPS_MAX = 10,
     SEARCHES_MAX = 3,
     PAGE_EVENTS = 5000,
+    PAGE_BYTES = 16 * 1024 * 1024, /* and one event more */
     HMAC_BLOCK_BYTES = 64,
 };
 
@@ -297,6 +298,7 @@ static int look_through_page(struct work *w, int64_t since_us, const char **afte
     db_add_time(&p, since_us);
     db_add_text(&p, *after);
     db_add_i64(&p, PAGE_EVENTS);
+    db_add_i64(&p, PAGE_BYTES);
     st = db_exec(w->s->db, &sql_erase_nobody, &p, DB_ROWS, &r, err);
     db_array_free(names);
     db_array_free(texts);

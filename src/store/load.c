@@ -249,8 +249,12 @@ int store_workflow_names(struct store *s, struct arena *arena, struct workflow_n
                          struct errmsg *err)
 {
     struct db_result *r = NULL;
-    int st = db_exec(s->db, &sql_workflow_names, NULL, DB_ROWS, &r, err);
+    struct db_params p;
+    int st;
 
+    db_params_init(&p);
+    db_add_i64(&p, WORKFLOW_NAMES_MAX);
+    st = db_exec(s->db, &sql_workflow_names, &p, DB_ROWS, &r, err);
     if (st != ST_OK) {
         return st;
     }

@@ -10,6 +10,7 @@
 #include "store/erase.h"
 #include "store/issues.h"
 #include "store/operate.h"
+#include "sql.h"
 
 /* Whatever any table holds: rows in which a text stands, "event 3, run 1"; null if there is none. */
 static const char whole_database[] =
@@ -276,6 +277,54 @@ E2E_TEST(nothing_is_left_of_one_and_all_of_the_others)
     assert_int_equal(done.total, 0);
     assert_true(done.erased_us != INT64_MIN);
     assert_sql(h, "select count(*) from atsync.erasures", "1");
+    kit_close(k);
+}
+
+/* Large events of nobody are looked through a few at a time; none is passed over. */
+E2E_TEST(large_events_of_nobody)
+{
+    struct kit *k = open_kit(h);
+    struct erase_person who = candidate(h, "ats_7");
+    struct db *db = db_new(h->conninfo, "pages");
+    struct db_array *names = db_array_new(DB_TEXT_ARRAY);
+    struct db_array *texts = db_array_new(DB_TEXT_ARRAY);
+    struct db_result *r = NULL;
+    struct db_params p;
+    struct errmsg err;
+    size_t sum = 0;
+
+    put_person(k, "7");
+    sql_script(h,
+               "insert into atsync.event (source, event_id, type, subject, event_time, body) select 'popp', "
+               "'evt_large_' || i, 'OTHER', '', now(), convert_to('{\"event\":\"OTHER\",\"data\":{\"recordId\":\"z\","
+               "\"conversationId\":\"' || case when i % 2 = 0 then 'conv_7' else 'conv_x' end || '\",\"more\":\"' || "
+               "repeat('x', 1048576) || '\"}}', 'UTF8') from generate_series(1, 80) as i");
+    settle(k);
+    db_array_text(names, "r:run_7");
+    db_array_text(texts, "conv_7");
+    db_params_init(&p);
+    db_add_text(&p, "popp");
+    db_add_array(&p, names);
+    db_add_array(&p, texts);
+    db_add_time(&p, 0);
+    db_add_text(&p, "evt_large");
+    db_add_i64(&p, 1000);
+    db_add_i64(&p, 8 * 1048576);
+    assert_done(db_exec(db, &sql_erase_nobody, &p, DB_ROWS, &r, &err), &err);
+    for (size_t i = 0; i < db_rows(r); i++) {
+        size_t len = 0;
+
+        sum += db_bytes(r, i, 2, &len) ? len : 0;
+    }
+    assert_in_range(sum, 1048576, 9 * 1048576);
+    assert_int_equal(db_i64(r, db_rows(r) - 1, 3), 8);
+    (void)erase(k, &who, false);
+    assert_sql(h, "select count(*) from atsync.event where event_id like 'evt_large%'", "40");
+    assert_nothing_of(h, "conv_7");
+    db_result_free(r);
+    db_array_free(names);
+    db_array_free(texts);
+    db_free(db);
     kit_close(k);
 }
 
@@ -721,6 +770,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         E2E_RUN(nothing_is_left_of_one_and_all_of_the_others),
+        E2E_RUN(large_events_of_nobody),
         E2E_RUN(what_comes_later_is_not_kept),
         E2E_RUN(the_hash_is_the_usual_one),
         E2E_RUN(an_event_that_is_stored_meanwhile_does_not_slip_through),

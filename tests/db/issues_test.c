@@ -167,6 +167,31 @@ E2E_TEST(an_open_issue_follows_its_cause)
 }
 
 /* Of two names that the ATS does not know, each is told: mending one does not hide the other. */
+/* Workflows can be invented by whoever has the signing secret: so many are told, and the same ones each time; other classes are told all the same. */
+E2E_TEST(a_crowd_of_one_class)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct errmsg err;
+
+    sql_script(h,
+               "create table changes (what text);"
+               "insert into atsync.candidate (source, connector, ref, state, last_event_at) select 'popp', '', 'x:' || "
+               "i, 'unmapped', now() from generate_series(1, 1500) as i;"
+               "insert into atsync.run (source, run_id, ref, connector, is_contact, is_latest, workflow_external_id, "
+               "state, truncated, complete, conflict, last_event_at, nodes) select 'popp', 'r' || i, 'x:' || i, '', "
+               "false, true, 'w' || i, 'running', false, false, false, now(), '[]' from generate_series(1, 1500) as i;"
+               "update atsync.run set conflict = true where run_id = 'r1'");
+    for (int i = 0; i < 2; i++) {
+        assert_done(store_issues_refresh(k->store, &k->config->mapping, &nothing, note_change, h, &err), &err);
+        assert_sql(h,
+                   "select string_agg(what || ' ' || n, ', ' order by what) from (select what, count(*) as n from "
+                   "changes group by what) c",
+                   "opened run_conflict 1, opened unmapped 500");
+        assert_sql(h, "select count(*) from atsync.issues where closed_at is null", "501");
+    }
+    kit_close(k);
+}
+
 E2E_TEST(each_name_that_the_ats_does_not_know)
 {
     struct kit *k = kit_open(h, NULL);
@@ -334,7 +359,7 @@ int main(void)
         E2E_RUN(each_class_opens_and_closes),          E2E_RUN(an_open_issue_follows_its_cause),
         E2E_RUN(each_name_that_the_ats_does_not_know), E2E_RUN(a_stopped_connector_has_a_hint_of_its_own),
         E2E_RUN(what_only_this_process_sees),          E2E_RUN(what_one_daemon_sees_is_not_closed_by_another),
-        E2E_RUN(two_at_once_open_one_issue),
+        E2E_RUN(two_at_once_open_one_issue),           E2E_RUN(a_crowd_of_one_class),
     };
 
     return e2e_main(tests);

@@ -384,6 +384,25 @@ E2E_TEST(workflow_names_are_learned)
     kit_close(k);
 }
 
+/* Who has the signing secret can invent any number of them. */
+E2E_TEST(a_crowd_of_workflow_names_has_an_end)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct workflow_name_row *rows = NULL;
+    size_t count = 0;
+    struct errmsg err;
+
+    sql_script(
+        h, "insert into atsync.workflow_name (source, workflow_id, external_id, learned_at) select 'popp', 'invented' "
+           "|| i, 'x', now() + i * interval '1 ms' from generate_series(1, 20000) as i;"
+           "insert into atsync.workflow_name (source, workflow_id, external_id, learned_at) values ('popp', "
+           "'zzz-first', 'ours', now() - interval '1 day')");
+    assert_done(store_workflow_names(k->store, h->arena, &rows, &count, &err), &err);
+    assert_int_equal(count, WORKFLOW_NAMES_MAX);
+    assert_string_equal(rows[0].workflow_id, "zzz-first");
+    kit_close(k);
+}
+
 E2E_TEST(the_audit_has_every_member)
 {
     struct kit *k = kit_open(h, NULL);
@@ -506,6 +525,7 @@ int main(void)
         E2E_RUN(a_run_that_is_known_wakes_its_nameless_events),
         E2E_RUN(two_external_ids_are_a_conflict_until_an_operator_decides),
         E2E_RUN(workflow_names_are_learned),
+        E2E_RUN(a_crowd_of_workflow_names_has_an_end),
         E2E_RUN(the_audit_has_every_member),
         E2E_RUN(an_unrouted_candidate_is_forgotten_unless_something_came),
         E2E_RUN(texts_that_postgresql_refuses_are_cleaned),
