@@ -282,6 +282,8 @@ static bool may_share_call(const struct job *job, const struct ledger_item *a, c
 
 static void add_calls(struct job *job, const struct ledger_diff *diff)
 {
+    const struct ledger_item **items = arena_alloc(job->arena, (diff->to_send + 1) * sizeof(struct ledger_item *));
+
     job->calls = arena_alloc(job->arena, (diff->to_send + 1) * sizeof *job->calls);
     for (size_t i = 0; i < diff->count; i++) {
         const struct ledger_item *item = &diff->items[i];
@@ -293,11 +295,12 @@ static void add_calls(struct job *job, const struct ledger_diff *diff)
         if (job->call_count == 0 || !may_share_call(job, job->calls[job->call_count - 1].items[0], item)) {
             call = &job->calls[job->call_count++];
             call->verb = verbs[item->wish->kind];
-            call->items = arena_alloc(job->arena, (diff->count + 1) * sizeof(struct ledger_item *));
+            call->items = items; /* those of a call follow each other */
             call->look_first = item->look_first;
         }
         call = &job->calls[job->call_count - 1];
-        call->items[call->item_count++] = item;
+        call->item_count++;
+        *items++ = item;
     }
 }
 

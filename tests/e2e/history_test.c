@@ -181,6 +181,33 @@ E2E_TEST(large_ones_are_in_work_one_at_a_time)
     daemon_stop(h, d);
 }
 
+/* What a candidate's calls take grows with them, and not with their square. */
+E2E_TEST(thousands_of_calls_of_one_candidate)
+{
+    struct program *d = daemon_start(h, &(struct daemon_conf){.delivery = "lease: 60s\npoll: 200ms\n",
+                                                              .workflows = "cedar-rgn-screening:\n"
+                                                                           "  connector: sandbox\n"
+                                                                           "  job: \"" E2E_JOB "\"\n"
+                                                                           "  on:\n"
+                                                                           "    started: {stage: \"Contacted\"}\n"
+                                                                           "    finished: {note: summary}\n"});
+    int64_t before_kib;
+
+    deliver_neighbour(h, d, "ats_before");
+    before_kib = program_memory_max_kib(d);
+    add_history(h, "ats_busy", 3000, 0, false);
+    sql_script(h,
+               "update atsync.event set type = 'WORKFLOW_RUN_COMPLETED', body = convert_to(replace(convert_from(body, "
+               "'UTF8'), 'WORKFLOW_RUN_STARTED', 'WORKFLOW_RUN_COMPLETED'), 'UTF8') where subject = 'x:ats_busy';"
+               "update atsync.candidate set due_at = now(), version = version + 1 where ref = 'x:ats_busy'");
+    wait_sql(h, "select count(*) from atsync.ats_write where ref = 'x:ats_busy' and kind = 'note'", "3000");
+    wait_ats_calls(h, "ats_busy", "POST", "/notes", 1);
+    print_message("%s KiB of resident memory before, %s with 3000 notes to write\n", num_text(before_kib).s,
+                  num_text(program_memory_max_kib(d)).s);
+    assert_true(program_memory_max_kib(d) < before_kib + 48 * KIB);
+    daemon_kill(h, d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +216,7 @@ int main(void)
         E2E_RUN(a_higher_limit_is_taken_at_once),
         E2E_RUN(a_crowd_is_worked_on_bit_by_bit),
         E2E_RUN(large_ones_are_in_work_one_at_a_time),
+        E2E_RUN(thousands_of_calls_of_one_candidate),
     };
 
     keep_little_freed_memory();
