@@ -4,6 +4,10 @@
  * Each attack runs for ATTACK_MS (500), then until the daemon has ended all connections of the attackers. With ATTACK_P99_MS the
  * good client's 99th percentile must stay below it (`make attacks`, on a release build); without, only that each answer
  * comes in time, as sanitizers and a busy machine are slow.
+ *
+ * Under valgrind (PROGRAM_RUNNER, make check-valgrind) the daemon is many times slower than its attackers and has all of valgrind's memory,
+ * so neither the good client's luck nor time nor memory are judged: the attacks are smaller, and what counts is what valgrind finds, that the
+ * attackers' connections end, and that what was acknowledged is stored.
  */
 #include <poll.h>
 #include <stdlib.h>
@@ -23,9 +27,10 @@ enum {
     PLACES = 200,      /* receiver.max_connections */
     TIMEOUT_MS = 1000, /* receiver.request_timeout */
     REST_MS = 2 * TIMEOUT_MS,
-    BODY_MAX = 1 << 20,   /* receiver.max_body */
-    BODIES_MAX = 8 << 20, /* receiver.max_body_total */
-    LATE_MS = 4000,       /* how much later than it should something may happen on a busy machine */
+    BODY_MAX = 1 << 20,                /* receiver.max_body */
+    BODIES_MAX = 8 << 20,              /* receiver.max_body_total */
+    LATE_MS = 4000,                    /* how much later than it should something may happen on a busy machine */
+    WATCHED_CONNECTIONS = PLACES + 50, /* of an attack under valgrind */
     GOOD_INTERVAL_MS = 25,
     GOOD_ANSWER_MS = 5000,
     DESCRIPTORS =
@@ -91,6 +96,7 @@ struct siege {
     struct program *d;
     int64_t attack_ms;
     int64_t p99_max_ms; /* 0: not looked at */
+    bool watched;       /* by valgrind: see above */
     int64_t memory_before_kib;
     struct good_config good_config;
 };
@@ -130,8 +136,10 @@ static void allow_descriptors(void)
 
 static struct siege siege_begin(struct harness *h, const char *receiver, bool tls)
 {
-    struct siege s = {
-        .h = h, .attack_ms = from_environment("ATTACK_MS", 500), .p99_max_ms = from_environment("ATTACK_P99_MS", 0)};
+    struct siege s = {.h = h,
+                      .attack_ms = from_environment("ATTACK_MS", 500),
+                      .p99_max_ms = from_environment("ATTACK_P99_MS", 0),
+                      .watched = programs_are_run_by_another()};
     struct good_figures quiet;
 
     allow_descriptors();
@@ -168,12 +176,15 @@ static void check_good(const struct siege *s, const char *name, const struct goo
 
 static void attack(struct siege *s, const char *name, struct crowd crowd, int64_t longest_ms)
 {
+    int64_t wait_ms = s->watched ? DEADLINE_MS : longest_ms + LATE_MS;
     struct crowd_figures c;
     struct good_figures f;
 
     crowd.port = s->d->port;
+    if (s->watched && crowd.connections > WATCHED_CONNECTIONS)
+        crowd.connections = WATCHED_CONNECTIONS;
     (void)good_figures_since(good);
-    c = crowd_run(&crowd, s->attack_ms, longest_ms + LATE_MS);
+    c = crowd_run(&crowd, s->attack_ms, wait_ms);
     f = good_figures_since(good);
     print_message("%-38s %6u %6u %7.1f %7.1f %7.1f %5u %6.1f %4u %4lld\n", name, c.opened, c.ended,
                   (double)f.p50_us / 1000, (double)f.p99_us / 1000, (double)f.longest_us / 1000, f.answers + f.failures,
@@ -181,9 +192,11 @@ static void attack(struct siege *s, const char *name, struct crowd crowd, int64_
                   (long long)(100 * f.processor_ms / f.duration_ms));
     assert_true(c.opened > 0);
     assert_int_equal(c.failed, 0); /* else it is no attack, but what this machine has left of one */
-    check_good(s, name, &f);
     if (c.left > 0)
-        fail_msg("%s: %u connections were still open %d ms after the attack", name, c.left, (int)longest_ms + LATE_MS);
+        fail_msg("%s: %u connections were still open %lld ms after the attack", name, c.left, (long long)wait_ms);
+    if (s->watched)
+        return;
+    check_good(s, name, &f);
     if (c.longest_ms > longest_ms + LATE_MS)
         fail_msg("%s: a connection lasted %lld ms", name, (long long)c.longest_ms);
     if (f.memory_max_kib > s->memory_before_kib + MEMORY_KIB)
@@ -193,12 +206,17 @@ static void attack(struct siege *s, const char *name, struct crowd crowd, int64_
         fail_msg("%s: the daemon had %u descriptors", name, f.descriptors_max);
 }
 
-/* Every event that was answered "stored" is in the database, and nothing else came in. */
+/* Every event that was answered "stored" is in the database, and nothing else came in. (A slow daemon may come to an attacker's event too
+ * late, and to the good client with its answer.) */
 static void siege_end(struct siege *s, unsigned others)
 {
+    int64_t stored = 0;
+
     good_stop(good);
-    assert_string_equal(sql_text(s->h, "select count(*) from atsync.event"),
-                        arena_printf(s->h->arena, "%u", good_stored(good) + others));
+    assert_true(text_to_i64(sql_text(s->h, "select count(*) from atsync.event"), 0, INT64_MAX, &stored));
+    if (s->watched ? stored < good_stored(good) : stored != good_stored(good) + others)
+        fail_msg("%lld events are stored; the good client knows of %u, and the attackers sent %u", (long long)stored,
+                 good_stored(good), others);
     good_free(good);
     good = NULL;
     daemon_stop(s->h, s->d);
@@ -216,6 +234,16 @@ static double metric_value(struct harness *h, const struct program *d, const cha
     return strtod(at + strlen(series), NULL);
 }
 
+/* Some connections were, for this reason. */
+static void assert_dropped(const struct siege *s, const char *reason)
+{
+    double count = metric_value(
+        s->h, s->d, arena_printf(s->h->arena, "atsyncd_receiver_dropped_connections_total{reason=\"%s\"} ", reason));
+
+    if (count == 0 && !s->watched)
+        fail_msg("no connection was dropped as %s", reason);
+}
+
 /* ---------------------------------------------------------------- attacks */
 
 E2E_TEST(idle_connections)
@@ -225,8 +253,8 @@ E2E_TEST(idle_connections)
 
     attack(&s, "idle, one address", (struct crowd){.connections = 1500}, TIMEOUT_MS);
     attack(&s, "idle, 250 addresses", (struct crowd){.connections = 1500, .addresses = 250}, TIMEOUT_MS);
-    assert_true(metric_value(h, s.d, "atsyncd_receiver_dropped_connections_total{reason=\"crowded\"} ") > 0);
-    assert_true(metric_value(h, s.d, "atsyncd_receiver_dropped_connections_total{reason=\"slow\"} ") > 0);
+    assert_dropped(&s, "crowded");
+    assert_dropped(&s, "slow");
     attack(&s, "idle after a good request",
            (struct crowd){.connections = 2 * PLACES, .per_second_max = 400, .texts = {event}, .text_count = 1},
            REST_MS + TIMEOUT_MS);
@@ -313,7 +341,7 @@ E2E_TEST(uploads)
     attack(&s, "1 MB that never ends", up, TIMEOUT_MS);
     up.addresses = 50;
     attack(&s, "1 MB that never ends, 50 addresses", up, TIMEOUT_MS);
-    assert_true(metric_value(h, s.d, "atsyncd_receiver_dropped_connections_total{reason=\"memory\"} ") > 0);
+    assert_dropped(&s, "memory");
     up = (struct crowd){.connections = 50,
                         .per_second_max = 500,
                         .text_count = 6,

@@ -499,9 +499,10 @@ static bool log_tells_of_erased(struct harness *h, void *arg)
 /* The ATS takes its time, and the person goes meanwhile. */
 E2E_TEST(a_person_is_erased_while_a_call_is_under_way)
 {
-    /* a call that lasts as long as the command, however slow that is */
+    /* a call, and a lease, that last as long as the command, however slow that is */
     struct program *d =
-        daemon_start(h, &(struct daemon_conf){.connector = "rate_limit: 1000/1s\nconcurrency: 8\ntimeout: 2m\n"
+        daemon_start(h, &(struct daemon_conf){.delivery = "lease: 2m\npoll: 200ms\n",
+                                              .connector = "rate_limit: 1000/1s\nconcurrency: 8\ntimeout: 2m\n"
                                                            "allow_private_addresses: true\n" E2E_RETRY});
     const char *output;
 

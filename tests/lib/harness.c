@@ -347,13 +347,20 @@ static struct program *program_new(struct harness *h, const char *name)
     return p;
 }
 
+bool programs_are_run_by_another(void)
+{
+    const char *runner = getenv("PROGRAM_RUNNER");
+
+    return runner != NULL && *runner != '\0';
+}
+
 char **program_argv(struct harness *h, char **argv)
 {
     const char *runner = getenv("PROGRAM_RUNNER");
     size_t count = 0, args = 0;
     char **all;
 
-    if (runner == NULL || *runner == '\0')
+    if (!programs_are_run_by_another())
         return argv;
     while (argv[args] != NULL)
         args++;

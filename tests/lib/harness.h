@@ -122,6 +122,8 @@ void wait_log(struct harness *h, const struct program *p, const char *part); /* 
 struct program *program_start(struct harness *h, const char *name, ...) ATS_SENTINEL;
 /* argv with what PROGRAM_RUNNER in the environment puts before our programs (valgrind with its options); itself if there is nothing. */
 char **program_argv(struct harness *h, char **argv);
+bool programs_are_run_by_another(
+    void); /* is there anything? Then they are slow, and their memory is not only theirs. */
 /* Runs a program of the build ("atsyncctl", "-c", …, NULL) to its end; output (may be NULL): stdout and stderr. */
 int program_run(struct harness *h, const char **ret_output, const char *name, ...) ATS_SENTINEL;
 
