@@ -15,7 +15,7 @@
  */
 #define EXACT_MARK '\xff'
 static const char WRAP_MARK[] = "\xf4\x8f\xbf\xbf"; /* U+10FFFF, a noncharacter */
-enum { WRAP_MARK_LEN = 4, EXACT_DIGITS = 15 };
+enum { WRAP_MARK_LEN = 4, EXACT_DIGITS = 15, EXPONENT_MAX = 250 };
 
 static const cJSON *in(const struct json *j)
 {
@@ -280,6 +280,7 @@ static const char *scan_number(const char *p, const char *end, struct number *re
 {
     struct number n = {0};
     bool exponent_negative = false;
+    long place;
 
     if (p < end && *p == '-') {
         n.negative = true;
@@ -319,7 +320,9 @@ static const char *scan_number(const char *p, const char *end, struct number *re
             n.exponent = n.exponent > 100000 ? n.exponent : n.exponent * 10 + (*p - '0');
         }
     }
-    n.exact_needed = n.count > EXACT_DIGITS || n.exponent > 250 || n.places > 50;
+    /* where the first digit stands, however the number is written: what is printed as a double must be one when it is read again */
+    place = (exponent_negative ? -n.exponent : n.exponent) + (long)n.count - (long)n.places - 1;
+    n.exact_needed = n.count > EXACT_DIGITS || n.exponent > EXPONENT_MAX || labs(place) > EXPONENT_MAX || n.places > 50;
     n.exponent = exponent_negative ? -n.exponent : n.exponent;
     *ret = n;
     return p;
@@ -988,7 +991,7 @@ static void print_double(struct buf *out, double n)
     char text[40];
     double back;
 
-    if (n >= -1e15 && n <= 1e15 && !(floor(n) < n)) {
+    if (n > -1e15 && n < 1e15 && !(floor(n) < n)) { /* no more digits than EXACT_DIGITS */
         buf_puts(out, signbit(n) && n >= 0 ? "-0" : num_text((int64_t)n).s);
         return;
     }

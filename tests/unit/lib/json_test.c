@@ -75,6 +75,10 @@ static void test_survives(void **state)
         {"1.0", "1"},
         {"1e2", "100"},
         {"100.5e-1", "10.05"},
+        {"1e15", "1e+15"},    /* as an integer it would need more digits than a double is trusted with */
+        {"-9947e0250", NULL}, /* as a double it would be printed with an exponent that is too large for one */
+        {"1e250", "1e+250"},
+        {"99e-252", NULL},
         {"9007199254740993", NULL}, /* 2^53 + 1 */
         {"-9223372036854775808", NULL},
         {"123456789012345678901234567890", NULL},
