@@ -119,7 +119,8 @@ E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c history_test.c secrets_test.c
 BROWSER_SRCS := tests/lib/browser.c
 PAGE_TESTS := tests/page/page_test.c
 
-CLOCK_SHIFT_SRCS := tests/lib/clock_shift.c
+PRELOAD_SRCS := tests/lib/clock_shift.c tests/lib/public_net.c
+PRELOADS := $(PRELOAD_SRCS:tests/lib/%.c=$(BUILD)/%.so)
 BENCH_SRCS := $(addprefix tests/bench/,load.c curl_ceiling.c claim.c)
 CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c backlog_test.c fault_points_test.c disk_full_test.c)
 # a target each; what a target needs beside the library is named below
@@ -172,6 +173,7 @@ $(BUILD)/tests/unit/domain/outcome_doc_test.o: private ALL_CPPFLAGS += -DTEST_SO
 # the library holds what both programs share; a test of something else names its objects
 $(BUILD)/tests/unit/lib/httpd_test: $(BUILD)/tests/lib/tls.o
 $(BUILD)/tests/unit/lib/httpd_test.o: private ALL_CPPFLAGS += -Itests
+$(BUILD)/tests/unit/lib/httpc_test: $(BUILD)/tests/lib/public_net.o
 $(BUILD)/tests/unit/service/incoming_test: $(BUILD)/src/service/incoming.o
 $(BUILD)/tests/unit/service/refusals_test: $(BUILD)/src/service/refusals.o
 $(BUILD)/tests/unit/service/sdnotify_test: $(BUILD)/src/service/sdnotify.o
@@ -258,10 +260,10 @@ check-monitoring: ## alert rules and dashboards
 	@mkdir -p $(BUILD)/tests
 	@tests/monitoring/run.sh '$(abspath $(RESULTS))'
 
-# preloaded into a daemon whose clock is wrong; no sanitizer, it is loaded before theirs
-$(BUILD)/clock_shift.so: $(CLOCK_SHIFT_SRCS)
-	$(CC) -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(WERROR) -fPIC -shared -o $@ $<
-$(E2E_PROGRAMS) $(CHAOS_PROGRAMS): | $(BUILD)/clock_shift.so
+# preloaded into a daemon whose clock is wrong or that sees a public host; no sanitizer, they are loaded before theirs
+$(PRELOADS): $(BUILD)/%.so: tests/lib/%.c
+	$(CC) -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(WERROR) -fPIC -shared -o $@ $< -ldl
+$(E2E_PROGRAMS) $(CHAOS_PROGRAMS): | $(PRELOADS)
 CHAOS_SECONDS ?= 600
 SEED ?=
 .PHONY: chaos check-chaos check-faults fault-tests

@@ -43,7 +43,8 @@
  *   headers       {NAME: VALUE} of every request, with {setting}
  *   hosts         ["api.example.com", "*.example.com"]: where a request's own url may lead, beside the host of
  *                 base_url; https only
- *   redirects     hosts to which a 307 or 308 is followed, credentials included; none if left out
+ *   redirects     hosts to which a 307 or 308 is followed, credentials included; none if left out. At port 443, or the
+ *                 port of the request before; "api.example.com:8443" for another one
  *   rate          {count, per_ms}; null: no limit; left out: ten a second, for want of knowledge
  *                 per_day: requests from midnight to midnight UTC; remaining: the vendor's header that tells how many
  *                 requests are left, by which we slow down before we are told to

@@ -60,7 +60,9 @@ struct httpc_request {  /* everything is copied by httpc_start */
     /*
      * NULL: a redirect is an answer like any other. Else comma-separated host names ("*.example.com": any host below
      * it): a 307 or 308 to one of them is followed, up to HTTPC_REDIRECTS_MAX times, with method, body and all headers,
-     * credentials included, which is why the list is explicit; never from https to http. 301, 302 and 303 are answers.
+     * credentials included, which is why the list is explicit; never from https to http. A name stands for https at port
+     * 443 and for the port of the request before; "a.example:8443" for that port alone, as who may listen at a host's
+     * other ports need not be who the credentials are for. What does not fit, and 301, 302 and 303, are answers.
      */
     const char *redirect_hosts;
     const char *ca_file; /* NULL: the system's; else only the authorities in this file (private CA) */

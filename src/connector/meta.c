@@ -704,14 +704,39 @@ bool meta_host_pattern_ok(const char *pattern)
     return label > 0;
 }
 
-static int check_hosts(const struct check *c, const char *name)
+static int check_hosts(const struct check *c)
 {
-    for (const struct json *h = json_first(json_get(c->meta, name)); h != NULL; h = json_next(h)) {
+    for (const struct json *h = json_first(json_get(c->meta, "hosts")); h != NULL; h = json_next(h)) {
         if (!meta_host_pattern_ok(json_str(h)))
             return err_set(
                 c->err, ST_INVALID,
-                "%s: meta.%s: \"%s\" is not a host name in small letters such as api.example.com or *.example.com",
-                c->path, name, json_str(h));
+                "%s: meta.hosts: \"%s\" is not a host name in small letters such as api.example.com or *.example.com",
+                c->path, json_str(h));
+    }
+    return ST_OK;
+}
+
+/* "HOST" or "HOST:PORT" */
+static bool redirect_ok(const char *text)
+{
+    const char *colon = strchr(text, ':');
+    char *host = mem_strndup(text, colon != NULL ? (size_t)(colon - text) : strlen(text));
+    int64_t port = 0;
+    bool ok =
+        meta_host_pattern_ok(host) && (colon == NULL || (colon[1] != '0' && text_to_i64(colon + 1, 1, 65535, &port)));
+
+    mem_free(host);
+    return ok;
+}
+
+static int check_redirects(const struct check *c)
+{
+    for (const struct json *h = json_first(json_get(c->meta, "redirects")); h != NULL; h = json_next(h)) {
+        if (!redirect_ok(json_str(h)))
+            return err_set(c->err, ST_INVALID,
+                           "%s: meta.redirects: \"%s\" is not a host name in small letters such as api.example.com, "
+                           "*.example.com or api.example.com:8443",
+                           c->path, json_str(h));
     }
     return ST_OK;
 }
@@ -750,8 +775,7 @@ int meta_check(const char *path, const char *type, const struct json *meta, stru
         (st = check_names(&c, "meta.credentials", json_get(meta, "credentials"))) != ST_OK ||
         (st = check_template(&c, "meta.base_url", json_get(meta, "base_url"), false)) != ST_OK ||
         (st = check_template_map(&c, "meta.headers", json_get(meta, "headers"), false)) != ST_OK ||
-        (st = check_auth(&c)) != ST_OK || (st = check_hosts(&c, "hosts")) != ST_OK ||
-        (st = check_hosts(&c, "redirects")) != ST_OK)
+        (st = check_auth(&c)) != ST_OK || (st = check_hosts(&c)) != ST_OK || (st = check_redirects(&c)) != ST_OK)
         return st;
     return check_units(&c);
 }

@@ -333,6 +333,19 @@ static bool url_part(CURLU *url, CURLUPart part, unsigned flags, char **ret)
     return curl_url_get(url, part, ret, flags) == CURLUE_OK;
 }
 
+/* ip: what the host's name led to, NULL where the URL holds the address itself. */
+static void describe_private(struct transfer *t, const char *ip)
+{
+    const char *how = t->redirects > 0 ? "a redirect leads to " : "";
+
+    if (ip == NULL)
+        err_set(&t->err, ST_DENIED, "%s%s%s is not a public address; allow_private_addresses permits it", how, t->host,
+                t->redirects > 0 ? ", which" : "");
+    else
+        err_set(&t->err, ST_DENIED, "%s%s%s at %s, which is not a public address; allow_private_addresses permits it",
+                how, t->host, t->redirects > 0 ? "" : " is", ip);
+}
+
 /* Sets host, place and https. */
 static int check_url(struct transfer *t, const char *text)
 {
@@ -374,7 +387,7 @@ static int check_url(struct transfer *t, const char *text)
     t->https = strlen(scheme) == 5;
     /* an address in the URL needs no socket to be judged; names come to on_open_socket() */
     if (t->vet_address && is_address(t->host) && httpc_address_is_private(t->host))
-        err_set(&t->err, ST_DENIED, "%s is not a public address; allow_private_addresses permits it", t->host);
+        describe_private(t, NULL);
     else
         st = ST_OK;
 done:
@@ -721,32 +734,63 @@ static void conclude(struct transfer *t, CURLcode code)
         err_set(&t->err, ST_UNAVAILABLE, "the time in which a request could be sent to %s was over", t->place);
     } else if (t->refused_ip[0] != '\0' && !t->allowed_ip) {
         t->result = HTTPC_REFUSED;
-        err_set(&t->err, ST_DENIED, "%s is at %s, which is not a public address; allow_private_addresses permits it",
-                t->host, t->refused_ip);
+        describe_private(t, t->refused_ip);
     } else {
         t->result = HTTPC_NOT_SENT;
         describe_unsent(t, code);
     }
 }
 
-static bool host_listed(const char *list, const char *host)
+/* One name of the list, without its port. */
+static bool host_fits(const char *name, size_t len, const char *host)
 {
     size_t host_len = strlen(host);
 
+    if (len > 2 && name[0] == '*' && name[1] == '.')
+        return host_len > len - 1 && strncasecmp(host + host_len - (len - 1), name + 1, len - 1) == 0;
+    return len > 0 && len == host_len && strncasecmp(host, name, len) == 0;
+}
+
+/* The ports that go without saying are the one that was asked before, and that of https. */
+static bool redirect_listed(const char *list, const char *host, const char *port, bool port_is_plain)
+{
     while (*list != '\0') {
-        size_t len;
+        size_t len, host_len;
 
         list += strspn(list, ", \t");
         len = strcspn(list, ", \t");
-        if (len > 2 && list[0] == '*' && list[1] == '.') {
-            if (host_len > len - 1 && strncasecmp(host + host_len - (len - 1), list + 1, len - 1) == 0)
-                return true;
-        } else if (len > 0 && len == host_len && strncasecmp(host, list, len) == 0) {
+        host_len = strcspn(list, ":, \t");
+        if (host_fits(list, host_len, host) &&
+            (host_len == len
+                 ? port_is_plain
+                 : len - host_len - 1 == strlen(port) && memcmp(list + host_len + 1, port, strlen(port)) == 0))
             return true;
-        }
         list += len;
     }
     return false;
+}
+
+/* Whether credentials may go to where an answer leads: it is encrypted at least as much as before, at a port and host named for that. */
+static bool may_follow(const struct transfer *t, CURLU *url)
+{
+    const char *port_before = strrchr(t->place, ':') + 1;
+    char *scheme = NULL, *host = NULL, *port = NULL, *user = NULL;
+    bool may = false;
+
+    if (url_part(url, CURLUPART_SCHEME, 0, &scheme) && url_part(url, CURLUPART_HOST, 0, &host) &&
+        url_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, &port) && !url_part(url, CURLUPART_USER, 0, &user)) {
+        bool is_https = strcmp(scheme, "https") == 0;
+
+        may = (is_https || (strcmp(scheme, "http") == 0 && !t->https)) &&
+              redirect_listed(t->redirect_hosts, host, port,
+                              (is_https && strcmp(port, "443") == 0) ||
+                                  (is_https == t->https && strcmp(port, port_before) == 0));
+    }
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(port);
+    curl_free(user);
+    return may;
 }
 
 /* What happens to a complete answer: it is one, or it leads elsewhere. */
@@ -754,14 +798,10 @@ enum answer { ANSWER_FINAL, ANSWER_REDIRECTS, ANSWER_REDIRECT_REFUSED };
 
 static enum answer follow(struct transfer *t)
 {
-    bool was_https = t->https;
     long status = t->line_status;
     char *found = NULL;
     char *url = NULL;
     CURLU *parsed = NULL;
-    char *host = NULL;
-    char *scheme = NULL;
-    char *user = NULL;
     enum answer answer = ANSWER_FINAL;
 
     if (t->redirect_hosts == NULL || (status != 307 && status != 308) || t->redirects == HTTPC_REDIRECTS_MAX ||
@@ -769,13 +809,10 @@ static enum answer follow(struct transfer *t)
         return ANSWER_FINAL;
     url = mem_strdup(found); /* it belongs to the easy handle */
     parsed = must(curl_url());
-    if (curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK || !url_part(parsed, CURLUPART_SCHEME, 0, &scheme) ||
-        !url_part(parsed, CURLUPART_HOST, 0, &host) || url_part(parsed, CURLUPART_USER, 0, &user))
-        goto done;
-    if (!(strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && !was_https)) ||
-        !host_listed(t->redirect_hosts, host))
+    if (curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK || !may_follow(t, parsed))
         goto done;
     answer = ANSWER_REDIRECT_REFUSED;
+    t->redirects++;
     if (check_url(t, url) != ST_OK)
         goto done;
     if (curl_easy_setopt(t->easy, CURLOPT_URL, url) != CURLE_OK) {
@@ -783,7 +820,6 @@ static enum answer follow(struct transfer *t)
         goto done;
     }
     answer = ANSWER_REDIRECTS;
-    t->redirects++;
     t->sends = 0; /* the answer says that nothing was executed */
     t->refused_ip[0] = '\0';
     t->allowed_ip = false;
@@ -794,9 +830,6 @@ static enum answer follow(struct transfer *t)
     buf_reset(&t->body);
 done:
     mem_free(url);
-    curl_free(scheme);
-    curl_free(host);
-    curl_free(user);
     curl_url_cleanup(parsed);
     return answer;
 }

@@ -215,6 +215,58 @@ E2E_TEST(a_redirect_is_not_followed)
     relay_stop(elsewhere);
 }
 
+/* A host that the module trusts, whose name leads into our network by now: an ATS that was taken over looks around from here. */
+E2E_TEST(a_redirect_to_a_private_address)
+{
+    const char *link = arena_printf(h->arena, "%s/connectors", h->dir);
+    char *cert, *key;
+    struct relay *ats;
+    struct program *d;
+    struct daemon_conf conf = {
+        .type = "moving",
+        .workflows = "cedar-rgn-screening:\n  connector: sandbox\n  on:\n    finished: {note: summary}\n",
+    };
+
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(symlink(TEST_SOURCE_DIR "/tests/e2e/connectors", link), 0);
+    make_public_net(true);
+    tls_make_certificate("192.0.2.1", &cert, &key);
+    ats = relay_start(&(struct relay_rules){.port = h->sandbox->port, .certificate_pem = cert, .key_pem = key});
+    conf.base_url = arena_printf(h->arena, "https://192.0.2.1:%u", relay_port(ats));
+    conf.connector = arena_printf(h->arena, PLAIN "tls: {ca: %s}\n", written(h, "ca.pem", cert));
+    d = daemon_start(h, &conf);
+    deliver(h, d, "ats_42");
+    wait_sql(h, STATE, "synced");
+    assert_int_equal(json_count(json_of(h, ats_value(h, "ats_42", "notes"))), 1);
+
+    ats_fault(h,
+              arena_printf(
+                  h->arena,
+                  "{\"match\":{\"candidate\":\"ats_43\"},\"action\":\"status\",\"status\":307,\"times\":-1,\"headers\":"
+                  "{\"Location\":\"https://localhost:%u/candidates/ats_7/notes\"}}",
+                  relay_port(ats)));
+    deliver(h, d, "ats_43");
+    wait_sql(h, "select concat_ws('|', kind, error_class) from atsync.dead_writes", "note|configuration");
+    assert_true(text_starts(sql_text(h, "select error from atsync.dead_writes"), "a redirect leads to localhost at "));
+    assert_true(text_has(sql_text(h, "select error from atsync.dead_writes"),
+                         ", which is not a public address; allow_private_addresses permits it"));
+    assert_int_equal(ats_calls(h, "ats_43", NULL, NULL), 1);
+
+    /* where it is permitted, it is the certificate that does not fit there */
+    conf.connector = arena_printf(h->arena, "%sallow_private_addresses: true\n", conf.connector);
+    reload(h, d, &conf);
+    wait_log(h, d, "configuration reloaded");
+    assert_int_equal(program_run(h, NULL, "atsyncctl", "-c", d->conf_path, "retry", "--candidate", "ats_43", NULL), 0);
+    wait_error(h, "no secure connection to localhost:");
+    assert_string_equal(ats_value(h, "ats_7", "notes"), "null");
+    daemon_stop(h, d);
+    relay_stop(ats);
+    mem_free(cert);
+    mem_free(key);
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(symlink(TEST_SOURCE_DIR "/conf/connectors", link), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +274,7 @@ int main(void)
         E2E_RUN(an_ats_behind_a_proxy),
         E2E_RUN(a_name_that_leads_to_a_private_address),
         E2E_RUN(a_redirect_is_not_followed),
+        E2E_RUN(a_redirect_to_a_private_address),
     };
 
     return e2e_main(tests);

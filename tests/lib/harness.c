@@ -234,31 +234,55 @@ static pid_t spawn(const char *log_path, char *const argv[])
     _exit(127);
 }
 
-void shift_clock(int64_t seconds)
+static const char *preloaded[] = {TEST_BUILD_DIR "/clock_shift.so", TEST_BUILD_DIR "/public_net.so"};
+static bool is_preloaded[ATS_COUNT(preloaded)];
+
+/* Sanitizers want to be told that something comes before them. */
+static void preload(size_t which, bool wanted)
 {
     static char *sanitizer_options;
     static bool asked;
+    struct buf list;
 
     if (!asked) {
         sanitizer_options = mem_strdup(getenv("ASAN_OPTIONS"));
         asked = true;
     }
-    if (seconds != 0) {
+    is_preloaded[which] = wanted;
+    buf_init(&list, 4096);
+    for (size_t i = 0; i < ATS_COUNT(preloaded); i++) {
+        if (is_preloaded[i])
+            buf_printf(&list, "%s%s", list.len > 0 ? ":" : "", preloaded[i]);
+    }
+    if (list.len > 0) {
         char *options = mem_printf("%s%sverify_asan_link_order=0", sanitizer_options != NULL ? sanitizer_options : "",
                                    sanitizer_options != NULL ? ":" : "");
 
-        (void)setenv("LD_PRELOAD", TEST_BUILD_DIR "/clock_shift.so", 1);
-        (void)setenv("CLOCK_SHIFT_S", num_text(seconds).s, 1);
+        (void)setenv("LD_PRELOAD", buf_text(&list), 1);
         (void)setenv("ASAN_OPTIONS", options, 1);
         mem_free(options);
     } else {
         (void)unsetenv("LD_PRELOAD");
-        (void)unsetenv("CLOCK_SHIFT_S");
         if (sanitizer_options != NULL)
             (void)setenv("ASAN_OPTIONS", sanitizer_options, 1);
         else
             (void)unsetenv("ASAN_OPTIONS");
     }
+    buf_free(&list);
+}
+
+void shift_clock(int64_t seconds)
+{
+    preload(0, seconds != 0);
+    if (seconds != 0)
+        (void)setenv("CLOCK_SHIFT_S", num_text(seconds).s, 1);
+    else
+        (void)unsetenv("CLOCK_SHIFT_S");
+}
+
+void make_public_net(bool there)
+{
+    preload(1, there);
 }
 
 static int status_of(int wait_status)
@@ -1197,6 +1221,7 @@ int harness_setup(void **state)
     struct harness *h = *state;
 
     shift_clock(0);
+    make_public_net(false);
     h->state->test_number++;
     h->state->passed = false;
     mem_free(h->conninfo);

@@ -129,6 +129,8 @@ int program_run(struct harness *h, const char **ret_output, const char *name, ..
 
 /* The wall clock of programs started from now on is wrong by so much; 0: right again, as every test begins. */
 void shift_clock(int64_t seconds);
+/* To programs started from now on, 192.0.2.1 to 192.0.2.254 are public hosts, which are this machine; every test begins without. */
+void make_public_net(bool there);
 
 /* ---- HTTP */
 struct http_answer {

@@ -14,6 +14,9 @@
          "\"help\":\"h\"}},\"auth\":{" members "}")
 #define CLIENT "\"token_url\":\"https://{s}.x/t\",\"client_id\":\"{k}\",\"client_secret\":\"{k}\""
 #define CREDENTIALS "\"kind\":\"oauth2_client_credentials\"," CLIENT
+#define NOT_REDIRECT(text)                                                                                             \
+    "meta.redirects: \"" text                                                                                          \
+    "\" is not a host name in small letters such as api.example.com, *.example.com or api.example.com:8443"
 #define CHAIN(step) TOKENS("\"kind\":\"chain\",\"name\":\"N\",\"value\":\"\",\"steps\":[{" step "}]")
 
 static struct json *json_of(const char *text)
@@ -38,7 +41,8 @@ static void test_full_meta_is_accepted(void **state)
             "\"auth\":{\"kind\":\"header\",\"name\":\"Authorization\",\"value\":\"Token "
             "token={key}\",\"headers\":{\"X-A\":\"{b2}\","
             "\"X-B\":\"{sub}\",\"X-C\":\"c\"}},\"headers\":{\"X-Api-Version\":\"20240904\",\"X-T\":\"{sub}\"},"
-            "\"hosts\":[\"api.example.com\",\"*.example.com\"],\"redirects\":[\"*.example.com\"],\"rate\":{\"count\":"
+            "\"hosts\":[\"api.example.com\",\"*.example.com\"],\"redirects\":[\"*.example.com\","
+            "\"a.example.com:1\",\"*.example.com:65535\"],\"rate\":{\"count\":"
             "50,\"per_ms\":10000},"
             "\"concurrency\":8,\"timeout_ms\":130000,\"http1_only\":true,\"content_type\":\"application/vnd.api+json\","
             "\"idempotency_header\":\"Idempotency-Key\",\"retry_after\":[{\"header\":\"X-Rate-Limit-Reset\",\"unit\":"
@@ -165,8 +169,16 @@ static void test_what_is_wrong(void **state)
         {META("\"hosts\":[1]"), "meta.hosts[0] must be a text"},
         {META("\"hosts\":[\"*\"]"),
          "meta.hosts: \"*\" is not a host name in small letters such as api.example.com or *.example.com"},
-        {META("\"redirects\":[\"a.b\",\"a/b\"]"),
-         "meta.redirects: \"a/b\" is not a host name in small letters such as api.example.com or *.example.com"},
+        {META("\"hosts\":[\"a.b:8443\"]"),
+         "meta.hosts: \"a.b:8443\" is not a host name in small letters such as api.example.com or *.example.com"},
+        {META("\"redirects\":[\"a.b\",\"a/b\"]"), NOT_REDIRECT("a/b")},
+        {META("\"redirects\":[\"a.b:\"]"), NOT_REDIRECT("a.b:")},
+        {META("\"redirects\":[\"a.b:0\"]"), NOT_REDIRECT("a.b:0")},
+        {META("\"redirects\":[\"a.b:0443\"]"), NOT_REDIRECT("a.b:0443")},
+        {META("\"redirects\":[\"a.b:65536\"]"), NOT_REDIRECT("a.b:65536")},
+        {META("\"redirects\":[\"a.b:443:443\"]"), NOT_REDIRECT("a.b:443:443")},
+        {META("\"redirects\":[\"a.b:*\"]"), NOT_REDIRECT("a.b:*")},
+        {META("\"redirects\":[\":443\"]"), NOT_REDIRECT(":443")},
         {META("\"rate\":{\"count\":50}"), "meta.rate.per_ms is missing"},
         {META("\"rate\":{\"count\":0,\"per_ms\":1}"), "meta.rate.count must be a whole number from 1 to 1000000"},
         {META("\"concurrency\":1.5"), "meta.concurrency must be a whole number from 1 to 1000"},

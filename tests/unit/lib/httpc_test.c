@@ -180,6 +180,9 @@ static bool serve(struct server *server, struct stream *s, struct buf *request, 
         text = mem_printf("Location: http://127.0.0.1:%u/ok\r\n", status);
         answer(s, "307 Temporary Redirect", text, "", 0);
         mem_free(text);
+    } else if (strcmp(target, "/plainly") == 0 || strcmp(target, "/secretly") == 0) {
+        answer(s, "307 Temporary Redirect",
+               target[1] == 'p' ? "Location: http://127.0.0.1/ok\r\n" : "Location: https://127.0.0.1/ok\r\n", "", 0);
     } else if (strcmp(method, "CONNECT") == 0) {
         answer(s, "403 Forbidden", "", "", 0);
     } else if (strncmp(target, "http://", 7) == 0) {
@@ -1110,11 +1113,123 @@ static void test_redirect_to_nowhere_was_not_executed(void **state)
     close(fd);
     snprintf(path, sizeof path, "/port/%u", port);
     request = request_of("POST", url_of(f, path));
-    request.redirect_hosts = "127.0.0.1";
+    snprintf(expected, sizeof expected, "127.0.0.1:%u", port);
+    request.redirect_hosts = expected;
     r = ask(f->c, &request);
     snprintf(expected, sizeof expected, "could not connect to 127.0.0.1:%u: Connection refused", port);
     assert_int_equal(r.status, 0);
     assert_result(f, &r, HTTPC_NOT_SENT, expected);
+}
+
+/* Who may listen at another port of a host that is trusted is another question. */
+static void test_redirect_to_another_port(void **state)
+{
+    static const struct {
+        const char *hosts; /* @: the port of the other server, $: of the first one */
+        bool followed;
+    } cases[] = {
+        {"127.0.0.1", false},   {"127.0.0.1:$", false}, {"127.0.0.1:@0", false},          {"127.0.0.1:", false},
+        {"localhost:@", false}, {"127.0.0.1:@", true},  {"127.0.0.1, 127.0.0.1:@", true}, {"*.0.0.1:@,a.example", true},
+    };
+    struct fixture *f = *state;
+    struct server *other = server_start(NULL, NULL);
+    struct httpc_request request;
+    struct result r;
+    char path[40];
+
+    snprintf(path, sizeof path, "/port/%u", other->port);
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        unsigned before = server_count(other, &other->requests);
+        struct buf hosts;
+
+        buf_init(&hosts, 200);
+        for (const char *c = cases[i].hosts; *c != '\0'; c++) {
+            if (*c == '@' || *c == '$')
+                buf_printf(&hosts, "%u", *c == '@' ? other->port : f->server->port);
+            else
+                buf_putc(&hosts, *c);
+        }
+        request = request_of("POST", url_of(f, path));
+        request.redirect_hosts = buf_text(&hosts);
+        r = ask(f->c, &request);
+        assert_int_equal(r.result, HTTPC_ANSWERED);
+        if (r.status != (cases[i].followed ? 200 : 307) ||
+            server_count(other, &other->requests) - before != (cases[i].followed ? 1 : 0))
+            fail_msg("%s: %ld", cases[i].hosts, r.status);
+        result_free(&r);
+        buf_free(&hosts);
+    }
+    server_stop(other);
+}
+
+/* Of a name without a port: that of https, but not that of http, unless it was asked before. */
+static void test_redirect_to_the_port_of_https(void **state)
+{
+    struct fixture *f = *state;
+    struct httpc_request request = request_of("POST", url_of(f, "/plainly"));
+    struct result r;
+
+    request.redirect_hosts = "127.0.0.1";
+    r = ask(f->c, &request);
+    assert_int_equal(r.result, HTTPC_ANSWERED);
+    assert_int_equal(r.status, 307);
+    result_free(&r);
+    request.url = url_of(f, "/secretly");
+    r = ask(f->c, &request); /* nobody is there, or somebody whom we do not trust */
+    assert_int_equal(r.result, HTTPC_NOT_SENT);
+    assert_non_null(strstr(r.error, " 127.0.0.1:443"));
+    result_free(&r);
+}
+
+/* A host that may be asked leads to one that may not: an address, a name, and a name to which a connection is kept. */
+static void test_redirect_to_a_private_address(void **state)
+{
+    static const struct {
+        const char *to;
+        const char *error; /* up to the address that a name has here */
+    } cases[] = {
+        {"127.0.0.1",
+         "a redirect leads to 127.0.0.1, which is not a public address; allow_private_addresses permits it"},
+        {"169.254.169.254",
+         "a redirect leads to 169.254.169.254, which is not a public address; allow_private_addresses permits it"},
+        {"2130706433",
+         "a redirect leads to 127.0.0.1, which is not a public address; allow_private_addresses permits it"},
+        {"localhost", "a redirect leads to localhost at "},
+        {"ats.localhost", "a redirect leads to ats.localhost at "},
+    };
+    struct fixture *f = *state;
+    struct httpc_request request, allowed;
+    struct result r;
+
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        for (int kept = 0; kept < 2; kept++) {
+            unsigned before;
+
+            snprintf(f->url, sizeof f->url, "http://%s:%u/ok", cases[i].to, f->server->port);
+            allowed = request_of("GET", f->url);
+            if (kept != 0 && strcmp(cases[i].to, "169.254.169.254") != 0) {
+                r = ask(f->c, &allowed);
+                assert_int_equal(r.result, HTTPC_ANSWERED);
+                result_free(&r);
+            }
+            before = server_count(f->server, &f->server->requests);
+            snprintf(f->url, sizeof f->url, "http://192.0.2.1:%u/to/307/%s/ok", f->server->port, cases[i].to);
+            request = request_of("POST", f->url);
+            request.allow_private_address = false;
+            request.redirect_hosts = "127.0.0.1,169.254.169.254,localhost,*.localhost";
+            r = ask(f->c, &request);
+            assert_int_equal(r.result, HTTPC_REFUSED);
+            assert_int_equal(r.status, 0);
+            assert_int_equal(strncmp(r.error, cases[i].error, strlen(cases[i].error)), 0);
+            assert_non_null(strstr(r.error, ", which is not a public address; allow_private_addresses permits it"));
+            assert_int_equal(server_count(f->server, &f->server->requests) - before, 1); /* the first one alone */
+            result_free(&r);
+        }
+    }
+    request.allow_private_address = true; /* so it was the address */
+    r = ask(f->c, &request);
+    assert_int_equal(r.status, 200);
+    result_free(&r);
 }
 
 static void test_proxy(void **state)
@@ -1425,6 +1540,9 @@ int main(void)
         TEST(test_name_of_a_private_address_is_refused),
         TEST(test_redirects),
         TEST(test_redirect_to_nowhere_was_not_executed),
+        TEST(test_redirect_to_another_port),
+        TEST(test_redirect_to_the_port_of_https),
+        TEST(test_redirect_to_a_private_address),
         TEST(test_proxy),
         TEST(test_tls),
         TEST(test_tls_with_a_server_that_has_none),
