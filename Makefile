@@ -114,12 +114,12 @@ SANDBOX_SRCS := tests/lib/sandbox_ats.c
 STUB_SRCS := tests/lib/stub_ats.c
 HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/ctlkit.c tests/lib/oauth_stub.c tests/lib/replica.c tests/lib/tls.c tests/lib/popp_stub.c tests/lib/crowd.c tests/lib/relay.c
 DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c load_test.c record_test.c views_test.c dashboard_test.c operate_test.c erase_test.c privacy_test.c issues_test.c plans_test.c retention_test.c inquiry_test.c tokens_test.c doctor_test.c)
-E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c history_test.c secrets_test.c outbound_test.c values_test.c receiver_test.c admin_test.c main_path_test.c faults_test.c breaker_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_data_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c completer_test.c retention_test.c attacks_test.c)
+E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c history_test.c secrets_test.c wipe_test.c outbound_test.c values_test.c receiver_test.c admin_test.c main_path_test.c faults_test.c breaker_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_data_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c completer_test.c retention_test.c attacks_test.c)
 # the status page in a real browser
 BROWSER_SRCS := tests/lib/browser.c
 PAGE_TESTS := tests/page/page_test.c
 
-PRELOAD_SRCS := tests/lib/clock_shift.c tests/lib/public_net.c
+PRELOAD_SRCS := tests/lib/clock_shift.c tests/lib/public_net.c tests/lib/leftovers.c
 PRELOADS := $(PRELOAD_SRCS:tests/lib/%.c=$(BUILD)/%.so)
 BENCH_SRCS := $(addprefix tests/bench/,load.c curl_ceiling.c claim.c)
 CHAOS_TESTS := $(addprefix tests/chaos/,chaos.c backlog_test.c fault_points_test.c disk_full_test.c)
@@ -128,7 +128,7 @@ FUZZ_SRCS := $(addprefix tests/fuzz/,signature.c event.c story.c config.c connec
 FUZZ_HELPER_SRCS := $(addprefix tests/fuzz/,replay.c calls.c)
 # allocations that fail: every one of our own objects comes by there
 EXHAUST_SRCS := tests/lib/exhaust.c
-EXHAUST_LDFLAGS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=vasprintf,--wrap=__vasprintf_chk
+EXHAUST_LDFLAGS := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 COMMON_OBJS := $(COMMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/sql.o $(GEN)/migrations.o $(GEN)/golden.o
 DAEMON_OBJS := $(DAEMON_SRCS:%.c=$(BUILD)/%.o) $(GEN)/page.o
 CTL_OBJS := $(CTL_SRCS:%.c=$(BUILD)/%.o) $(GEN)/samples.o
@@ -260,9 +260,9 @@ check-monitoring: ## alert rules and dashboards
 	@mkdir -p $(BUILD)/tests
 	@tests/monitoring/run.sh '$(abspath $(RESULTS))'
 
-# preloaded into a daemon whose clock is wrong or that sees a public host; no sanitizer, they are loaded before theirs
+# preloaded into a daemon whose clock is wrong, that sees a public host, whose memory is looked at; no sanitizer, they are loaded before theirs
 $(PRELOADS): $(BUILD)/%.so: tests/lib/%.c
-	$(CC) -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(WERROR) -fPIC -shared -o $@ $< -ldl
+	$(CC) -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(WERROR) $(if $(SANITIZER),-DLEFTOVERS_BY_SANITIZER) -fPIC -shared -o $@ $< -ldl
 $(E2E_PROGRAMS) $(CHAOS_PROGRAMS): | $(PRELOADS)
 CHAOS_SECONDS ?= 600
 SEED ?=

@@ -19,14 +19,13 @@ struct buf {
     size_t cap;
     size_t max; /* bytes it may hold, without the NUL */
     bool failed;
+    bool secret; /* memory is overwritten before it is given back */
 };
 
 void buf_init(struct buf *b, size_t max);
 void buf_free(struct buf *b); /* frees the bytes; the buf may be used again with the same maximum */
-/* For secrets: it has its full size from the beginning, so that growing leaves no copy behind, and is overwritten before
- * it is freed. buf_wipe() may be used on any buf: what an ordinary one held before it grew stays behind. */
+/* For secrets: neither growing nor buf_free() leaves a copy behind. */
 void buf_init_secret(struct buf *b, size_t max);
-void buf_wipe(struct buf *b);
 void buf_reset(struct buf *b); /* length 0, failure forgotten, memory kept */
 void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_puts(struct buf *b, const char *s); /* NULL adds nothing */

@@ -39,6 +39,7 @@ void mem_forbid_core(void);
 struct arena;
 ATS_NONNULL struct arena *arena_new(void);
 void arena_free(struct arena *a);                           /* NULL is harmless */
+void arena_free_secret(struct arena *a);                    /* wipes all of it before; NULL is harmless */
 void arena_reset(struct arena *a);                          /* forgets everything, keeps the first block */
 ATS_NONNULL void *arena_take(struct arena *a, size_t size); /* as arena_alloc, but with whatever was there before */
 ATS_NONNULL void *arena_alloc(struct arena *a,

@@ -12,22 +12,26 @@ void buf_init(struct buf *b, size_t max)
     *b = (struct buf){.max = max < SIZE_MAX ? max : SIZE_MAX - 1};
 }
 
-void buf_free(struct buf *b)
-{
-    mem_free(b->data);
-    buf_init(b, b->max);
-}
-
 void buf_init_secret(struct buf *b, size_t max)
 {
-    *b = (struct buf){.data = mem_zalloc(max + 1), .cap = max + 1, .max = max};
+    buf_init(b, max);
+    b->secret = true;
 }
 
-void buf_wipe(struct buf *b)
+static void give_back(const struct buf *b)
 {
-    if (b->data != NULL)
+    if (b->secret && b->data != NULL)
         mem_wipe(b->data, b->cap);
-    buf_free(b);
+    mem_free(b->data);
+}
+
+void buf_free(struct buf *b)
+{
+    bool secret = b->secret;
+
+    give_back(b);
+    buf_init(b, b->max);
+    b->secret = secret;
 }
 
 void buf_reset(struct buf *b)
@@ -56,7 +60,16 @@ static bool buf_reserve(struct buf *b, size_t more)
         cap = cap > SIZE_MAX / 2 ? want : cap * 2;
     if (cap > b->max + 1)
         cap = b->max + 1;
-    b->data = mem_grow(b->data, cap, 1);
+    if (b->secret) { /* realloc() leaves what was in the old place */
+        char *data = mem_alloc(cap);
+
+        if (b->data != NULL)
+            memcpy(data, b->data, b->len + 1);
+        give_back(b);
+        b->data = data;
+    } else {
+        b->data = mem_grow(b->data, cap, 1);
+    }
     b->cap = cap;
     return true;
 }

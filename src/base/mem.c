@@ -82,15 +82,19 @@ char *mem_strndup(const char *s, size_t len)
 
 char *mem_printf(const char *fmt, ...)
 {
-    char *text = NULL;
     va_list ap;
+    char *text;
     int n;
 
     va_start(ap, fmt);
-    n = vasprintf(&text, fmt, ap);
+    n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
     if (n < 0)
         mem_exhausted();
+    text = mem_alloc((size_t)n + 1); /* of its size at once: vasprintf() grows, and leaves what it had there behind */
+    va_start(ap, fmt);
+    (void)vsnprintf(text, (size_t)n + 1, fmt, ap);
+    va_end(ap);
     return text;
 }
 
@@ -168,6 +172,15 @@ void arena_free(struct arena *a)
     arena_reset(a);
     mem_free(a->current);
     mem_free(a);
+}
+
+void arena_free_secret(struct arena *a)
+{
+    if (a == NULL)
+        return;
+    for (struct arena_block *b = a->current; b != NULL; b = b->next)
+        mem_wipe(b->bytes, b->size); /* also what was there before a reset */
+    arena_free(a);
 }
 
 void arena_reset(struct arena *a)

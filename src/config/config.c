@@ -519,7 +519,6 @@ static void finish_fingerprint(struct buf *b, char ret[CONFIG_FINGERPRINT_BYTES]
 
     crypto_sha256(b->data, b->len, digest);
     crypto_hex(digest, (CONFIG_FINGERPRINT_BYTES - 1) / 2, ret);
-    mem_wipe(b->data, b->len);
     buf_free(b);
 }
 
@@ -527,7 +526,7 @@ void config_connector_fingerprint(const struct connector_config *c, char ret[CON
 {
     struct buf b;
 
-    buf_init(&b, SIZE_MAX / 4);
+    buf_init_secret(&b, SIZE_MAX / 4);
     mix_connector(&b, c);
     finish_fingerprint(&b, ret);
 }
@@ -543,7 +542,7 @@ void config_api_fingerprint(const struct source_config *s, char ret[CONFIG_FINGE
 {
     struct buf b;
 
-    buf_init(&b, SIZE_MAX / 4);
+    buf_init_secret(&b, SIZE_MAX / 4);
     mix(&b, s->api.key);
     mix(&b, s->api.base_url);
     mix(&b, config_api_organization(s));
@@ -559,7 +558,7 @@ void config_mapping_fingerprint(const struct config *config, const struct connec
 {
     struct buf b;
 
-    buf_init(&b, SIZE_MAX / 4);
+    buf_init_secret(&b, SIZE_MAX / 4);
     mix_connector(&b, c);
     for (size_t i = 0; i < config->mapping.count; i++) {
         if (strcmp(config->mapping.workflows[i].connector, c->name) == 0)

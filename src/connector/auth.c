@@ -69,7 +69,7 @@ static int add_filled(const struct source *s, const char *name, const char *temp
                      s->connector->name);
     if (st == ST_OK)
         add_header(h, name, mem_strdup(buf_text(&value)));
-    buf_wipe(&value);
+    buf_free(&value);
     return st == ST_OK ? ST_OK : ST_INVALID;
 }
 
@@ -95,7 +95,7 @@ static int fill_part(const struct source *s, const char *template, bool escaped,
     st = meta_fill_with(s->meta, s->connector, s->values, template, true, &plain, err);
     add_escaped(out, buf_text(&plain));
     out->failed = out->failed || plain.failed;
-    buf_wipe(&plain);
+    buf_free(&plain);
     return st;
 }
 
@@ -124,7 +124,7 @@ static int basic_value(const struct source *s, const char *username, const char 
         crypto_base64(pair.data, pair.len, value + strlen(scheme));
         *ret = value;
     }
-    buf_wipe(&pair);
+    buf_free(&pair);
     return st == ST_OK ? ST_OK : ST_INVALID;
 }
 
@@ -278,13 +278,13 @@ static void make_digests(struct auth *a, const struct json *auth)
     const struct connector_config *c = a->source.connector;
     struct buf all;
 
-    buf_init(&all, TEXT_MAX_BYTES + 2 * CREDENTIALS_MAX_BYTES);
+    buf_init_secret(&all, TEXT_MAX_BYTES + 2 * CREDENTIALS_MAX_BYTES);
     json_print_canonical(auth, &all);
     buf_printf(&all, "\n%s\n", c->base_url != NULL ? c->base_url : "");
     add_values(&all, c->credentials, c->credential_count);
     add_values(&all, c->settings, c->setting_count);
     digest_text(buf_text(&all), a->digest);
-    buf_wipe(&all);
+    buf_free(&all);
     if (a->first_token != NULL) {
         char *text = mem_printf("%s\n%s", c->name, a->first_token);
 
@@ -325,7 +325,7 @@ int auth_new(struct connector_module *m, struct config *config, const struct con
                 err_set(err, ST_INVALID, "the refresh token of connector \"%s\" is empty or too long", connector->name);
         if (st == ST_OK)
             a->first_token = mem_strdup(buf_text(&token));
-        buf_wipe(&token);
+        buf_free(&token);
     }
     make_digests(a, auth);
     if (st == ST_OK) {
@@ -429,7 +429,7 @@ out:
 char *auth_tokens_text(const struct auth_tokens *t)
 {
     struct json *tree = json_object();
-    char *text;
+    struct buf text;
 
     json_set_int(tree, "format", TOKENS_FORMAT);
     json_set_str(tree, "seed", t->seed);
@@ -439,9 +439,10 @@ char *auth_tokens_text(const struct auth_tokens *t)
     if (t->expires_us != INT64_MAX)
         json_set_int(tree, "expires_us", t->expires_us);
     json_set(tree, "values", json_copy(t->values));
-    text = json_text(tree);
+    buf_init_secret(&text, SIZE_MAX / 4);
+    json_print(tree, &text);
     json_free_secret(tree);
-    return text;
+    return buf_take(&text);
 }
 
 void auth_tokens_free(struct auth_tokens *t)
@@ -561,7 +562,7 @@ static int fill_map(const struct auth_run *r, const char *name, const struct jso
             st = err_set(err, ST_INVALID, "the value of %s is too long", json_key(m));
         if (st == ST_OK)
             json_set_str(filled, json_key(m), buf_text(&value));
-        buf_wipe(&value);
+        buf_free(&value);
     }
     if (st == ST_OK && map != NULL)
         json_set(spec, name, filled);
@@ -601,7 +602,7 @@ static int fill_url(const struct auth_run *r, struct json *spec, struct errmsg *
     st = meta_fill_with(s.meta, s.connector, s.values, json_str(json_get(r->step, "url")), false, &url, err);
     if (st == ST_OK)
         json_set_str(spec, "url", buf_text(&url));
-    buf_wipe(&url);
+    buf_free(&url);
     return st;
 }
 
@@ -658,7 +659,7 @@ void auth_run_free(struct auth_run *r)
     target_free(r->target);
     auth_tokens_free(r->tokens);
     redaction_clear(&r->redaction);
-    arena_free(r->arena);
+    arena_free_secret(r->arena);
     mem_free(r);
 }
 

@@ -487,7 +487,7 @@ static int add_query(struct making *m, const struct json *query)
         buf_putc(&m->url, m->has_query ? '&' : '?');
         buf_puts(&m->url, buf_text(&pairs));
     }
-    buf_wipe(&pairs);
+    buf_free(&pairs);
     return st;
 }
 
@@ -587,7 +587,7 @@ static int add_body(struct making *m, const struct json *spec)
         m->request.body_len = text.len;
         m->request.body = buf_take(&text);
     }
-    buf_wipe(&text);
+    buf_free(&text);
     return st;
 }
 
@@ -668,7 +668,7 @@ static int make(struct making *m, const struct json *spec, const char *idempoten
     m->request = (struct request){0};
 out:
     request_clear(&m->request);
-    buf_wipe(&m->url);
+    buf_free(&m->url);
     return st;
 }
 

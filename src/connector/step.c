@@ -1017,8 +1017,8 @@ void call_answer(struct call *c, const struct httpc_response *response, int64_t 
     answer = answer_json(response);
     opinion = response->result == HTTPC_ANSWERED ? ask_classify(c, answer) : NULL;
     judge(c, response, answer, opinion, now_us);
-    json_free(opinion);
-    json_free(answer);
+    json_free_secret(opinion);
+    json_free_secret(answer); /* it may repeat what we signed in with */
 }
 
 bool call_repeat(struct call *c)

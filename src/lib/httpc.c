@@ -447,7 +447,7 @@ static void make_header_list(struct transfer *t, const struct httpc_request *r)
     bool typed = false;
     struct buf line;
 
-    buf_init(&line, HTTPC_HEADERS_MAX_BYTES + sizeof ": ");
+    buf_init_secret(&line, HTTPC_HEADERS_MAX_BYTES + sizeof ": ");
     for (size_t i = 0; i < r->header_count; i++) {
         const struct httpc_header *h = &r->headers[i];
 
@@ -462,7 +462,7 @@ static void make_header_list(struct transfer *t, const struct httpc_request *r)
         add_line(t, buf_text(&line));
         typed = typed || text_ieq(h->name, "Content-Type");
     }
-    buf_wipe(&line);
+    buf_free(&line);
     if (!typed)
         add_line(t, "Content-Type:"); /* else libcurl says that it is a form */
     add_line(t, "Expect:");           /* else large bodies wait up to a second for 100 Continue */
@@ -563,7 +563,7 @@ static void transfer_free(struct transfer *t)
         mem_wipe(line->data, strlen(line->data)); /* credentials */
     curl_slist_free_all(t->header_list);          /* after the easy handle, which points to it */
     buf_free(&t->headers);
-    buf_wipe(&t->body); /* tokens, or what the ATS knows of people */
+    buf_free(&t->body);
     mem_free(t->host);
     mem_free(t->place);
     mem_free(t->redirect_hosts);
@@ -608,7 +608,7 @@ void httpc_start(struct httpc *c, const struct httpc_request *request, httpc_don
     t->done = done;
     t->ctx = ctx;
     buf_init(&t->headers, HTTPC_HEADERS_MAX_BYTES);
-    buf_init(&t->body, request->response_max_bytes);
+    buf_init_secret(&t->body, request->response_max_bytes); /* tokens, or what the ATS knows of people */
     if (check_request(t, request) != ST_OK) {
         end_unsent(t, HTTPC_REFUSED);
         return;

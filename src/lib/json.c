@@ -555,11 +555,6 @@ int json_parse_in(struct arena *arena, const char *text, size_t len, const struc
     return st;
 }
 
-void json_free(struct json *j)
-{
-    cJSON_Delete(inout(j));
-}
-
 static void wipe_texts(cJSON *c)
 {
     if (c->valuestring) {
@@ -568,6 +563,11 @@ static void wipe_texts(cJSON *c)
     for (cJSON *child = c->child; child; child = child->next) {
         wipe_texts(child);
     }
+}
+
+void json_free(struct json *j)
+{
+    cJSON_Delete(inout(j));
 }
 
 void json_free_secret(struct json *j)
@@ -842,8 +842,12 @@ struct json *json_null(void)
 
 void json_set(struct json *obj, const char *key, struct json *value)
 {
-    while (cJSON_GetObjectItemCaseSensitive(inout(obj), key)) { /* a parsed object may hold it several times */
-        cJSON_DeleteItemFromObjectCaseSensitive(inout(obj), key);
+    cJSON *before;
+
+    while ((before = cJSON_DetachItemFromObjectCaseSensitive(inout(obj), key)) !=
+           NULL) {          /* a parsed object may hold it several times */
+        wipe_texts(before); /* a token that is replaced */
+        cJSON_Delete(before);
     }
     if (value && !cJSON_AddItemToObject(inout(obj), key, inout(value))) {
         must(NULL);

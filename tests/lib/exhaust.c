@@ -39,13 +39,9 @@ static size_t way_count;
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
-int __real_vasprintf(char **ret, const char *fmt, va_list ap) ATS_PRINTF(2, 0);
-int __real___vasprintf_chk(char **ret, int flag, const char *fmt, va_list ap) ATS_PRINTF(3, 0);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
-int __wrap_vasprintf(char **ret, const char *fmt, va_list ap) ATS_PRINTF(2, 0);
-int __wrap___vasprintf_chk(char **ret, int flag, const char *fmt, va_list ap) ATS_PRINTF(3, 0);
 
 static bool is_new_way(void)
 {
@@ -88,17 +84,6 @@ void *__wrap_calloc(size_t count, size_t size)
 void *__wrap_realloc(void *old, size_t size)
 {
     return fails_now() ? NULL : __real_realloc(old, size);
-}
-
-int __wrap_vasprintf(char **ret, const char *fmt, va_list ap)
-{
-    return fails_now() ? -1 : __real_vasprintf(ret, fmt, ap);
-}
-
-/* what _FORTIFY_SOURCE makes of it */
-int __wrap___vasprintf_chk(char **ret, int flag, const char *fmt, va_list ap)
-{
-    return fails_now() ? -1 : __real___vasprintf_chk(ret, flag, fmt, ap);
 }
 
 /* In the child: nothing comes back from it but what it says and how it ends. */

@@ -2,7 +2,7 @@
  * exhaust - the same work again and again, each time with another allocation that fails as if the system had no memory left. What
  * base/mem.h promises of that is what the work must show: the process ends with status 1, says so, and does nothing more.
  *
- * For programs that are linked with --wrap for malloc, calloc, realloc and vasprintf (the Makefile's EXHAUST_LDFLAGS), so that every
+ * For programs that are linked with --wrap for malloc, calloc and realloc (the Makefile's EXHAUST_LDFLAGS), so that every
  * allocation of our own objects comes by here; those inside shared libraries do not. One thread only.
  */
 #ifndef ATSYNC_TESTS_EXHAUST_H

@@ -234,7 +234,8 @@ static pid_t spawn(const char *log_path, char *const argv[])
     _exit(127);
 }
 
-static const char *preloaded[] = {TEST_BUILD_DIR "/clock_shift.so", TEST_BUILD_DIR "/public_net.so"};
+static const char *preloaded[] = {TEST_BUILD_DIR "/clock_shift.so", TEST_BUILD_DIR "/public_net.so",
+                                  TEST_BUILD_DIR "/leftovers.so"};
 static bool is_preloaded[ATS_COUNT(preloaded)];
 
 /* Sanitizers want to be told that something comes before them. */
@@ -283,6 +284,18 @@ void shift_clock(int64_t seconds)
 void make_public_net(bool there)
 {
     preload(1, there);
+}
+
+void find_leftovers(const char *secrets_path, const char *report_path)
+{
+    preload(2, secrets_path != NULL);
+    if (secrets_path != NULL) {
+        (void)setenv("LEFTOVERS", secrets_path, 1);
+        (void)setenv("LEFTOVERS_REPORT", report_path, 1);
+    } else {
+        (void)unsetenv("LEFTOVERS");
+        (void)unsetenv("LEFTOVERS_REPORT");
+    }
 }
 
 static int status_of(int wait_status)
@@ -1222,6 +1235,7 @@ int harness_setup(void **state)
 
     shift_clock(0);
     make_public_net(false);
+    find_leftovers(NULL, NULL);
     h->state->test_number++;
     h->state->passed = false;
     mem_free(h->conninfo);

@@ -131,6 +131,9 @@ int program_run(struct harness *h, const char **ret_output, const char *name, ..
 void shift_clock(int64_t seconds);
 /* To programs started from now on, 192.0.2.1 to 192.0.2.254 are public hosts, which are this machine; every test begins without. */
 void make_public_net(bool there);
+/* Programs started from now on look for secrets in the memory that they give back (leftovers.c says what is in the two files); NULL:
+ * no more, as every test begins. */
+void find_leftovers(const char *secrets_path, const char *report_path);
 
 /* ---- HTTP */
 struct http_answer {

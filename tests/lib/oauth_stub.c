@@ -104,17 +104,23 @@ static bool client_is_right(const struct oauth_stub *s, struct httpd_request *re
     return false;
 }
 
-static void access_token(unsigned serial, char ret[TEXT_MAX])
+static const char *more(const struct oauth_stub *s)
 {
-    snprintf(ret, TEXT_MAX, "access~%u.-_+/==", serial);
+#define FIFTY "01234567890123456789012345678901234567890123456789"
+    return s->rules.long_tokens ? FIFTY FIFTY FIFTY FIFTY : "";
 }
 
-static void refresh_token(unsigned rotation, char ret[TEXT_MAX])
+static void access_token(const struct oauth_stub *s, char ret[TEXT_MAX])
 {
-    if (rotation == 0)
+    snprintf(ret, TEXT_MAX, "access~%u.-_+/%s==", s->serial, more(s));
+}
+
+static void refresh_token(const struct oauth_stub *s, char ret[TEXT_MAX])
+{
+    if (s->rotation == 0)
         snprintf(ret, TEXT_MAX, "%s", OAUTH_FIRST);
     else
-        snprintf(ret, TEXT_MAX, "rotated~%u+/==", rotation);
+        snprintf(ret, TEXT_MAX, "rotated~%u+/%s==", s->rotation, more(s));
 }
 
 static void refuse(struct oauth_stub *s, struct httpd_request *req, unsigned status, const char *code,
@@ -136,7 +142,7 @@ static void handle_token(struct oauth_stub *s, struct httpd_request *req)
     form_value(httpd_body(req, NULL), "grant_type", grant);
     form_value(httpd_body(req, NULL), "refresh_token", given);
     form_value(httpd_body(req, NULL), "scope", scope);
-    refresh_token(s->rotation, newest);
+    refresh_token(s, newest);
     refreshes = strcmp(grant, "refresh_token") == 0;
     if (s->rules.token_status != 0) {
         refuse(s, req, (unsigned)s->rules.token_status, "server_error", "not now");
@@ -152,8 +158,8 @@ static void handle_token(struct oauth_stub *s, struct httpd_request *req)
         s->figures.tokens++;
         s->serial++;
         s->rotation += refreshes;
-        access_token(s->serial, access);
-        refresh_token(s->rotation, newest);
+        access_token(s, access);
+        refresh_token(s, newest);
         if (s->rules.expires_in > 0)
             snprintf(expires, sizeof(expires), ",\"expires_in\":%d", s->rules.expires_in);
         snprintf(body, sizeof(body), "{\"access_token\":\"%s\"%s%s%s%s,\"api\":\"http://127.0.0.1:%u/v2\"}", access,
@@ -174,7 +180,7 @@ static void handle_login(struct oauth_stub *s, struct httpd_request *req)
     const char *given = httpd_query(req, "access_token");
     char newest[TEXT_MAX], body[2 * TEXT_MAX];
 
-    access_token(s->serial, newest);
+    access_token(s, newest);
     if (given == NULL || strcmp(given, newest) != 0) {
         answer(req, 401, "{\"message\":\"no such token\"}");
         return;
@@ -193,7 +199,7 @@ static void handle_note(struct oauth_stub *s, struct httpd_request *req)
     char access[TEXT_MAX], wanted[TEXT_MAX], body[2 * TEXT_MAX];
     bool ok;
 
-    access_token(s->serial, access);
+    access_token(s, access);
     snprintf(wanted, sizeof(wanted), "Bearer %.300s", access);
     if (session != NULL)
         snprintf(wanted, sizeof(wanted), "session~%u", s->session);

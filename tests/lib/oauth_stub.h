@@ -28,6 +28,7 @@ struct oauth_rules {
     bool hold_notes;     /* requests for notes are kept back, undone */
     bool refuse_notes;   /* whatever they come with */
     const char *foreign; /* the base URL that comes with tokens; NULL: this server's */
+    bool long_tokens;    /* access and refresh tokens have 200 characters more */
     int revoke;          /* so many of the next notes find their token revoked */
 };
 struct oauth_figures {
