@@ -66,7 +66,7 @@ def meta: {
     "Candidate and job ids are iCIMS system ids. The recruiting workflow of the two is searched for, which needs a user of the group Integration User.",
     "Stages and rejection reasons are statuses of the recruiting workflow: their codes, such as D10100, or their names as iCIMS shows them.",
     "Fields are named as the API does (field12345, rcf3320 and so on), on the person or, with fields_on: workflow, on the recruiting workflow.",
-    "iCIMS has no API for notes: a note is added to the text area named by the setting note_field, and without it notes fail.",
+    "iCIMS has no API for notes: a note is added to the text area named by the setting note_field, and without it notes fail. The integration's login group must be allowed to read that field: what it is not shown counts as empty, unless iCIMS warns of it.",
     "An assessment is an entry of the group Assessment Results: name (setting assessment_name), score, status as its result (128 characters), summary as its notes (192 characters). A later result replaces it.",
     "iCIMS allows 10,000 calls a day, counted from 00:00 UTC; when they are used up, all waits for the next day. If other integrations share them, give less. There are no tags.",
     "Setting a status runs the rules of iCIMS, which may send e-mail to the candidate; none is asked for.",
@@ -144,7 +144,12 @@ def fields:
 
 # ---- note: text of the field, ours added at its end
 
-def note_text: .got.text.body[.settings.note_field] // "" | if type == "string" then . else "" end;
+# A field that is empty is not in the answer. What is no text, or what iCIMS warns of, is not known, and would be overwritten.
+def note_text: .got.text.body[.settings.note_field] | if . == null then "" else . end;
+def is_note_text_known:
+  .settings.note_field as $field
+  | (note_text | type == "string")
+    and ((.got.text.body | has($field)) or (.got.text.headers["x-warning"] // "" | tostring | contains($field) | not));
 
 def with_note_text(f):
   if .settings.note_field == null then
@@ -155,6 +160,9 @@ def with_note_text(f):
       if .got.text == null then ask_flow("text"; .settings.note_field)
       elif (.got.text.body | type) != "object" then
         {fail: "bad_answer", message: "iCIMS answered without the recruiting workflow, so that the text that is there is not known"}
+      elif is_note_text_known | not then
+        {fail: "configuration",
+         message: "the text in \(.settings.note_field) cannot be read, and a note would take its place: let the integration's login group read the field, and see that it is a text area"}
       else f
       end)
   end;
