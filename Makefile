@@ -106,7 +106,7 @@ UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c json_test.c) \
 	$(addprefix tests/unit/domain/,completion_test.c signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c glance_test.c backoff_test.c skew_test.c breaker_test.c issue_test.c property_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c sealing_test.c) \
-	$(addprefix tests/unit/connector/,message_test.c remedy_test.c meta_test.c request_test.c module_test.c auth_test.c step_test.c rest_test.c) \
+	$(addprefix tests/unit/connector/,message_test.c remedy_test.c notes_test.c meta_test.c request_test.c module_test.c auth_test.c step_test.c rest_test.c) \
 	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c refusals_test.c tally_test.c gate_test.c lanes_test.c lookup_cache_test.c page_test.c) \
 	$(addprefix tests/unit/ctl/,sample_test.c print_test.c progress_test.c advice_test.c setup_test.c doctor_test.c connector_page_test.c rehearsal_test.c event_file_test.c check_test.c)
 CONTRACT_SRCS := tests/contract/requests.c
@@ -164,7 +164,7 @@ $(BUILD)/stub-ats: $(STUB_SRCS:%.c=$(BUILD)/%.o) $(BUILD)/libatsync.a
 # one program per unit test; TEST_LDFLAGS is where a test puts a --wrap of its own
 $(UNIT_PROGRAMS): %: %.o $(BUILD)/libatsync.a
 	$(CC) $(ALL_LDFLAGS) $(TEST_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
-$(TABLE_TESTS:%.c=$(BUILD)/%): $(TABLE_SRCS:%.c=$(BUILD)/%.o)
+$(TABLE_TESTS:%.c=$(BUILD)/%) $(BUILD)/tests/unit/connector/notes_test: $(TABLE_SRCS:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/unit/base/exhaustion_test: private TEST_LDFLAGS := $(EXHAUST_LDFLAGS)
 $(BUILD)/tests/unit/base/exhaustion_test: $(EXHAUST_SRCS:%.c=$(BUILD)/%.o)
 $(BUILD)/tests/unit/base/log_test: private TEST_LDFLAGS := -Wl,--wrap=clock_mono_ms

@@ -45,7 +45,7 @@ def meta: {
     reject: {needs_job: true},
     fields: {batch: true},
     tags: {},
-    note: {max_chars: 20000, find_marker: true}
+    note: {max_chars: 20000, find_marker: true, shown_as: "text"}
   },
   notes: [
     "Candidate and job ids are Ashby's UUIDs. An application in progress is taken before one that has ended.",

@@ -80,7 +80,7 @@ def meta: {
     stage: {needs_job: true, only_from: true},
     reject: {needs_job: true},
     fields: {batch: true, pattern: "((Candidate|JobSubmission)\\.)?[A-Za-z][A-Za-z0-9]*"},
-    note: {max_chars: 30000, find_marker: true},
+    note: {max_chars: 30000, find_marker: true, shown_as: "html"},
     assessment: {needs_job: true, max_chars: 255}
   },
   classify: true,
@@ -265,8 +265,6 @@ def fields:
 
 # ---- notes: HTML
 
-def html: gsub("&"; "&amp;") | gsub("<"; "&lt;") | gsub(">"; "&gt;") | gsub("\""; "&quot;") | gsub("\r?\n"; "<br>");
-
 def note:
   candidate_lookup as $first
   | if $first != null then $first
@@ -279,7 +277,7 @@ def note:
           path: ["entity", "Note"],
           body: ({
             action: .settings.note_action,
-            comments: (.write.text | html),
+            comments: .write.text,
             personReference: {id: candidate_id},
             commentingPerson: {id: (.settings.user_id | tonumber)},
             externalID: .write.marker[0:100]

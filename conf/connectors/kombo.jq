@@ -45,7 +45,7 @@ def meta: {
     stage: {needs_job: true, only_from: true},
     reject: {needs_job: true},
     tags: {},
-    note: {needs_job: true, max_chars: 10000},
+    note: {needs_job: true, max_chars: 10000, shown_as: "text"},
     assessment: {needs_job: true, max_chars: 2000}
   },
   notes: [

@@ -43,7 +43,7 @@ def meta: {
     "Moves and disqualifications may start automations of the account, e-mails included: check them in Recruitee.",
     "There is no place for an assessment that could be written twice without harm; use fields and a note.",
     "unverified: all calls were taken from programs of third parties, none from the vendor's documentation. Try them with one candidate first.",
-    "unverified: the body of disqualify, tags by name, and how a placement shows that it is disqualified."
+    "unverified: the body of disqualify, tags by name, how a placement shows that it is disqualified, and whether notes are shown as text or as HTML (neither makes markup of what a candidate has typed)."
   ]
 };
 

@@ -16,7 +16,7 @@ def meta: {
     reject: {needs_job: true},
     fields: {batch: true},
     tags: {batch: true},
-    note: {max_chars: 10000, find_marker: true},
+    note: {max_chars: 10000, find_marker: true, shown_as: "text"},
     assessment: {needs_job: true}
   },
   probe: true,

@@ -67,6 +67,8 @@
  *     batch         (fields, tags) several go out in one call
  *     max_chars     (note, assessment) longer texts are cut, the marker is kept; (tags) longer ones are refused
  *     find_marker   (note) there is a function that looks for our note
+ *     shown_as      (note) how people see it: "text": the text is given to the function as it is; "html": as HTML, with
+ *                   every character escaped and <br>; left out where that is not known: as text in which nothing can be a tag
  *
  * Thread: pure.
  */

@@ -121,6 +121,7 @@ static const struct member note_members[] = {
     {.name = "needs_job", .shape = SHAPE_BOOL},
     {.name = "max_chars", .shape = SHAPE_COUNT, .min = TEXT_CHARS_MIN, .max = 10000000},
     {.name = "find_marker", .shape = SHAPE_BOOL},
+    {.name = "shown_as", .shape = SHAPE_TEXT},
     {.name = NULL},
 };
 static const struct member assessment_members[] = {
@@ -760,6 +761,15 @@ static int check_units(const struct check *c)
     return ST_OK;
 }
 
+static int check_note(const struct check *c)
+{
+    const char *shown_as = json_get_str(json_get(json_get(c->meta, "capabilities"), "note"), "shown_as");
+
+    if (shown_as == NULL || strcmp(shown_as, "text") == 0 || strcmp(shown_as, "html") == 0)
+        return ST_OK;
+    return wrong(c, "meta.capabilities.note.shown_as", "must be text or html; leave it out where that is not known");
+}
+
 int meta_check(const char *path, const char *type, const struct json *meta, struct errmsg *err)
 {
     struct check c = {.path = path, .meta = meta, .err = err};
@@ -775,7 +785,8 @@ int meta_check(const char *path, const char *type, const struct json *meta, stru
         (st = check_names(&c, "meta.credentials", json_get(meta, "credentials"))) != ST_OK ||
         (st = check_template(&c, "meta.base_url", json_get(meta, "base_url"), false)) != ST_OK ||
         (st = check_template_map(&c, "meta.headers", json_get(meta, "headers"), false)) != ST_OK ||
-        (st = check_auth(&c)) != ST_OK || (st = check_hosts(&c)) != ST_OK || (st = check_redirects(&c)) != ST_OK)
+        (st = check_auth(&c)) != ST_OK || (st = check_hosts(&c)) != ST_OK || (st = check_redirects(&c)) != ST_OK ||
+        (st = check_note(&c)) != ST_OK)
         return st;
     return check_units(&c);
 }

@@ -209,6 +209,74 @@ static void replace_write(struct call *c, const char *const *names, const char *
     json_set(c->context, "write", fresh);
 }
 
+/* ---- what a candidate has typed is no markup in a note */
+
+static const char *as_html(struct arena *arena, const char *text)
+{
+    struct buf b;
+    const char *html;
+
+    buf_init(&b, strlen(text) * (sizeof "&quot;" - 1));
+    for (; *text != '\0'; text++) {
+        switch (*text) {
+        case '&':
+            buf_puts(&b, "&amp;");
+            break;
+        case '<':
+            buf_puts(&b, "&lt;");
+            break;
+        case '>':
+            buf_puts(&b, "&gt;");
+            break;
+        case '"':
+            buf_puts(&b, "&quot;");
+            break;
+        case '\r':
+            if (text[1] != '\n')
+                buf_putc(&b, *text);
+            break;
+        case '\n':
+            buf_puts(&b, "<br>");
+            break;
+        default:
+            buf_putc(&b, *text);
+            break;
+        }
+    }
+    html = arena_strdup(arena, buf_text(&b));
+    buf_free(&b);
+    return html;
+}
+
+/* What begins a tag, a comment or a declaration where a note is shown as HTML (HTML Standard, 13.2.5.6, tag open state) begins none any
+ * more, and is read as before where it is shown as text. As many characters as before. */
+static const char *without_tags(struct arena *arena, const char *text)
+{
+    static const char angle[] = "\xe2\x80\xb9";
+    struct buf b;
+    const char *plain;
+
+    buf_init(&b, strlen(text) * (sizeof angle - 1));
+    for (; *text != '\0'; text++) {
+        if (text[0] == '<' && (isalpha((unsigned char)text[1]) || text[1] == '/' || text[1] == '!' || text[1] == '?'))
+            buf_puts(&b, angle);
+        else
+            buf_putc(&b, *text);
+    }
+    plain = arena_strdup(arena, buf_text(&b));
+    buf_free(&b);
+    return plain;
+}
+
+static const char *for_note(struct call *c, const char *text)
+{
+    const char *shown_as = json_get_str(json_get(json_get(c->meta, "capabilities"), "note"), "shown_as");
+
+    if (shown_as == NULL)
+        return without_tags(c->arena, text);
+    return strcmp(shown_as, "html") == 0 ? as_html(c->arena, text) : text;
+}
+
 static void fit_note(struct call *c)
 {
     static const char *const names[] = {"body", "text"};
@@ -221,7 +289,8 @@ static void fit_note(struct call *c)
     if (body == NULL)
         return;
     texts[0] = arena_strdup(c->arena, cut_text(c->arena, body, max > last_chars ? max - last_chars : 0));
-    texts[1] = arena_printf(c->arena, "%s%s", texts[0], last);
+    texts[1] = for_note(c, arena_printf(c->arena, "%s%s", texts[0], last));
+    texts[0] = for_note(c, texts[0]);
     replace_write(c, names, texts, ATS_COUNT(names));
 }
 

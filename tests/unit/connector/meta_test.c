@@ -179,6 +179,8 @@ static void test_what_is_wrong(void **state)
         {META("\"redirects\":[\"a.b:443:443\"]"), NOT_REDIRECT("a.b:443:443")},
         {META("\"redirects\":[\"a.b:*\"]"), NOT_REDIRECT("a.b:*")},
         {META("\"redirects\":[\":443\"]"), NOT_REDIRECT(":443")},
+        {"{\"name\":\"x\",\"title\":\"X\",\"capabilities\":{\"note\":{\"shown_as\":\"markdown\"}}}",
+         "meta.capabilities.note.shown_as must be text or html; leave it out where that is not known"},
         {META("\"rate\":{\"count\":50}"), "meta.rate.per_ms is missing"},
         {META("\"rate\":{\"count\":0,\"per_ms\":1}"), "meta.rate.count must be a whole number from 1 to 1000000"},
         {META("\"concurrency\":1.5"), "meta.concurrency must be a whole number from 1 to 1000"},

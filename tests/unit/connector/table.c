@@ -807,6 +807,73 @@ static int set_up(void)
     return 0;
 }
 
+static void tear_down(void)
+{
+    json_free(table.answers);
+    buf_free(&table.questions);
+    connector_vm_free(table.vm);
+    connector_module_unref(table.module);
+    json_free(table.file);
+    memset(&table, 0, sizeof table);
+}
+
+/* ---- one note, for tests of all connectors */
+
+static const struct json *first_note(void)
+{
+    for (const struct json *c = json_first(json_get(table.file, "cases")); c != NULL; c = json_next(c)) {
+        const char *outcome = json_get_str(json_get(c, "result"), "outcome");
+
+        if (strcmp(json_get_str(c, "verb"), "note") == 0 && outcome != NULL && strcmp(outcome, "ok") == 0)
+            return c;
+    }
+    fail_msg("no case writes a note");
+    return NULL;
+}
+
+static char *note_sent(const struct json *which, const char *body)
+{
+    const struct json *steps[STEPS_MAX];
+    size_t count = steps_of(which, steps);
+    struct json *context = context_of(which), *write = json_copy(json_get(context, "write"));
+    struct configured c;
+    struct call *call;
+    char *sent = NULL;
+
+    json_set_str(write, "body", body);
+    json_set(context, "write", write);
+    configure(&c, which);
+    call = call_new(table.vm, &c.connector, "note", json_copy(context), true, "key");
+    for (size_t i = 0; i < count && call_advance(call) == CALL_REQUEST; i++) {
+        struct scripted s;
+
+        if (call_request(call)->is_write) {
+            mem_free(sent);
+            sent = mem_strdup(call_request(call)->body);
+        }
+        scripted_make(&s, named(json_get(steps[i], "answer"), "answers"));
+        call_answer(call, &s.response, now_us);
+        mem_free(s.body);
+    }
+    assert_int_equal(call_advance(call), CALL_FINISHED);
+    assert_int_equal(call_result(call)->outcome, OUTCOME_OK);
+    assert_non_null(sent);
+    call_free(call);
+    configured_clear(&c);
+    json_free(context);
+    return sent;
+}
+
+void table_notes(const char *path, char *const *bodies, char **ret_sent, size_t count)
+{
+    table.file = read_json(path);
+    assert_non_null(table.file);
+    assert_int_equal(set_up(), 0);
+    for (size_t i = 0; i < count; i++)
+        ret_sent[i] = note_sent(first_note(), bodies[i]);
+    tear_down();
+}
+
 int table_run(const char *path)
 {
     struct CMUnitTest *tests = NULL;
@@ -832,10 +899,6 @@ int table_run(const char *path)
     rc = _cmocka_run_group_tests(path, tests, count, NULL, NULL);
 out:
     mem_free(tests);
-    json_free(table.answers);
-    buf_free(&table.questions);
-    connector_vm_free(table.vm);
-    connector_module_unref(table.module);
-    json_free(table.file);
+    tear_down();
     return rc;
 }

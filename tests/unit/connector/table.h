@@ -35,4 +35,8 @@
 /* For main(): runs the file's cases, each as a test of its own; returns the exit status. */
 int table_run(const char *path);
 
+/* For a running test: of each text, the body of the request that writes a note with it, in the file's first case of the verb note that is
+ * ok; mem_free. */
+void table_notes(const char *path, char *const *bodies, char **ret_sent, size_t count);
+
 #endif
