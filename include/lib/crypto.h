@@ -31,8 +31,10 @@ struct crypto_part {
 void crypto_hmac_sign(struct crypto_hmac *h, const struct crypto_part *parts, size_t count,
                       uint8_t ret[CRYPTO_SHA256_BYTES]);
 
-bool crypto_equal(const void *a, const void *b, size_t len); /* takes the same time wherever they differ */
-void crypto_random(void *ret, size_t len);                   /* ends the process if the system has no randomness */
+/* For secrets, and what is made of them (make lint): takes the same time wherever they differ. */
+bool crypto_equal(const void *a, const void *b, size_t len);
+bool crypto_text_equal(const char *a, const char *b); /* tells the lengths; NULL equals only NULL */
+void crypto_random(void *ret, size_t len);            /* ends the process if the system has no randomness */
 
 /* Encodings. Encoders write a NUL; ret must have room for 2*len+1 or 4*((len+2)/3)+1 bytes. */
 void crypto_hex(const void *data, size_t len, char *ret);

@@ -8,6 +8,7 @@
 #include "config/config_keys.h"
 #include "config/file.h"
 #include "config/secret.h"
+#include "lib/crypto.h"
 #include "lib/json.h"
 
 enum { PEM_MAX_BYTES = 256 * 1024, OTHERS = 07, CHOICES_MAX = 16 };
@@ -54,9 +55,10 @@ static void show_text(const struct key *key, const void *object, struct buf *out
     buf_puts(out, s != NULL ? s : "(none)");
 }
 
+/* Some are secrets; it is not done often. */
 static bool same_text(const struct key *key, const void *a, const void *b)
 {
-    return text_eq(text_get(a, key->offset), text_get(b, key->offset));
+    return crypto_text_equal(text_get(a, key->offset), text_get(b, key->offset));
 }
 
 static void release_text(const struct key *key, void *object)
@@ -166,7 +168,7 @@ static bool same_list(const struct key *key, const void *a, const void *b)
     if (x.count != y.count)
         return false;
     for (size_t i = 0; i < x.count; i++) {
-        if (!text_eq(x.items[i], y.items[i]))
+        if (!crypto_text_equal(x.items[i], y.items[i]))
             return false;
     }
     return true;
@@ -897,7 +899,7 @@ static void read_pem_key(struct config_reader *r, const struct key *key, const s
 
 static bool same_pem(const struct key *key, const void *a, const void *b)
 {
-    return same_text(key, a, b) && text_eq(text_get(a, key->offset2), text_get(b, key->offset2));
+    return same_text(key, a, b) && crypto_text_equal(text_get(a, key->offset2), text_get(b, key->offset2));
 }
 
 static void release_pem(const struct key *key, void *object)

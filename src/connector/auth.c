@@ -467,7 +467,7 @@ bool auth_tokens_usable(const struct auth *a, const struct auth_tokens *t, int64
     int64_t before_us = a->before_ms * 1000;
     int64_t quarter_us;
 
-    if (t == NULL || !t->complete || strcmp(t->digest, a->digest) != 0)
+    if (t == NULL || !t->complete || !crypto_text_equal(t->digest, a->digest))
         return false;
     if (t->expires_us == INT64_MAX)
         return true;
@@ -631,8 +631,9 @@ static void make_step_request(struct auth_run *r)
 struct auth_run *auth_run_new(const struct auth *a, const struct auth_tokens *known)
 {
     struct auth_run *r = mem_zalloc(sizeof *r);
-    const char *kept =
-        known != NULL && strcmp(known->seed, a->seed) == 0 ? json_str(json_get(known->values, "refresh_token")) : NULL;
+    const char *kept = known != NULL && crypto_text_equal(known->seed, a->seed)
+                           ? json_str(json_get(known->values, "refresh_token"))
+                           : NULL;
     struct errmsg err;
 
     r->auth = a;
@@ -778,7 +779,7 @@ static const char *capture(struct auth_run *r, const struct json *body, bool *re
             json_set_str(r->tokens->values, "refresh_token", text);
         mem_free_secret(text);
     }
-    *ret_rotated = !text_eq(before, json_str(json_get(r->tokens->values, "refresh_token")));
+    *ret_rotated = !crypto_text_equal(before, json_str(json_get(r->tokens->values, "refresh_token")));
     mem_free_secret(before);
     return missing;
 }

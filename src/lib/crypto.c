@@ -87,6 +87,13 @@ bool crypto_equal(const void *a, const void *b, size_t len)
     return CRYPTO_memcmp(a, b, len) == 0;
 }
 
+bool crypto_text_equal(const char *a, const char *b)
+{
+    size_t len = a != NULL ? strlen(a) : 0;
+
+    return a != NULL && b != NULL ? strlen(b) == len && crypto_equal(a, b, len) : a == b;
+}
+
 void crypto_random(void *ret, size_t len)
 {
     uint8_t *p = ret;

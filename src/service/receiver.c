@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "domain/event.h"
 #include "domain/signature.h"
+#include "lib/crypto.h"
 #include "lib/httpd.h"
 #include "service/incoming.h"
 #include "service/refusals.h"
@@ -382,7 +383,7 @@ static bool same_http(const struct config *a, const struct config *b)
            a->receiver.max_connections_per_address == b->receiver.max_connections_per_address &&
            a->receiver.request_timeout_ms == b->receiver.request_timeout_ms &&
            text_eq(a->receiver.tls_certificate_pem, b->receiver.tls_certificate_pem) &&
-           text_eq(a->receiver.tls_key_pem, b->receiver.tls_key_pem);
+           crypto_text_equal(a->receiver.tls_key_pem, b->receiver.tls_key_pem);
 }
 
 int receiver_new(struct config *c, void (*wake_dispatcher)(void *ctx), void *ctx, struct receiver **ret,

@@ -310,7 +310,7 @@ static int take_over(struct tokens *t, struct entry *e, const struct token_row *
     mem_free_secret(text);
     mem_free(context);
     /* what can be got anew, or belongs to a first token that is not configured any more, is no loss */
-    if (st != ST_OK && *auth_seed(e->auth) != '\0' && text_eq(row->seed, auth_seed(e->auth)))
+    if (st != ST_OK && *auth_seed(e->auth) != '\0' && crypto_text_equal(row->seed, auth_seed(e->auth)))
         return err_set(
             err, ST_DENIED,
             "the stored tokens do not open with database.encryption_key: restore the key that they were sealed "
@@ -566,7 +566,7 @@ static void adopt(struct tokens *t, struct entry *e)
         old = e->auth;
         e->auth = e->next_auth;
         e->next_auth = NULL;
-        if (old == NULL || strcmp(auth_digest(old), auth_digest(e->auth)) != 0) {
+        if (old == NULL || !crypto_text_equal(auth_digest(old), auth_digest(e->auth))) {
             old_grant = e->grant;
             e->grant = NULL;
             e->failed = false;
@@ -685,7 +685,8 @@ static void configure(struct tokens *t, struct config *c, const struct connector
     e->problem = st == ST_OK ? NULL : mem_strdup(err.text);
     auth_free(e->next_auth);
     e->next_auth = auth;
-    e->failed = e->failed && auth != NULL && e->auth != NULL && strcmp(auth_digest(auth), auth_digest(e->auth)) == 0;
+    e->failed =
+        e->failed && auth != NULL && e->auth != NULL && crypto_text_equal(auth_digest(auth), auth_digest(e->auth));
 }
 
 void tokens_reload(struct tokens *t, struct config *c, struct connector_set *connectors)

@@ -10,7 +10,7 @@ cd "$here/../.."
 export LINT_BUILD=${LINT_BUILD:-build}
 LINT_BUILD=$(mkdir -p "$LINT_BUILD" && cd "$LINT_BUILD" && pwd)
 
-all=(layers thirdparty headers listed sql threads migrations text shell suppressions manual units symbols format)
+all=(layers thirdparty headers listed sql threads migrations text shell suppressions manual units secrets symbols format)
 checks=("$@")
 [ $# -gt 0 ] || checks=("${all[@]}")
 tmp=$(mktemp -d)

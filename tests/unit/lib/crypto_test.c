@@ -73,6 +73,16 @@ static void test_equal(void **state)
     assert_false(crypto_equal("abcd", "abce", 4));
     assert_false(crypto_equal("xbcd", "abcd", 4));
     assert_true(crypto_equal("a", "b", 0));
+    assert_true(crypto_text_equal("abcd", "abcd"));
+    assert_true(crypto_text_equal("", ""));
+    assert_true(crypto_text_equal(NULL, NULL));
+    assert_false(crypto_text_equal("abcd", "abce"));
+    assert_false(crypto_text_equal("xbcd", "abcd"));
+    assert_false(crypto_text_equal("abcd", "abc"));
+    assert_false(crypto_text_equal("abc", "abcd"));
+    assert_false(crypto_text_equal("", "a"));
+    assert_false(crypto_text_equal(NULL, ""));
+    assert_false(crypto_text_equal("", NULL));
 }
 
 static void test_random(void **state)
