@@ -1,5 +1,8 @@
 /* What a sender of webhooks gets for an answer, and what is kept of what it sent. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -346,6 +349,97 @@ E2E_TEST(connections_do_not_use_up_the_descriptors)
     daemon_stop(h, d);
 }
 
+/* A connection from an address of this machine; of IPv6, ::1. */
+static int come_from(struct harness *h, const struct program *d, const char *ip)
+{
+    bool is_v6 = strchr(ip, ':') != NULL;
+    struct sockaddr_in from = {.sin_family = AF_INET},
+                       to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)d->port)};
+    struct sockaddr_in6 to_v6 = {
+        .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)d->port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    struct timeval patience = {.tv_sec = DEADLINE_MS / 1000};
+    int fd = socket(is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), rc;
+
+    (void)h;
+    assert_true(fd >= 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
+    if (!is_v6) {
+        assert_int_equal(inet_pton(AF_INET, ip, &from.sin_addr), 1);
+        assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
+    }
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    rc = is_v6 ? connect(fd, (struct sockaddr *)&to_v6, sizeof to_v6) : connect(fd, (struct sockaddr *)&to, sizeof to);
+    assert_int_equal(rc, 0);
+    return fd;
+}
+
+/* "in": its event is taken, and it stays open; "out": it was closed at once. */
+static const char *fate(struct harness *h, int fd)
+{
+    const char *body = popp_event(h, "run-started", NULL);
+    const char *request =
+        arena_printf(h->arena, "POST /webhooks/popp HTTP/1.1\r\nHost: t\r\nContent-Length: %zu\r\n%s\r\n%s",
+                     strlen(body), signed_headers(h, E2E_SECRET, body), body);
+    char answer[16] = "";
+
+    (void)send(fd, request, strlen(request), MSG_NOSIGNAL);
+    if (recv(fd, answer, sizeof answer - 1, 0) <= 0)
+        return "out";
+    assert_true(text_starts(answer, "HTTP/1.1 200"));
+    return "in";
+}
+
+/* Whoever has an IPv6 network has any number of addresses. */
+E2E_TEST(an_ipv6_network_is_one_address)
+{
+    static const struct {
+        const char *ip;
+        const char *fate;
+    } clients[] = {
+        {"127.1.0.1", "in"}, {"127.1.0.2", "in"}, {"127.1.200.3", "out"}, {"127.1.0.1", "out"},
+        {"127.2.0.1", "in"}, {"127.2.0.1", "in"}, {"127.2.0.2", "out"},   {"127.0.0.1", "in"},
+    };
+    int fds[ATS_COUNT(clients)];
+    struct daemon_conf conf = {.receiver = "max_connections_per_address: 2\n"};
+    struct program *d;
+
+    make_public_net(true);
+    d = daemon_start(h, &conf);
+    for (size_t i = 0; i < ATS_COUNT(clients); i++) {
+        fds[i] = come_from(h, d, clients[i].ip);
+        if (!text_eq(fate(h, fds[i]), clients[i].fate))
+            fail_msg("%s (%zu) is not %s", clients[i].ip, i, clients[i].fate);
+    }
+    wait_log(h, d, "2001:db8:0:1::c8:3");
+    for (size_t i = 0; i < ATS_COUNT(clients); i++)
+        close(fds[i]);
+    assert_int_equal(popp_post(h, d, popp_event(h, "run-started", NULL)).status, 200);
+    daemon_stop(h, d);
+}
+
+E2E_TEST(a_listener_of_ipv6)
+{
+    static const char *const fates[] = {"in", "in", "out"};
+    struct daemon_conf conf = {.listen = "[::1]", .receiver = "max_connections_per_address: 2\n"};
+    struct sockaddr_in6 loopback = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fds[ATS_COUNT(fates)], fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool has_ipv6 = fd >= 0 && bind(fd, (struct sockaddr *)&loopback, sizeof loopback) == 0;
+    struct program *d;
+
+    if (fd >= 0)
+        close(fd);
+    if (!has_ipv6)
+        skip();
+    d = daemon_start(h, &conf);
+    for (size_t i = 0; i < ATS_COUNT(fates); i++) {
+        fds[i] = come_from(h, d, "::1");
+        assert_string_equal(fate(h, fds[i]), fates[i]);
+    }
+    for (size_t i = 0; i < ATS_COUNT(fates); i++)
+        close(fds[i]);
+    daemon_stop(h, d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,6 +452,8 @@ int main(void)
         E2E_RUN(a_bad_signature_stores_nothing_and_is_one_line_of_the_log),
         E2E_RUN(without_the_database_503_and_the_retry_succeeds),
         E2E_RUN(a_second_daemon_gives_the_same_answers),
+        E2E_RUN(an_ipv6_network_is_one_address),
+        E2E_RUN(a_listener_of_ipv6),
     };
 
     return e2e_main(tests);

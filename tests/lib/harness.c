@@ -945,7 +945,7 @@ void daemon_rewrite_conf(struct harness *h, struct program *d, const struct daem
         conf = &defaults;
     buf_init(&out, TEXT_MAX_BYTES);
     buf_printf(&out, "instance: %s\n", conf->instance != NULL ? conf->instance : "one");
-    buf_printf(&out, "receiver:\n  listen: 127.0.0.1:%u\n", d->port);
+    buf_printf(&out, "receiver:\n  listen: \"%s:%u\"\n", conf->listen != NULL ? conf->listen : "127.0.0.1", d->port);
     add_lines(&out, "  ", conf->receiver, "");
     buf_printf(&out, "admin:\n  listen: 127.0.0.1:%u\n", d->admin_port);
     add_lines(&out, "  ", conf->admin, "");

@@ -87,6 +87,7 @@ void harness_passed(struct harness *h);
 /* ---- the daemon */
 struct daemon_conf {       /* lines of YAML without indentation; NULL: the lines in the comment */
     const char *instance;  /* one */
+    const char *listen;    /* 127.0.0.1: the receiver's address; its port is the daemon's */
     const char *receiver;  /* none, beside listen */
     const char *delivery;  /* lease: 2s, poll: 200ms */
     const char *source;    /* signing_secrets: [E2E_SECRET, E2E_SECRET_OLD] */
@@ -129,7 +130,8 @@ int program_run(struct harness *h, const char **ret_output, const char *name, ..
 
 /* The wall clock of programs started from now on is wrong by so much; 0: right again, as every test begins. */
 void shift_clock(int64_t seconds);
-/* To programs started from now on, 192.0.2.1 to 192.0.2.254 are public hosts, which are this machine; every test begins without. */
+/* To programs started from now on, 192.0.2.1 to 192.0.2.254 are public hosts, and who comes from 127.N.A.B comes from 2001:db8:0:N::A:B
+ * (public_net.c); every test begins without. */
 void make_public_net(bool there);
 /* Programs started from now on look for secrets in the memory that they give back (leftovers.c says what is in the two files); NULL:
  * no more, as every test begins. */

@@ -1,7 +1,11 @@
 /*
- * public_net - the addresses 192.0.2.1 to 192.0.2.254 (RFC 5737: nobody's, and not private) lead to this machine: who connects to one comes to
- * the same port of 127.0.0.1, and sees the address that it asked for at the other end. Preloaded into a program (LD_PRELOAD) or linked
- * into it, so that a test without a network has a host that counts as a public one.
+ * public_net - others' networks on this machine. Preloaded into a program (LD_PRELOAD) or linked into it.
+ *
+ * The addresses 192.0.2.1 to 192.0.2.254 (RFC 5737: nobody's, and not private) lead here: who connects to one comes to the same port of
+ * 127.0.0.1, and sees the address that it asked for at the other end. So a test without a network has a host that counts as a public one.
+ *
+ * Who is connected to from 127.N.A.B, of which everybody may use any, sees 2001:db8:0:N::A:B (RFC 3849) there, unless N is 0. So a test has
+ * clients of many IPv6 networks.
  */
 #include <dlfcn.h>
 #include <netinet/in.h>
@@ -55,5 +59,35 @@ int getpeername(int fd, __SOCKADDR_ARG ret, socklen_t *restrict ret_len)
         at.sin_addr.s_addr = htonl(asked_for[fd]);
         memcpy(peer, &at, sizeof at);
     }
+    return rc;
+}
+
+/* Room for an address of either kind is what servers have. */
+int accept4(int fd, __SOCKADDR_ARG ret, socklen_t *restrict ret_len, int flags)
+{
+    int (*real)(int, struct sockaddr *, socklen_t *, int);
+    struct sockaddr *from = ret.__sockaddr__;
+    void *found = next("accept4");
+    socklen_t room = from != NULL ? *ret_len : 0;
+    struct sockaddr_in6 seen = {.sin6_family = AF_INET6};
+    struct sockaddr_in at;
+    uint32_t ip;
+    int rc;
+
+    memcpy(&real, &found, sizeof real);
+    rc = real(fd, from, ret_len, flags);
+    if (rc < 0 || room < sizeof seen || from->sa_family != AF_INET)
+        return rc;
+    memcpy(&at, from, sizeof at);
+    ip = ntohl(at.sin_addr.s_addr);
+    if (ip >> 24 != 127 || (ip >> 16 & 0xff) == 0)
+        return rc;
+    seen.sin6_port = at.sin_port;
+    memcpy(seen.sin6_addr.s6_addr, "\x20\x01\x0d\xb8", 4);
+    seen.sin6_addr.s6_addr[7] = (uint8_t)(ip >> 16);
+    seen.sin6_addr.s6_addr[13] = (uint8_t)(ip >> 8);
+    seen.sin6_addr.s6_addr[15] = (uint8_t)ip;
+    memcpy(from, &seen, sizeof seen);
+    *ret_len = sizeof seen;
     return rc;
 }
