@@ -186,6 +186,7 @@ static int fill_base(struct target *t, const struct connector_config *connector,
     const char *template = json_str(json_get(t->meta, "base_url"));
     struct buf base;
     const char *fault = NULL;
+    int shown; /* what stands behind ? may be a key */
     int st = ST_OK;
 
     if (connector->base_url == NULL && template == NULL && json_get(json_get(t->meta, "auth"), "base_url") != NULL)
@@ -206,10 +207,12 @@ static int fill_base(struct target *t, const struct connector_config *connector,
         base.data[--base.len] = '\0';
     t->base = buf_take(&base);
     fault = url_split(t->base, &t->url);
+    shown = (int)strcspn(t->base, "?");
     if (fault != NULL)
-        st = err_set(err, ST_INVALID, "base_url \"%s\" %s", t->base, fault);
+        st = err_set(err, ST_INVALID, "base_url \"%.*s\" %s", shown, t->base, fault);
     else if (strchr(t->base, '?') != NULL)
-        st = err_set(err, ST_INVALID, "base_url \"%s\" has a query, which belongs to single requests", t->base);
+        st =
+            err_set(err, ST_INVALID, "base_url \"%.*s\" has a query, which belongs to single requests", shown, t->base);
     else if (!t->url.https && !is_private_host(t->url.host) && !connector->allow_private_addresses)
         st = err_set(err, ST_INVALID,
                      "base_url \"%s\" must begin with https://: credentials would travel unencrypted (http:// is for "

@@ -314,6 +314,18 @@ static int set_session(struct db *db, struct errmsg *err)
     return st;
 }
 
+/* A password in a URL that is not encoded is split at its @ and :, and libpq would quote a part of it as a host or a port. */
+static bool holds_stray_password(const struct db *db)
+{
+    char *host = db_conninfo_value(db->conninfo, "host");
+    char *port = db_conninfo_value(db->conninfo, "port");
+    bool stray = (host && strchr(host, '@')) || (port && port[strspn(port, "0123456789, ")] != '\0');
+
+    mem_free_secret(host);
+    mem_free_secret(port);
+    return stray;
+}
+
 int db_connect(struct db *db, struct errmsg *err)
 {
     char *parse_error = NULL;
@@ -340,12 +352,17 @@ int db_connect(struct db *db, struct errmsg *err)
     if (PQstatus(conn) != CONNECTION_OK) {
         bool refused = strstr(PQerrorMessage(conn), "unsupported startup parameter") != NULL; /* PgBouncer's words */
 
-        st = fail_text(
-            err, ST_UNAVAILABLE,
-            refused ? "cannot connect to the database (take this parameter out of database.conninfo, or name it in "
-                      "PgBouncer's ignore_startup_parameters)"
-                    : "cannot connect to the database",
-            PQerrorMessage(conn));
+        if (holds_stray_password(db))
+            st = fail_text(
+                err, ST_INVALID, "database.conninfo is not valid",
+                "its host or its port cannot be one; in a URL write @ : / and % of a password as %40 %3A %2F and %25");
+        else
+            st = fail_text(
+                err, ST_UNAVAILABLE,
+                refused ? "cannot connect to the database (take this parameter out of database.conninfo, or name it in "
+                          "PgBouncer's ignore_startup_parameters)"
+                        : "cannot connect to the database",
+                PQerrorMessage(conn));
         PQfinish(conn);
         return st;
     }

@@ -257,6 +257,7 @@ static char *parse_text(struct parser *t)
         }
         if (*t->p != '\\' || !unescape(t, &to)) {
             t->bad = begin;
+            mem_wipe(text, (size_t)(to - text));
             tree_free(text);
             return NULL;
         }
@@ -264,6 +265,23 @@ static char *parse_text(struct parser *t)
     *to = '\0';
     t->p = close + 1;
     return text;
+}
+
+static void wipe_texts(cJSON *c)
+{
+    if (c->valuestring) {
+        mem_wipe(c->valuestring, strlen(c->valuestring));
+    }
+    for (cJSON *child = c->child; child; child = child->next) {
+        wipe_texts(child);
+    }
+}
+
+/* The tree of a text that turns out to be no JSON, which may be an answer with tokens. */
+static void drop(cJSON *c)
+{
+    wipe_texts(c);
+    cJSON_Delete(c);
 }
 
 struct number {
@@ -463,7 +481,7 @@ static cJSON *parse_container(struct parser *t, int type, char closing)
     }
     c = node_new(type);
     if (!parse_members(t, c, closing)) {
-        cJSON_Delete(c);
+        drop(c);
         return NULL;
     }
     t->depth--;
@@ -515,7 +533,7 @@ static int parse(const char *text, size_t len, cJSON **ret, struct errmsg *err)
     tree = parse_value(&t);
     skip_blank(&t);
     if (tree && t.p < t.end) {
-        cJSON_Delete(tree);
+        drop(tree);
         tree = NULL;
         t.bad = t.p;
     }
@@ -553,16 +571,6 @@ int json_parse_in(struct arena *arena, const char *text, size_t len, const struc
         *ret = view_of(tree);
     }
     return st;
-}
-
-static void wipe_texts(cJSON *c)
-{
-    if (c->valuestring) {
-        mem_wipe(c->valuestring, strlen(c->valuestring));
-    }
-    for (cJSON *child = c->child; child; child = child->next) {
-        wipe_texts(child);
-    }
 }
 
 void json_free(struct json *j)

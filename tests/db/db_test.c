@@ -381,6 +381,15 @@ E2E_TEST(no_connection_is_said_in_words)
     assert_true(text_starts(err.text, "database.conninfo is not valid: "));
     assert_false(text_has(err.text, "second"));
     db_free(db);
+    db = db_new("postgresql://first@second@127.0.0.1/x", "x"); /* one with an @ has to be encoded */
+    assert_int_equal(db_connect(db, &err), ST_INVALID);
+    assert_true(text_starts(err.text, "database.conninfo is not valid: its host or its port cannot be one"));
+    assert_false(text_has(err.text, "second"));
+    db_free(db);
+    db = db_new("postgresql://first@127.0.0.1:second/x", "x");
+    assert_int_equal(db_connect(db, &err), ST_INVALID);
+    assert_false(text_has(err.text, "second"));
+    db_free(db);
     db = db_new(refused, "x");
     assert_int_equal(db_connect(db, &err), ST_UNAVAILABLE);
     assert_true(text_starts(err.text, "cannot connect to the database: "));

@@ -9,9 +9,11 @@
 #define SEALING "secret-of-sealing-0003"
 #define API_KEY "secret-of-popp-api-0004"
 #define PROXY_PASSWORD "secret-of-proxy-0005"
+/* where something is wrong with it, or beside it */
+#define WRONG "secret-in-a-wrong-place-0006"
 
-static const char *const secrets[] = {E2E_SECRET, E2E_SECRET_OLD, E2E_TOKEN,     ADMIN_TOKEN,
-                                      SEALING,    API_KEY,        PROXY_PASSWORD};
+static const char *const secrets[] = {E2E_SECRET, E2E_SECRET_OLD, E2E_TOKEN,      ADMIN_TOKEN,
+                                      SEALING,    API_KEY,        PROXY_PASSWORD, WRONG};
 
 static void assert_silent(const char *where, const char *text)
 {
@@ -49,6 +51,14 @@ static void look_at_commands(struct harness *h, const struct program *d)
         {"connectors", "rest"},
         {"setup", "--print"},
         {"migrate", "--dry-run"},
+        {"send-sample", "run-started"},
+        {"issues", "--all"},
+        {"retry", "--all"},
+        {"resync", "--all"},
+        {"skip", "--all"},
+        {"pause", "sandbox"},
+        {"resume", "sandbox"},
+        {"pause", "nobody"},
     };
 
     for (size_t i = 0; i < ATS_COUNT(commands); i++) {
@@ -65,7 +75,19 @@ static void look_at_commands(struct harness *h, const struct program *d)
 
 static void look_at_pages(struct harness *h, const struct program *d)
 {
-    static const char *const paths[] = {"/", "/api/status", "/metrics", "/healthz", "/readyz", "/nowhere"};
+    static const char *const paths[] = {"/",
+                                        "/api/status",
+                                        "/api/activity",
+                                        "/api/candidate",
+                                        "/api/candidate?id=ats_422&personal=1",
+                                        "/candidate?id=ats_422",
+                                        "/candidate?id=ats_401&personal=1",
+                                        "/metrics",
+                                        "/healthz",
+                                        "/readyz",
+                                        "/nowhere"};
+    static const char *const logins[] = {"token=" ADMIN_TOKEN, "token=no-" ADMIN_TOKEN, "tok=" ADMIN_TOKEN,
+                                         ADMIN_TOKEN};
 
     for (size_t i = 0; i < ATS_COUNT(paths); i++) {
         struct http_answer a =
@@ -74,6 +96,15 @@ static void look_at_pages(struct harness *h, const struct program *d)
         assert_true(a.status != 0);
         assert_silent(paths[i], a.head);
         assert_silent(paths[i], a.body);
+    }
+    for (size_t i = 0; i < ATS_COUNT(logins); i++) {
+        struct http_answer a =
+            http_call(h, d->admin_port, "POST", "/login", "Content-Type: application/x-www-form-urlencoded\r\n",
+                      logins[i], strlen(logins[i]));
+
+        assert_true(a.status != 0);
+        assert_silent("/login", a.head);
+        assert_silent("/login", a.body);
     }
 }
 
@@ -162,10 +193,72 @@ E2E_TEST(nothing_tells_a_secret)
     assert_silent("the log", program_log(h, d));
 }
 
+/* What is wrong in a configuration is told, with file and line, and without what stands there; so is what cannot be reached with it. */
+E2E_TEST(nothing_tells_a_secret_that_is_wrong)
+{
+    static const struct {
+        const char *what;
+        struct daemon_conf conf;
+    } cases[] = {
+        {"a password to nowhere", {.conninfo = "postgresql://postgres:" WRONG "@127.0.0.1:1/x"}},
+        {"a password to no file", {.conninfo = "host=/nonexistent password=" WRONG " dbname=x"}},
+        {"a password in a URL that is none", {.conninfo = "postgresql://postgres:" WRONG "%zz@127.0.0.1/x"}},
+        {"a password for a port", {.conninfo = "postgresql://postgres@127.0.0.1:" WRONG "/x"}},
+        {"a password with an @", {.conninfo = "postgresql://postgres:x@" WRONG "@127.0.0.1/x"}},
+        {"a password with a colon", {.conninfo = "postgresql://postgres:x@y:" WRONG "@127.0.0.1/x"}},
+        {"a password without its end", {.conninfo = "host=127.0.0.1 password='" WRONG}},
+        {"a password with a blank", {.conninfo = "host=127.0.0.1 password=x " WRONG}},
+        {"a password with another name", {.conninfo = "host=127.0.0.1 pasword=" WRONG}},
+        {"a proxy that is away", {.connector = E2E_CONNECTOR "proxy: \"http://user:" WRONG "@127.0.0.1:9\"\n"}},
+        {"a proxy of another kind", {.connector = E2E_CONNECTOR "proxy: \"ftp://user:" WRONG "@127.0.0.1:9\"\n"}},
+        {"a proxy without a host", {.connector = E2E_CONNECTOR "proxy: \"http://user:" WRONG "@\"\n"}},
+        {"a proxy with a blank", {.connector = E2E_CONNECTOR "proxy: \"http://user:" WRONG " x@127.0.0.1:9\"\n"}},
+        {"a user in the address", {.base_url = "https://user:" WRONG "@ats.example.com/api"}},
+        {"a key in the address", {.base_url = "https://ats.example.com/api?key=" WRONG}},
+        {"a key in an open address", {.base_url = "http://ats.example.com/api?key=" WRONG}},
+        {"a key behind a blank", {.base_url = "https://ats.example.com/api? key=" WRONG}},
+        {"a credential in a list", {.access = "credentials: {token: [\"" WRONG "\"]}\n"}},
+        {"a credential of an unknown kind", {.access = "credentials: {token: {fil: \"" WRONG "\"}}\n"}},
+        {"a credential of two kinds", {.access = "credentials: {token: {env: \"A\", text: \"" WRONG "\"}}\n"}},
+        {"a credential without a name", {.access = "credentials: \"" WRONG "\"\n"}},
+        {"a credential too many", {.access = "credentials: {token: \"x\", key: \"" WRONG "\"}\n"}},
+        {"a credential with a line break", {.access = "credentials: {token: \"" WRONG "\\r\\nx: y\"}\n"}},
+        {"a short sealing key", {.database = "encryption_key: \"" WRONG "\"\nencryption: \"" WRONG "\"\n"}},
+        {"a signing secret that is no base64",
+         {.source = "signature: {scheme: standard-webhooks}\nsigning_secrets: [\"whsec_" WRONG "!\"]\n"}},
+        {"an open quotation", {.admin = "token: \"" WRONG "\n"}},
+        {"no alias", {.admin = "token: *" WRONG "\n"}},
+        {"a tag", {.admin = "token: !" WRONG " x\n"}},
+        {"no indentation", {.admin = "token: a: " WRONG "\n"}},
+        {"twice", {.admin = "token: \"" WRONG "\"\ntoken: \"x" WRONG "\"\n"}},
+    };
+    struct program *d = daemon_start(h, NULL);
+
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        const char *output = NULL;
+        int status;
+
+        daemon_rewrite_conf(h, d, &cases[i].conf);
+        status = program_run(h, &output, "atsyncd", "-t", "-c", d->conf_path, NULL);
+        assert_silent(cases[i].what, output);
+        if (status == 0) { /* it shows where it is used */
+            (void)program_run(h, &output, "atsyncctl", "-c", d->conf_path, "--json", "check", NULL);
+            assert_silent(cases[i].what, output);
+            (void)program_run(h, &output, "atsyncctl", "-c", d->conf_path, "doctor", NULL);
+            assert_silent(cases[i].what, output);
+        }
+        assert_int_equal(kill(d->pid, SIGHUP), 0);
+        wait_log(h, d, arena_printf(h->arena, " reload=%zu\n", i + 1));
+    }
+    assert_silent("the log", program_log(h, d));
+    daemon_kill(h, d); /* by now it looks for its database elsewhere, or would at the next start */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         E2E_RUN(nothing_tells_a_secret),
+        E2E_RUN(nothing_tells_a_secret_that_is_wrong),
     };
 
     return e2e_main(tests);

@@ -63,7 +63,7 @@ static void test_base_url(void **state)
         {"{}", "https://user@ats.example.com", false, NULL,
          "base_url \"https://user@ats.example.com\" holds a user name"},
         {"{}", "https://ats.example.com?a=1", false, NULL,
-         "base_url \"https://ats.example.com?a=1\" has a query, which belongs to single requests"},
+         "base_url \"https://ats.example.com\" has a query, which belongs to single requests"},
         {"{}", "https://ats.example.com/#a", false, NULL,
          "base_url \"https://ats.example.com/#a\" holds a character that cannot stand in a URL, or a fragment"},
         {"{}", "https://ats.example.com:99999", false, NULL,
