@@ -383,7 +383,8 @@ run: ## try it: PostgreSQL, a sandbox ATS, the daemon, and a sample of each even
 check: ## every test; installs what is missing
 	@packaging/install-deps build run test
 	@tests/check.sh
-lint: objects ## rules of the sources
+lint: ## rules of the sources
+	@$(MAKE) --no-print-directory -s -j$$(nproc) objects
 	@mkdir -p $(BUILD)/tests
 	@RESULTS='$(RESULTS)' LINT_BUILD='$(BUILD)' CC='$(CC)' tests/lint/run.sh
 format: ## lay out the sources with clang-format

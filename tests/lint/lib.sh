@@ -27,6 +27,24 @@ project_files() {
     done
 }
 
+# An awk function: what a line of C holds besides strings, characters and comments. Set in_comment to 0 at the beginning of each file.
+# shellcheck disable=SC2034 # for those that source this
+C_CODE='
+    function c_code(rest,    code, token, at) {
+        while (rest != "") {
+            if (in_comment) {
+                if (!(at = index(rest, "*/"))) break
+                rest = substr(rest, at + 2); in_comment = 0
+            } else if (match(rest, /"([^"\\]|\\.)*"|\047([^\047\\]|\\.)*\047|\/\*|\/\//)) {
+                code = code substr(rest, 1, RSTART - 1) " "
+                token = substr(rest, RSTART, RLENGTH); rest = substr(rest, RSTART + RLENGTH)
+                if (token == "//") break
+                in_comment = token == "/*"
+            } else return code rest
+        }
+        return code
+    }'
+
 # Ends the check: "findings FILE" prints what was found, if anything, and says so by the exit status.
 finish() {
     [ -n "$1" ] || exit 0

@@ -24,40 +24,52 @@ try_on_fixture() {
         mkdir -p "$tmp/objects/src/base"
         "${CC:-gcc}" -std=c11 -I"$fixture/include" -c -o "$tmp/objects/src/base/count.o" "$fixture/src/base/count.c"
     fi
-    LINT_BUILD=$tmp/objects SHELLCHECK=none "$here/$check.sh" "$fixture" >"$tmp/found" 2>&1 || rc=$?
+    LINT_BUILD=$tmp/objects SHELLCHECK=none "$here/$check.sh" "$fixture" >"$tmp/$check.found" 2>&1 || rc=$?
     [ $rc != 77 ] || return 0
-    if [ $rc != 1 ] || ! cmp -s "$fixture/expected" "$tmp/found"; then
+    if [ $rc != 1 ] || ! cmp -s "$fixture/expected" "$tmp/$check.found"; then
         printf 'the check is broken: on fixtures/%s it ended with %s and found\n' "$check" "$rc"
-        diff -u --label expected --label found "$fixture/expected" "$tmp/found" || true
+        diff -u --label expected --label found "$fixture/expected" "$tmp/$check.found" || true
     fi
 }
 
-passed=0 failed=0 skipped=0
+# Leaves what it found in CHECK.out, and how it ended in CHECK.rc; "broken" if it is the check that is wrong.
+run_check() {
+    local check=$1 rc=0
+    try_on_fixture "$check" >"$tmp/$check.out"
+    if [ -s "$tmp/$check.out" ]; then
+        rc=broken
+    else
+        "$here/$check.sh" >"$tmp/$check.out" 2>&1 || rc=$?
+    fi
+    echo "$rc" >"$tmp/$check.rc"
+}
+
 for check in "${checks[@]}"; do
     if [ ! -x "$here/$check.sh" ]; then
         echo "lint: no check \"$check\": ${all[*]}" >&2
         exit 2
     fi
-    rc=0
-    broken=$(try_on_fixture "$check")
-    if [ -n "$broken" ]; then
-        printf 'FAILED  lint/%s: %s\n' "$check" "$broken"
-        failed=$((failed + 1))
-        continue
-    fi
-    "$here/$check.sh" >"$tmp/out" 2>&1 || rc=$?
-    case $rc in
+done
+for check in "${checks[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
+    run_check "$check" &
+done
+wait
+
+passed=0 failed=0 skipped=0
+for check in "${checks[@]}"; do
+    case $(cat "$tmp/$check.rc" 2>/dev/null || echo unfinished) in
     0)
         printf 'ok      lint/%s\n' "$check"
         passed=$((passed + 1))
         ;;
     77)
-        printf 'skipped lint/%s: %s\n' "$check" "$(cat "$tmp/out")"
+        printf 'skipped lint/%s: %s\n' "$check" "$(cat "$tmp/$check.out")"
         skipped=$((skipped + 1))
         ;;
     *)
         printf 'FAILED  lint/%s\n' "$check"
-        sed 's/^/        /' "$tmp/out"
+        sed 's/^/        /' "$tmp/$check.out"
         failed=$((failed + 1))
         ;;
     esac

@@ -5,7 +5,7 @@
 
 mapfile -t sources < <(c_files src)
 [ ${#sources[@]} -gt 0 ] || exit 0
-finish "$(awk '
+finish "$(awk "$C_CODE"'
     function look(call,    rest, name) {
         rest = call
         while (match(rest, /[A-Za-z_][A-Za-z_0-9]*/)) {
@@ -18,18 +18,7 @@ finish "$(awk '
     }
     FNR == 1 { depth = 0; in_comment = 0 }
     {
-        code = ""; rest = $0
-        while (rest != "") {
-            if (in_comment) {
-                if (!(at = index(rest, "*/"))) break
-                rest = substr(rest, at + 2); in_comment = 0
-            } else if (match(rest, /"([^"\\]|\\.)*"|\047([^\047\\]|\\.)*\047|\/\*|\/\//)) {
-                code = code substr(rest, 1, RSTART - 1) " "
-                token = substr(rest, RSTART, RLENGTH); rest = substr(rest, RSTART + RLENGTH)
-                if (token == "//") break
-                in_comment = token == "/*"
-            } else { code = code rest; break }
-        }
+        code = c_code($0)
         while (code != "") {
             if (depth == 0) {
                 if (!match(code, /(^|[^A-Za-z0-9_])(strcmp|strncmp|strcasecmp|strncasecmp|strcoll|memcmp|bcmp|text_eq|text_ieq)[ \t]*\(/)) break

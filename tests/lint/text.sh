@@ -12,7 +12,7 @@ finish "$(
     for file in "${files[@]}"; do
         [ -z "$(tail -c 1 "$file")" ] || echo "$file:$(awk 'END { print NR }' "$file"): no newline at the end of the file"
     done
-    awk '
+    awk "$C_CODE"'
         BEGIN {
             count = split("alloca asctime atof atoi atol atoll ctime gets gmtime inet_ntoa localtime mktemp popen rand setjmp " \
                           "sprintf srand strcat strcpy strncat strncpy strtok system tempnam tmpnam vsprintf", names, " ")
@@ -21,19 +21,7 @@ finish "$(
         FNR == 1 { in_comment = 0 }
         /\t/ { print FILENAME ":" FNR ": a tab: indent with four spaces" }
         {
-            # what stands in strings and comments is harmless
-            code = ""; rest = $0
-            while (rest != "") {
-                if (in_comment) {
-                    if (!(at = index(rest, "*/"))) break
-                    rest = substr(rest, at + 2); in_comment = 0
-                } else if (match(rest, /"([^"\\]|\\.)*"|\047([^\047\\]|\\.)*\047|\/\*|\/\//)) {
-                    code = code substr(rest, 1, RSTART - 1) " "
-                    token = substr(rest, RSTART, RLENGTH); rest = substr(rest, RSTART + RLENGTH)
-                    if (token == "//") break
-                    in_comment = token == "/*"
-                } else { code = code rest; break }
-            }
+            code = c_code($0)
             while (match(code, /[A-Za-z_][A-Za-z_0-9]*[ \t]*\(/)) {
                 name = substr(code, RSTART, RLENGTH); before = substr(code, RSTART - 1, 1)
                 sub(/[ \t]*\($/, "", name); code = substr(code, RSTART + RLENGTH)
