@@ -91,6 +91,10 @@ if [ $worktree = yes ]; then
     (cd "$here" && git ls-files -z -co --exclude-standard --deduplicate | while IFS= read -r -d '' f; do
         [ ! -e "$f" ] || printf '%s\0' "$f"
     done | tar --null -T - -cf "$work/source/files.tar")
+else
+    # what is below .git of a linked worktree lies elsewhere; and this tree may belong to somebody else
+    printf '[safe]\n\tdirectory = *\n' >"$work/gitconfig"
+    GIT_CONFIG_GLOBAL=$work/gitconfig git clone -q --bare "$here" "$work/source"
 fi
 
 export work base here worktree
@@ -108,7 +112,7 @@ unshare --mount --pid --fork --kill-child bash -euo pipefail -c '
         mkdir "$root/mnt/source.git-less"
         mount --bind "$work/source" "$root/mnt/source.git-less"
     else
-        mount --bind -o ro "$here" "$root/mnt/source"
+        mount --bind "$work/source" "$root/mnt/source"
     fi
     cp --dereference /etc/resolv.conf "$root/etc/resolv.conf"
     cp "$here/tests/minimal/run.sh" "$root/mnt/run.sh"
