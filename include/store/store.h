@@ -74,8 +74,8 @@ struct ingest_event { /* borrowed texts, plain UTF-8 */
     bool erased;           /* out: it is about somebody who was erased (store/erase.h), and was not stored; */
     bool tells_more;       /* out: and it told names of that person that were not known: store_erase_told */
 };
-/* All or nothing, one commit; repeated by itself when others store the same at the same time. Event ids may repeat within the batch: only the
- * first is stored. */
+/* All or nothing, one commit; a deadlock, which PostgreSQL undoes, is tried again here. Event ids may repeat within the batch: only the first is
+ * stored. */
 int store_ingest(struct store *s, struct ingest_event *events, size_t count, struct errmsg *err) ATS_MUSTCHECK;
 int store_notify(struct store *s, struct errmsg *err) ATS_MUSTCHECK; /* wakes the dispatchers of other processes */
 

@@ -4,9 +4,8 @@
 #include "store/store.h"
 #include "sql.h"
 
-enum {
-    TRIES = 5
-}; /* two that store the same event, or the first ones of the same candidate, at once: one of them finds its rows the second time */
+/* After a deadlock, which PostgreSQL undoes, or the first answer of a pooler that was not known as one. */
+enum { TRIES = 5 };
 
 static int by_source_and_id(const void *a, const void *b)
 {
