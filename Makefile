@@ -107,7 +107,7 @@ UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/domain/,completion_test.c signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c glance_test.c backoff_test.c skew_test.c breaker_test.c issue_test.c property_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c sealing_test.c) \
 	$(addprefix tests/unit/connector/,message_test.c remedy_test.c notes_test.c meta_test.c request_test.c module_test.c auth_test.c step_test.c rest_test.c) \
-	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c refusals_test.c tally_test.c gate_test.c lanes_test.c lookup_cache_test.c page_test.c) \
+	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c refusals_test.c tally_test.c gate_test.c lanes_test.c lookup_cache_test.c recorder_test.c page_test.c) \
 	$(addprefix tests/unit/ctl/,sample_test.c print_test.c progress_test.c advice_test.c setup_test.c doctor_test.c connector_page_test.c rehearsal_test.c event_file_test.c check_test.c)
 CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
@@ -182,6 +182,7 @@ $(BUILD)/tests/unit/service/tally_test: $(BUILD)/src/service/tally.o
 $(BUILD)/tests/unit/service/gate_test: $(BUILD)/src/service/gate.o
 $(BUILD)/tests/unit/service/lanes_test: $(BUILD)/src/service/lanes.o
 $(BUILD)/tests/unit/service/lookup_cache_test: $(BUILD)/src/service/lookup_cache.o
+$(BUILD)/tests/unit/service/recorder_test: $(addprefix $(BUILD)/src/service/,recorder.o lanes.o connector_states.o standing.o thread.o delivery.o tokens.o lookup_cache.o)
 $(BUILD)/tests/unit/service/page_test: $(BUILD)/src/service/page.o $(GEN)/page.o
 $(BUILD)/tests/unit/ctl/sample_test: $(BUILD)/src/ctl/sample.o $(GEN)/samples.o
 $(BUILD)/tests/unit/ctl/event_file_test: $(BUILD)/src/ctl/event_file.o

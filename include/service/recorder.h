@@ -3,10 +3,14 @@
  * pauses that the ATS asked for).
  *
  * One thread with a database connection of its own, beside the dispatcher's: what is recorded does not wait for what is planned. Whatever ended while one
- * batch was written is written together in the next.
+ * batch was written is written together in the next, which waits a moment for more while many are in work.
  */
 #ifndef ATSYNC_SERVICE_RECORDER_H
 #define ATSYNC_SERVICE_RECORDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "base/compiler.h"
 #include "base/status.h"
@@ -23,6 +27,13 @@ struct recorder_hooks { /* called in the recorder's thread */
     /* After a batch, or when calls have shown that the ATS is away or back. states_changed: what is shared about a connector is not what it was. */
     void (*batch_done)(void *ctx, bool states_changed);
 };
+
+/*
+ * How long it pays to wait for more before these are recorded, in ms; 0 or less: not at all. Half of what recording one alone costs is the transaction's: as many
+ * share one as end within a moment, while that many more are in work (in_work counts those that have ended, too). Never while something failed: the
+ * breaker has to hear of it. Pure.
+ */
+int64_t recorder_linger_ms(size_t ended, size_t in_work, bool any_failed, int64_t ended_since_ms, int64_t now_ms);
 
 struct recorder *recorder_new(const struct config *c, struct lanes *lanes, const struct recorder_hooks *hooks);
 int recorder_start(struct recorder *r, struct errmsg *err) ATS_MUSTCHECK;

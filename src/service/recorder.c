@@ -19,7 +19,6 @@ enum {
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
     STOP_TRIES = 5, /* while stopping with the database away */
-    /* As many share a transaction as arrive within a moment, if that many are in work: half of what recording one alone costs is the transaction's */
     BATCH_WANTED = 64,
     LINGER_MS = 5,
 };
@@ -385,15 +384,12 @@ static int tell_only(struct recorder *r, struct errmsg *err)
 
 /* ---- the thread ------------------------------------------------------------------------------------------------------- */
 
-/* How long it pays to wait for more. Not while something failed, and not longer because of what was put back. With the lock. */
-static int64_t linger_ms(const struct recorder *r, int64_t now_ms)
+int64_t recorder_linger_ms(size_t ended, size_t in_work, bool any_failed, int64_t ended_since_ms, int64_t now_ms)
 {
-    size_t in_work = lanes_in_work(r->lanes);
-
-    if (r->tell_at_ms != 0 || r->ended_count >= BATCH_WANTED || in_work < r->ended_count + BATCH_WANTED) {
+    if (any_failed || ended >= BATCH_WANTED || in_work < ended + BATCH_WANTED) {
         return 0;
     }
-    return r->ended_since_ms + LINGER_MS - now_ms;
+    return ended_since_ms + LINGER_MS - now_ms;
 }
 
 /* All that has ended; NULL: there are failures to tell (*ret_tell), or nothing will ever end again. Waits as long as it has to. */
@@ -410,7 +406,8 @@ static struct job *take_ended(struct recorder *r, bool *ret_tell, bool *ret_stop
             break;
         }
         if (r->ended) {
-            left_ms = linger_ms(r, now_ms);
+            left_ms = recorder_linger_ms(r->ended_count, lanes_in_work(r->lanes), r->tell_at_ms != 0, r->ended_since_ms,
+                                         now_ms);
             if (left_ms <= 0) {
                 break;
             }

@@ -557,10 +557,7 @@ static void *pour(void *arg)
             }
             events[n].profile_id = text[n][3];
         }
-        s->st = ST_CONFLICT;
-        for (int try = 0; try < 5 && s->st == ST_CONFLICT; try++) {
-            s->st = store_ingest(s->store, events, ATS_COUNT(events), &s->err);
-        }
+        s->st = store_ingest(s->store, events, ATS_COUNT(events), &s->err);
         if (s->st == ST_OK) {
             s->st = store_erase_told(s->store, events, ATS_COUNT(events), &s->err);
         }

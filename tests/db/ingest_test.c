@@ -331,6 +331,58 @@ E2E_TEST(two_receivers_with_the_same_events_in_opposite_order)
     kit_close(k);
 }
 
+static void tell(struct db *db, const char *text)
+{
+    const struct sql_stmt stmt = {.name = "said", .text = text, .planned_anew = true};
+    struct db_result *r = NULL;
+    struct errmsg err;
+
+    assert_done(db_exec(db, &stmt, NULL, DB_ROWS, &r, &err), &err);
+    db_result_free(r);
+}
+
+static void *receive_two(void *arg)
+{
+    struct receiver *me = arg;
+    struct ingest_event e[] = {event_of("new1", "x:1"), event_of("new2", "x:2")};
+
+    me->status = store_ingest(me->store, e, ATS_COUNT(e), &me->err);
+    me->stored = e[0].stored + e[1].stored;
+    return NULL;
+}
+
+/* Somebody who locks the queue in another order than everybody does: PostgreSQL ends our transaction, because the other one does not look. */
+E2E_TEST(a_deadlock_is_tried_again)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct ingest_event e[] = {event_of("old1", "x:1"), event_of("old2", "x:2")};
+    struct receiver r = {.store = kit_store(k, "receiver")};
+    struct db *other = db_new(h->conninfo, "other");
+    pthread_t thread;
+    struct errmsg err;
+
+    ingest(k, e, ATS_COUNT(e));
+    assert_done(db_begin(other, &err), &err);
+    tell(other, "select set_config('deadlock_timeout', '1h', true)");
+    tell(other, "select from atsync.candidate where ref = 'x:2' for update");
+    assert_int_equal(pthread_create(&thread, NULL, receive_two, &r), 0);
+    wait_sql(
+        h,
+        "select count(*) from pg_stat_activity where application_name like '% receiver' and wait_event_type = 'Lock'",
+        "1");
+    tell(other, "select from atsync.candidate where ref = 'x:1' for update");
+    assert_done(db_commit(other, &err), &err);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_done(r.status, &r.err);
+    assert_int_equal(r.stored, 2);
+    assert_sql(h, "select string_agg(concat_ws('|', ref, version), ' ' order by ref) from atsync.candidate",
+               "x:1|2 x:2|2");
+    wait_sql(h, "select deadlocks from pg_stat_database where datname = current_database()", "1");
+    db_free(other);
+    store_free(r.store);
+    kit_close(k);
+}
+
 E2E_TEST(a_notification_wakes_others)
 {
     struct kit *k = kit_open(h, NULL);
@@ -362,6 +414,7 @@ int main(void)
         E2E_RUN(a_batch_is_one_transaction),
         E2E_RUN(a_batch_of_one_is_not_planned_each_time),
         E2E_RUN(two_receivers_with_the_same_events_in_opposite_order),
+        E2E_RUN(a_deadlock_is_tried_again),
         E2E_RUN(a_notification_wakes_others),
     };
 

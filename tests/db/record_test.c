@@ -358,6 +358,31 @@ E2E_TEST(two_external_ids_are_a_conflict_until_an_operator_decides)
     kit_close(k);
 }
 
+static const char *told_of(struct harness *h, const char *candidate, const char *run, const char *time)
+{
+    return popp_event(h, "run-started", "candidate", candidate, "run", run, "data.candidateProfileId", "cp_1",
+                      "data.timestamp", time, "eventId", arena_printf(h->arena, "evt_%s_%s", candidate, run), NULL);
+}
+
+/* Events name the same runs and the same profile for two candidates, who are recorded in one transaction. */
+E2E_TEST(what_two_candidates_of_a_batch_claim)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    assert_true(kit_put(k, told_of(h, "ats_1", "run_1", "2026-05-12T09:00:00Z")));
+    assert_true(kit_put(k, told_of(h, "ats_2", "run_1", "2026-05-12T10:00:00Z")));
+    assert_true(kit_put(k, told_of(h, "ats_1", "run_2", "2026-05-12T12:00:00Z")));
+    assert_true(kit_put(k, told_of(h, "ats_2", "run_2", "2026-05-12T11:00:00Z")));
+    k->dies = true; /* each is recorded once only */
+    assert_int_equal(kit_work_connector(k, "ats"), 2);
+    assert_sql(h, "select count(distinct xmin::text) from atsync.run", "1");
+    assert_sql(h, "select string_agg(concat_ws('|', run_id, ref), ' ' order by run_id) from atsync.run",
+               "run_1|x:ats_2 run_2|x:ats_1"); /* the later one shows */
+    assert_sql(h, "select string_agg(concat_ws('|', alias, ref, conflict), ' ' order by ref) from atsync.identity",
+               "p:cp_1|x:ats_1|t p:cp_1|x:ats_2|t");
+    kit_close(k);
+}
+
 /* ---- names, audit */
 
 E2E_TEST(workflow_names_are_learned)
@@ -524,6 +549,7 @@ int main(void)
         E2E_RUN(a_learned_identity_wakes_who_waited),
         E2E_RUN(a_run_that_is_known_wakes_its_nameless_events),
         E2E_RUN(two_external_ids_are_a_conflict_until_an_operator_decides),
+        E2E_RUN(what_two_candidates_of_a_batch_claim),
         E2E_RUN(workflow_names_are_learned),
         E2E_RUN(a_crowd_of_workflow_names_has_an_end),
         E2E_RUN(the_audit_has_every_member),
