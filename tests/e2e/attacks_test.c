@@ -383,18 +383,6 @@ E2E_TEST(nonsense)
     mem_free(hello);
 }
 
-static const char *write_file(struct harness *h, const char *name, const char *text)
-{
-    const char *path = arena_printf(h->arena, "%s/%s", h->dir, name);
-    FILE *f = fopen(path, "we");
-
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-    assert_int_equal(chmod(path, 0600), 0);
-    return path;
-}
-
 E2E_TEST(attacks_on_tls)
 {
     char *certificate, *key;
@@ -406,7 +394,7 @@ E2E_TEST(attacks_on_tls)
     tls_make_certificate("attacked", &certificate, &key);
     s = siege_begin(h,
                     arena_printf(h->arena, LIMITS "tls: {certificate: %s, key: %s}\n",
-                                 write_file(h, "certificate.pem", certificate), write_file(h, "key.pem", key)),
+                                 private_file(h, "certificate.pem", certificate), private_file(h, "key.pem", key)),
                     true);
     attack(&s, "TLS: nothing is sent", (struct crowd){.connections = 1500}, TIMEOUT_MS);
     crowd.texts[0] = (struct crowd_text){.bytes = hello, .len = hello_len / 2};

@@ -33,18 +33,6 @@ static const char *file_of(struct harness *h, const char *path)
     return copy;
 }
 
-static const char *write_text(struct harness *h, const char *name, mode_t mode, const char *text)
-{
-    const char *path = arena_printf(h->arena, "%s/%s", h->dir, name);
-    FILE *f = fopen(path, "we");
-
-    assert_non_null(f);
-    fputs(text, f);
-    assert_int_equal(fchmod(fileno(f), mode), 0);
-    assert_int_equal(fclose(f), 0);
-    return path;
-}
-
 /* The value of a word of the test's conninfo, "port=5432 ...". */
 static const char *word_of(struct harness *h, const char *name)
 {
@@ -233,15 +221,15 @@ static const char *setup_conf(struct harness *h, const char *conninfo)
 {
     (void)unlink(arena_printf(h->arena, "%s/setup.secret", h->dir));
     (void)unlink(arena_printf(h->arena, "%s/setup.key", h->dir));
-    return write_text(h, "setup.conf", 0600,
-                      arena_printf(h->arena,
-                                   "receiver: {listen: \"127.0.0.1:8480\"}\n"
-                                   "database: {conninfo: \"%s\", encryption_key: {file: %s/setup.key}}\n"
-                                   "sources:\n  popp: {signing_secrets: [{file: %s/setup.secret}]}\n"
-                                   "connectors:\n  ats:\n    type: rest\n    base_url: https://ats.example.com\n"
-                                   "    credentials: {token: {file: %s/setup.token}}\n"
-                                   "workflows: {}\n",
-                                   conninfo, h->dir, h->dir, h->dir));
+    return private_file(h, "setup.conf",
+                        arena_printf(h->arena,
+                                     "receiver: {listen: \"127.0.0.1:8480\"}\n"
+                                     "database: {conninfo: \"%s\", encryption_key: {file: %s/setup.key}}\n"
+                                     "sources:\n  popp: {signing_secrets: [{file: %s/setup.secret}]}\n"
+                                     "connectors:\n  ats:\n    type: rest\n    base_url: https://ats.example.com\n"
+                                     "    credentials: {token: {file: %s/setup.token}}\n"
+                                     "workflows: {}\n",
+                                     conninfo, h->dir, h->dir, h->dir));
 }
 
 static const char *catalog_of(struct harness *h, const char *conninfo)
@@ -401,7 +389,7 @@ E2E_TEST(setup_prints_what_an_administrator_runs)
     const char *script, *output;
     char *command;
 
-    script = write_text(h, "setup.sql", 0600, RUN(h, 0, "-c", conf, "setup", "--print"));
+    script = private_file(h, "setup.sql", RUN(h, 0, "-c", conf, "setup", "--print"));
     assert_string_equal(sql_text(h, "select count(*) from pg_database where datname = 'setup-five'"), "0");
     command = arena_printf(h->arena, "%s -X -q -h %s -p %s -U postgres -d test1 -f %s >%s/psql.out 2>&1", psql(h),
                            word_of(h, "host="), word_of(h, "port="), script, h->dir);
@@ -443,10 +431,10 @@ E2E_TEST(setup_says_why_not)
                  daemon_user());
     assert_has(output, "the database setup_latin is there (owner postgres, LATIN1), but its encoding is not UTF8");
 
-    conf = write_text(h, "bad.conf", 0600, "receiver: {}\n");
+    conf = private_file(h, "bad.conf", "receiver: {}\n");
     output = RUN(h, 78, "-c", conf, "setup");
     assert_has(output, "has no database.conninfo: write for example\n");
-    conf = write_text(h, "bad.conf", 0600, "database: {conninfo: \"dbname\"}\n");
+    conf = private_file(h, "bad.conf", "database: {conninfo: \"dbname\"}\n");
     output = RUN(h, 78, "-c", conf, "setup", "--user", daemon_user());
     assert_has(output, "database.conninfo is no connection string");
     output = RUN(h, 78, "-c", "/no/such/file", "setup");
@@ -570,7 +558,7 @@ E2E_TEST(doctor_of_root_sees_everybody)
 
 E2E_TEST(doctor_names_what_is_broken)
 {
-    const char *certificate = write_text(h, "ended.pem", 0600, ended_certificate);
+    const char *certificate = private_file(h, "ended.pem", ended_certificate);
     struct program *d =
         daemon_start(h, &(struct daemon_conf){.access = "credentials: {token: \"" ENDED_TOKEN "\"}\n",
                                               .connector = arena_printf(

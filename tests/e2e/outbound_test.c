@@ -16,20 +16,6 @@
 #define PLAIN "rate_limit: 1000/1s\ntimeout: 5s\nretry: {base: 50ms, cap: 200ms, max_age: 1h}\n"
 #define PRIVATE PLAIN "allow_private_addresses: true\n"
 
-static const char *written(struct harness *h, const char *name, const char *text)
-{
-    const char *path = arena_printf(h->arena, "%s/%s", h->dir, name);
-    FILE *f;
-
-    (void)unlink(path);
-    f = fopen(path, "we");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-    assert_int_equal(chmod(path, 0600), 0);
-    return path;
-}
-
 static void reload(struct harness *h, struct program *d, const struct daemon_conf *conf)
 {
     daemon_rewrite_conf(h, d, conf);
@@ -71,9 +57,9 @@ E2E_TEST(a_private_authority_and_a_client_certificate)
 
     tls_make_certificate("127.0.0.1", &cert, &key);
     tls_make_certificate("atsyncd of Cedar", &own_cert, &own_key);
-    ca_file = written(h, "ca.pem", cert);
-    own_cert_file = written(h, "own.pem", own_cert);
-    own_key_file = written(h, "own.key", own_key);
+    ca_file = private_file(h, "ca.pem", cert);
+    own_cert_file = private_file(h, "own.pem", own_cert);
+    own_key_file = private_file(h, "own.key", own_key);
     ats = relay_start(&(struct relay_rules){
         .port = h->sandbox->port, .certificate_pem = cert, .key_pem = key, .client_ca_file = own_cert_file});
     conf.base_url = arena_printf(h->arena, "https://127.0.0.1:%u", relay_port(ats));
@@ -123,7 +109,7 @@ E2E_TEST(an_ats_behind_a_proxy)
     ats = relay_start(&(struct relay_rules){.port = h->sandbox->port, .certificate_pem = cert, .key_pem = key});
     proxy = relay_start(&(struct relay_rules){.port = relay_port(ats), .is_proxy = true});
     by_proxy = arena_printf(h->arena, PLAIN "proxy: http://127.0.0.1:%u\n", relay_port(proxy));
-    conf.connector = arena_printf(h->arena, "%stls: {ca: %s}\n", by_proxy, written(h, "ca.pem", cert));
+    conf.connector = arena_printf(h->arena, "%stls: {ca: %s}\n", by_proxy, private_file(h, "ca.pem", cert));
     d = daemon_start(h, &conf);
     deliver(h, d, "ats_42");
     wait_sql(h, STATE, "synced");
@@ -233,7 +219,7 @@ E2E_TEST(a_redirect_to_a_private_address)
     tls_make_certificate("192.0.2.1", &cert, &key);
     ats = relay_start(&(struct relay_rules){.port = h->sandbox->port, .certificate_pem = cert, .key_pem = key});
     conf.base_url = arena_printf(h->arena, "https://192.0.2.1:%u", relay_port(ats));
-    conf.connector = arena_printf(h->arena, PLAIN "tls: {ca: %s}\n", written(h, "ca.pem", cert));
+    conf.connector = arena_printf(h->arena, PLAIN "tls: {ca: %s}\n", private_file(h, "ca.pem", cert));
     d = daemon_start(h, &conf);
     deliver(h, d, "ats_42");
     wait_sql(h, STATE, "synced");

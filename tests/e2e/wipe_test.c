@@ -68,20 +68,6 @@ static void add_base64(struct buf *out, const char *name, const char *text)
     mem_free(encoded);
 }
 
-static const char *written(struct harness *h, const char *name, const char *text)
-{
-    const char *path = arena_printf(h->arena, "%s/%s", h->dir, name);
-    FILE *f;
-
-    (void)unlink(path);
-    f = fopen(path, "we");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-    assert_int_equal(chmod(path, 0600), 0);
-    return path;
-}
-
 static const char *look_for(struct harness *h, const char *private_key)
 {
     const char *path;
@@ -115,7 +101,7 @@ static const char *look_for(struct harness *h, const char *private_key)
     /* a line in the middle of it */
     add_secret(&out, "private_key", strchr(strchr(private_key, '\n') + 1, '\n') + 1, 60);
     assert_false(out.failed);
-    path = written(h, "leftovers.secrets", buf_text(&out));
+    path = private_file(h, "leftovers.secrets", buf_text(&out));
     buf_free(&out);
     return path;
 }
@@ -192,7 +178,7 @@ static const char *begin(struct harness *h, const char *private_key)
     if (getenv("PROGRAM_RUNNER") != NULL)
         skip(); /* the allocator is valgrind's, which lets nobody in between */
     use_test_connectors(h);
-    (void)written(h, "leftovers.report", "");
+    (void)private_file(h, "leftovers.report", "");
     find_leftovers(look_for(h, private_key), report);
     return report;
 }
@@ -237,7 +223,7 @@ E2E_TEST(a_life_with_tokens)
 
     tls_make_certificate("receiver.example", &cert, &key);
     report = begin(h, key);
-    file = written(h, "signing.secret", FILE_SIGNING "\n");
+    file = private_file(h, "signing.secret", FILE_SIGNING "\n");
     assert_int_equal(setenv("WIPE_TEST_SIGNING", ENV_SIGNING, 1), 0);
     for (size_t i = 0; i < ATS_COUNT(types); i++) {
         struct oauth_stub *s = oauth_stub_start();
@@ -331,18 +317,18 @@ E2E_TEST(a_life_with_keys)
     tls_make_certificate("receiver.example", &next_cert, &next_key);
     report = begin(h, key);
     crypto_base64(RAW_SIGNING, strlen(RAW_SIGNING), encoded);
-    (void)written(h, "bearer", E2E_TOKEN "\n");
+    (void)private_file(h, "bearer", E2E_TOKEN "\n");
     assert_int_equal(setenv("CREDENTIALS_DIRECTORY", h->dir, 1), 0);
-    tls = arena_printf(h->arena, "tls: {certificate: %s, key: %s}\n", written(h, "receiver.pem", cert),
-                       written(h, "receiver.key", key));
+    tls = arena_printf(h->arena, "tls: {certificate: %s, key: %s}\n", private_file(h, "receiver.pem", cert),
+                       private_file(h, "receiver.key", key));
     conf.receiver = tls;
     conf.source =
         arena_printf(h->arena, "signature: {scheme: standard-webhooks}\nsigning_secrets: [\"whsec_%s\"]\n", encoded);
     d = daemon_start(h, &conf);
     tls_client_free(tls_client_new(http_open(h, d->port)));
     (void)program_run(h, NULL, "atsyncctl", "-c", d->conf_path, "doctor", NULL);
-    (void)written(h, "receiver.pem", next_cert);
-    (void)written(h, "receiver.key", next_key);
+    (void)private_file(h, "receiver.pem", next_cert);
+    (void)private_file(h, "receiver.key", next_key);
     reload(h, d, &conf, "reload=1");
     conf.receiver = NULL;
     reload(h, d, &conf, "restart_needed=0 reload=2");

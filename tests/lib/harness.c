@@ -462,6 +462,20 @@ void wait_log(struct harness *h, const struct program *p, const char *part)
     wait_until(h, log_holds, &a, arena_printf(h->arena, "the log says: %s", part));
 }
 
+const char *private_file(struct harness *h, const char *name, const char *text)
+{
+    const char *path = arena_printf(h->arena, "%s/%s", h->dir, name);
+    FILE *f;
+
+    (void)unlink(path);
+    f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(path, 0600), 0);
+    return path;
+}
+
 /* Runs argv to its end. */
 static int run(const char *log_path, char *const argv[])
 {

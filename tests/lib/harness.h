@@ -119,6 +119,8 @@ int program_wait(struct harness *h, struct program *p);                    /* ex
 bool program_ended(struct harness *h, struct program *p, int *ret_status); /* the same without waiting */
 const char *program_log(struct harness *h, const struct program *p);
 void wait_log(struct harness *h, const struct program *p, const char *part); /* until the log holds it */
+/* A file in the test's directory that its owner alone may read; takes the place of one of that name. Its path. */
+const char *private_file(struct harness *h, const char *name, const char *text);
 /* Starts any program ("/usr/bin/chromedriver", "--port=1", NULL); it ends with the test. */
 struct program *program_start(struct harness *h, const char *name, ...) ATS_SENTINEL;
 /* argv with what PROGRAM_RUNNER in the environment puts before our programs (valgrind with its options); itself if there is nothing. */
