@@ -260,6 +260,11 @@ E2E_TEST(a_life_with_tokens)
         deliver(h, d, candidates[1]);
         assert_int_equal(
             popp_post(h, d, popp_event(h, "run-completed", "organizationId", "org_of_nobody", NULL)).status, 200);
+        if (i == 1) { /* a token that is got anew whenever it is asked for */
+            oauth_stub_rules(s, &(struct oauth_rules){.long_tokens = true, .revoke = 1, .cut = 1});
+            deliver(h, d, "ats_of_a_cut_answer");
+            assert_int_equal(oauth_stub_figures(s).tokens, 4);
+        }
         if (i == 0)
             look_around(h, d);
         conf.source = "signing_secrets: [\"" NEXT_SIGNING "\", \"" E2E_SECRET "\"]\n";

@@ -168,6 +168,10 @@ static void handle_token(struct oauth_stub *s, struct httpd_request *req)
         if (s->rules.foreign != NULL)
             snprintf(body, sizeof(body), "{\"access_token\":\"%s\",\"refresh_token\":\"%s\",\"api\":\"%s\"}", access,
                      newest, s->rules.foreign);
+        if (s->rules.cut > 0) {
+            s->rules.cut--;
+            body[strlen(body) - 1] = '\0';
+        }
         if (s->rules.hold_tokens)
             hold(s, req, 200, body);
         else

@@ -30,6 +30,7 @@ struct oauth_rules {
     const char *foreign; /* the base URL that comes with tokens; NULL: this server's */
     bool long_tokens;    /* access and refresh tokens have 200 characters more */
     int revoke;          /* so many of the next notes find their token revoked */
+    int cut;             /* so many of the next answers with tokens break off behind them */
 };
 struct oauth_figures {
     unsigned tokens;  /* token requests that were answered with tokens */
