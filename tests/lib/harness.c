@@ -1279,6 +1279,10 @@ int harness_teardown(void **state)
     }
     s->programs = NULL;
     h->sandbox = NULL;
+    /* nor is PostgreSQL given what a test that failed had preloaded */
+    shift_clock(0);
+    make_public_net(false);
+    find_leftovers(NULL, NULL);
     db_free(s->db);
     s->db = NULL;
     forget_trees(h, 0);
