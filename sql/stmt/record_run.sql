@@ -23,7 +23,10 @@ set ref = excluded.ref, connector = excluded.connector, is_latest = excluded.is_
     cancellation_reason = excluded.cancellation_reason, final_node_id = excluded.final_node_id, truncated = excluded.truncated,
     complete = excluded.complete, conflict = excluded.conflict, started_at = excluded.started_at, completed_at = excluded.completed_at,
     last_event_at = excluded.last_event_at, nodes = excluded.nodes
-where (excluded.ref like 'x:%' or r.ref not like 'x:%') -- what was folded without the name does not hide who it is
+where (excluded.ref = r.ref
+       -- what was folded without the name does not hide who it is; of two who are named by events of one run, the later one shows, whoever is worked on last
+       or case when (excluded.ref like 'x:%') <> (r.ref like 'x:%') then excluded.ref like 'x:%'
+               else (excluded.last_event_at, r.ref) > (r.last_event_at, excluded.ref) end)
   and (r.ref, r.connector, r.is_latest, r.workflow_id, r.workflow_version_id, r.workflow_external_id, r.job, r.profile_id, r.external_id, r.state,
        r.outcome, r.result, r.error_code, r.error_class, r.last_failed_node_id, r.cancellation_reason, r.final_node_id, r.truncated, r.complete,
        r.conflict, r.started_at, r.completed_at, r.last_event_at, r.nodes)

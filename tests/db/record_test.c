@@ -383,6 +383,24 @@ E2E_TEST(what_two_candidates_of_a_batch_claim)
     kit_close(k);
 }
 
+/* Whoever of them is worked on last, then and later. */
+E2E_TEST(what_two_candidates_claim_one_after_the_other)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    assert_true(kit_put(k, told_of(h, "ats_1", "run_1", "2026-05-12T10:00:00Z")));
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_true(kit_put(k, told_of(h, "ats_2", "run_1", "2026-05-12T09:00:00Z")));
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h, "select concat_ws('|', run_id, ref) from atsync.run", "run_1|x:ats_1");
+    assert_true(kit_put(k, told_of(h, "ats_3", "run_1", "2026-05-12T11:00:00Z")));
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    kit_resync(k);
+    assert_int_equal(kit_work_connector(k, "ats"), 3);
+    assert_sql(h, "select concat_ws('|', run_id, ref) from atsync.run", "run_1|x:ats_3");
+    kit_close(k);
+}
+
 /* ---- names, audit */
 
 E2E_TEST(workflow_names_are_learned)
@@ -550,6 +568,7 @@ int main(void)
         E2E_RUN(a_run_that_is_known_wakes_its_nameless_events),
         E2E_RUN(two_external_ids_are_a_conflict_until_an_operator_decides),
         E2E_RUN(what_two_candidates_of_a_batch_claim),
+        E2E_RUN(what_two_candidates_claim_one_after_the_other),
         E2E_RUN(workflow_names_are_learned),
         E2E_RUN(a_crowd_of_workflow_names_has_an_end),
         E2E_RUN(the_audit_has_every_member),
