@@ -7,6 +7,7 @@
  *
  * The intent to make a call is durable before the call: of an append write as its row ("sending"), of set writes as a list in the candidate's own row
  * (ledger_sending_add), which costs one small update instead of an insert and an update each. What is in that list after a crash may have been done.
+ * First values need no intent (ledger_needs_intent).
  *
  * Pure. What is returned lives in the arena and points to the given rows and wishes.
  */
@@ -93,5 +94,13 @@ int ledger_overlay(const struct ledger_row *rows, size_t row_count, const char *
 /* rows: all live rows of the candidate at this connector, by key. now_us: the database's clock. */
 void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t row_count, int64_t now_us,
                  struct arena *arena, struct ledger_diff *ret);
+
+/*
+ * Whether something has to be durable before the calls of this diff are made. Not of set writes under keys that have no row: should what became of them be
+ * forgotten, there is still no row, and whatever is wanted then is sent, so that it does not matter what the ATS was told before. A value that
+ * follows another needs its intent, because the row before it says what the ATS holds; a note needs it, because it must not be written twice. What else the
+ * diff asks to record (superseded rows, values that never left) counts as an intent.
+ */
+bool ledger_needs_intent(const struct ledger_diff *diff);
 
 #endif

@@ -46,12 +46,16 @@ struct job { /* one candidate in work; made by the dispatcher, in `arena` */
     const char *pause_reason; /* not NULL: the connector has to stop until its configuration changes */
     const char *pause_hint;   /* what a person can do about it */
     const char *pause_words;  /* the reason without what the ATS said, which may repeat personal data: for the log */
-    const struct ledger_diff *diff; /* the dispatcher's, likewise the next two */
+    const struct ledger_diff *diff; /* the dispatcher's, likewise the next three */
     struct plan *plan;
-    int64_t claimed_now_us;  /* the database's clock when the job was claimed, */
-    int64_t claimed_mono_us; /* and ours: see job_now_us */
-    int64_t claim_began_ms;  /* our monotonic clock before the claim was sent to the database, */
-    int64_t lease_ms;        /* for which the candidate is ours from then on */
+    const struct record
+        *unrecorded; /* of the plan phase, when the job went ahead of it; NULL once it is the recorder's, or recorded */
+    int64_t ahead_since_ms;            /* when it went ahead */
+    const struct record *with_results; /* the recorder's: what was unrecorded, to be recorded with the results */
+    int64_t claimed_now_us;            /* the database's clock when the job was claimed, */
+    int64_t claimed_mono_us;           /* and ours: see job_now_us */
+    int64_t claim_began_ms;            /* our monotonic clock before the claim was sent to the database, */
+    int64_t lease_ms;                  /* for which the candidate is ours from then on */
     void *batch;
     struct job *next;                   /* of whichever list it is in */
     struct job *work_next, **work_back; /* the dispatcher's list of all that it has not recorded yet */

@@ -1,7 +1,7 @@
 /*
  * dispatcher - the reconciler: claims due candidates, works out what the ATS should hold, has it delivered, records the result.
  *
- * Three threads: this one claims, loads, folds, plans, diffs and records intents; service/delivery is the network side (connector programs, HTTP);
+ * Three threads: this one claims, loads, folds, plans, diffs and records intents where they are needed; service/delivery is the network side (connector programs, HTTP);
  * service/recorder writes down what became of it. A candidate is handed from one to the next and belongs to exactly one of them at any time. No transaction is open while a call is under way.
  */
 #ifndef ATSYNC_SERVICE_DISPATCHER_H

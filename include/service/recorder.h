@@ -22,6 +22,8 @@ struct recorder;
 
 struct recorder_hooks { /* called in the recorder's thread */
     void *ctx;
+    /* What the plan phase has to record of this job and has not; the recorder's from now on. NULL: nothing. */
+    const struct record *(*take_plan)(void *ctx, struct job *job);
     /* The job is the callee's. due_ms: when its candidate is due again, from now; INT64_MAX: not before something happens. */
     void (*recorded)(void *ctx, struct job *job, int64_t due_ms);
     /* After a batch, or when calls have shown that the ATS is away or back. states_changed: what is shared about a connector is not what it was. */

@@ -27,8 +27,8 @@ struct store;
 struct store *store_new(const struct config *c,
                         const char *role); /* role: for application_name, "receiver"; does not connect */
 /* For a connection that asks for few rows by their keys and nothing else (receiver, dispatcher): its plans do not depend on how large tables were
- * when they were made. may_forget: what is done by single statements (claims, states of connectors) does not wait for the disk; a crash of the server may undo
- * the last of it, and whoever records intents makes what came before durable with them. Before the first connection. */
+ * when they were made. may_forget: what is done by single statements (states of connectors) does not wait for the disk; a crash of the server may undo
+ * the last of it. Not for claims: two would get the same lease number. Before the first connection. */
 void store_expect_few_rows(struct store *s, bool may_forget);
 void store_free(struct store *s); /* NULL is harmless */
 void store_disconnect(struct store *s);
@@ -185,7 +185,7 @@ struct record_route { /* a candidate at another connector (or another ref) that 
 };
 struct record {
     const struct claimed *who;
-    /* plan phase */
+    /* plan phase; or, with the results, of one whose calls were made without intents (ledger_needs_intent) */
     const struct run_set *runs;    /* NULL: do not touch the run table */
     const struct mapping *mapping; /* for job and connector of the runs */
     const struct workflow_names *names;

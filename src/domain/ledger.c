@@ -282,3 +282,16 @@ void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t 
     }
     *ret = d;
 }
+
+bool ledger_needs_intent(const struct ledger_diff *diff)
+{
+    bool needs = diff->obsolete_count > 0;
+
+    for (size_t i = 0; i < diff->count && !needs; i++) {
+        const struct ledger_item *item = &diff->items[i];
+
+        needs = item->step == LEDGER_RECORD ||
+                (item->step == LEDGER_SEND && (item->row || write_is_append(item->wish->kind)));
+    }
+    return needs;
+}

@@ -2,6 +2,8 @@
  * The loop of the database side:
  *   claim what is due  ->  load, fold, plan, diff  ->  record runs and intents  ->  hand over to delivery
  * Whatever fell due during one round is handled together in the next, so that rounds grow with the load.
+ * A candidate that needs no intent (ledger_needs_intent) goes ahead: it is handed over when it is planned, and its runs are recorded with its results, or
+ * here when its calls take long.
  */
 #include "service/dispatcher.h"
 
@@ -45,14 +47,23 @@ enum {
     ONE_BY_ONE_MAX_MS = 1000,
     TOO_LARGE_FIRST_MS = 60000, /* when one that is too large is looked at again, twice as long each time */
     TOO_LARGE_CAP_MS = 3600000,
+    AHEAD_MAX_MS = 250, /* how long the views may not know of runs whose candidate went ahead */
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
+};
+
+struct name_table { /* workflow ids that events told an external id of; not changed once it is made */
+    struct arena *arena;
+    struct workflow_name_row *rows;
+    size_t count;
+    atomic_size_t refs;
 };
 
 /* Candidates claimed together share their memory; the last one to be recorded frees it. */
 struct batch_memory {
     struct claim_batch claim;
     struct loaded *loaded;
+    struct name_table *names; /* as they were when it was planned */
     int64_t claimed_mono_us;
     int64_t claim_began_ms;
     struct memory_use *use; /* where its bytes count */
@@ -68,12 +79,6 @@ struct batch_memory {
 struct memory_use {
     atomic_size_t small_bytes;
     atomic_bool large_in_work;
-};
-
-struct name_table { /* workflow ids that events told an external id of */
-    struct arena *arena;
-    struct workflow_name_row *rows;
-    size_t count;
 };
 
 /* How a connector was looked at last. */
@@ -97,6 +102,7 @@ struct work {
     struct ledger_diff diff;
     struct record record;
     struct job *job; /* NULL: nothing to send */
+    bool goes_ahead; /* the job is handed over before anything is recorded */
 };
 
 struct dispatcher {
@@ -117,10 +123,12 @@ struct dispatcher {
     bool recorder_done;
     int64_t next_due_at_ms; /* when the earliest of those that we gave back with a time is due; INT64_MAX: none known */
     struct job *work_list;  /* with delivery or the recorder, and not yet recorded */
+    pthread_mutex_t
+        ahead_lock; /* guards job.unrecorded: held while these are recorded here, so that the recorder waits for it; before lock */
     /* the thread's own */
     struct config *config;
     struct connector_set *connectors;
-    struct name_table names;
+    struct name_table *names; /* NULL: not read yet */
     int64_t names_at_ms;
     int64_t identified_at_ms;
     int64_t identified_all_at_ms;
@@ -130,6 +138,7 @@ struct dispatcher {
     /* hashes of some that are large, so that they need not be loaded to know it while another is in work */
     uint64_t large[LARGE_KNOWN_MAX];
     size_t large_count;
+    int64_t ahead_since_ms; /* the first that went ahead since they were looked at last; 0: none */
     int64_t renewed_at_ms;
     int64_t beat_at_ms;
     bool database_away;
@@ -151,21 +160,36 @@ static const char *external_id_of(void *ctx, const char *source, const char *wor
     return NULL;
 }
 
+static void names_unref(struct name_table *t)
+{
+    if (t && atomic_fetch_sub(&t->refs, 1) == 1) {
+        arena_free(t->arena);
+        mem_free(t);
+    }
+}
+
+static struct name_table *names_ref(struct name_table *t)
+{
+    if (t) {
+        atomic_fetch_add(&t->refs, 1);
+    }
+    return t;
+}
+
 static int refresh_names(struct dispatcher *d, struct errmsg *err)
 {
-    struct arena *fresh = arena_new();
-    struct workflow_name_row *rows = NULL;
-    size_t count = 0;
-    int st = store_workflow_names(d->store, fresh, &rows, &count, err);
+    struct name_table *fresh = mem_zalloc(sizeof *fresh);
+    int st;
 
+    atomic_init(&fresh->refs, 1);
+    fresh->arena = arena_new();
+    st = store_workflow_names(d->store, fresh->arena, &fresh->rows, &fresh->count, err);
     if (st != ST_OK) {
-        arena_free(fresh);
+        names_unref(fresh);
         return st;
     }
-    arena_free(d->names.arena);
-    d->names.arena = fresh;
-    d->names.rows = rows;
-    d->names.count = count;
+    names_unref(d->names);
+    d->names = fresh;
     d->names_at_ms = clock_mono_ms();
     return ST_OK;
 }
@@ -458,7 +482,8 @@ static void prepare(struct dispatcher *d, struct work *w, struct batch_memory *m
 {
     struct arena *arena = memory->claim.arena;
 
-    w->names = (struct workflow_names){.external_id_of = external_id_of, .ctx = &d->names, .source = w->who->source};
+    w->names =
+        (struct workflow_names){.external_id_of = external_id_of, .ctx = memory->names, .source = w->who->source};
     runs_fold(w->loaded->events, w->loaded->event_count, arena, &w->runs);
     w->runs.settled_us = w->loaded->settled_us;
     w->record = (struct record){
@@ -486,6 +511,7 @@ static struct batch_memory *batch_new(struct dispatcher *d)
     struct batch_memory *m = mem_zalloc(sizeof *m);
 
     m->use = &d->use;
+    m->names = names_ref(d->names);
     atomic_init(&m->refs, 1);
     return m;
 }
@@ -499,6 +525,7 @@ static void batch_unref(struct batch_memory *m)
             atomic_fetch_sub(&m->use->small_bytes, m->bytes);
         }
         claim_batch_clear(&m->claim);
+        names_unref(m->names);
         mem_free(m);
     }
 }
@@ -543,6 +570,9 @@ static void job_free(struct job *job)
 static void abandon(struct dispatcher *d, struct work *works, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
+        if (works[i].goes_ahead) {
+            continue;
+        }
         if (works[i].job) {
             job_free(works[i].job);
         } else {
@@ -564,25 +594,156 @@ static void add_to_work(struct dispatcher *d, struct job *job)
     (void)pthread_mutex_unlock(&d->lock);
 }
 
-static void hand_over(struct dispatcher *d, struct look *look, struct work *works, size_t count)
+static void hand_over(struct dispatcher *d, struct look *look, struct job *job)
+{
+    lane_begin(look->lane);
+    job->is_probe = look->probe_until_ms > 0; /* who has nothing to send shows nothing: the next one may try */
+    look->probe_until_ms = 0;
+    add_to_work(d, job);
+    delivery_submit(d->delivery, job);
+}
+
+static void hand_over_recorded(struct dispatcher *d, struct look *look, struct work *works, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct work *w = &works[i];
 
+        if (w->goes_ahead) {
+            continue;
+        }
         if (!w->job) {
             plan_clear(&w->plan);
         } else if (w->record.lost) {
             job_free(w->job);
         } else {
-            lane_begin(look->lane);
-            w->job->is_probe =
-                look->probe_until_ms > 0; /* who has nothing to send shows nothing: the next one may try */
-            look->probe_until_ms = 0;
-            add_to_work(d, w->job);
-            delivery_submit(d->delivery, w->job);
+            hand_over(d, look, w->job);
         }
     }
     delivery_wake(d->delivery);
+}
+
+/* ---- who goes ahead --------------------------------------------------------------------------------------------------- */
+
+/* Has one of these events told the external id of a workflow that we did not know yet, and may know? */
+static bool tells_new_name(struct dispatcher *d, const struct record *records, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < records[i].event_count; k++) {
+            const struct event *e = &records[i].events[k];
+
+            if (e->workflow_id && e->workflow_external_id &&
+                !external_id_of(d->names, records[i].who->source, e->workflow_id)) {
+                return d->names->count < WORKFLOW_NAMES_MAX;
+            }
+        }
+    }
+    return false;
+}
+
+/* Nothing has to be durable before its calls. Names that it tells others wait for, so that they are recorded first. */
+static bool may_go_ahead(struct dispatcher *d, const struct work *w)
+{
+    return w->job && w->record.result_count == 0 && !ledger_needs_intent(&w->diff) && !tells_new_name(d, &w->record, 1);
+}
+
+static void hand_over_ahead(struct dispatcher *d, struct look *look, struct work *works, size_t count)
+{
+    int64_t now_ms = clock_mono_ms();
+    size_t ahead = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct work *w = &works[i];
+
+        if (!w->goes_ahead) {
+            continue;
+        }
+        w->job->unrecorded = &w->record;
+        w->job->ahead_since_ms = now_ms;
+        hand_over(d, look, w->job);
+        ahead++;
+    }
+    if (ahead > 0) {
+        d->ahead_since_ms = d->ahead_since_ms > 0 ? d->ahead_since_ms : now_ms;
+        delivery_wake(d->delivery);
+    }
+}
+
+/* By the recorder: from now on it records the plan with the results. */
+static const struct record *take_plan(void *ctx, struct job *job)
+{
+    struct dispatcher *d = ctx;
+    const struct record *plan;
+
+    (void)pthread_mutex_lock(&d->ahead_lock);
+    plan = job->unrecorded;
+    job->unrecorded = NULL;
+    (void)pthread_mutex_unlock(&d->ahead_lock);
+    return plan;
+}
+
+/* Those that went ahead long ago, in *ret, and since when the first of the others did. With ahead_lock: none of them ends meanwhile. */
+static size_t list_ahead(struct dispatcher *d, int64_t now_ms, struct arena *arena, struct job ***ret)
+{
+    size_t slots = lanes_in_work(d->lanes) + 1;
+    size_t count = 0;
+
+    *ret = arena_alloc(arena, slots * sizeof **ret);
+    d->ahead_since_ms = 0;
+    (void)pthread_mutex_lock(&d->lock);
+    for (struct job *job = d->work_list; job; job = job->work_next) {
+        if (!job->unrecorded) {
+            continue;
+        }
+        if (job->ahead_since_ms + AHEAD_MAX_MS <= now_ms && count < slots) {
+            (*ret)[count++] = job;
+        } else if (d->ahead_since_ms == 0 || job->ahead_since_ms < d->ahead_since_ms) {
+            d->ahead_since_ms = job->ahead_since_ms;
+        }
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    return count;
+}
+
+/* Calls take long: the views are told of the runs before they end. What is being sent is recorded with them, as of everybody else. */
+static int record_ahead(struct dispatcher *d, int64_t now_ms, struct errmsg *err)
+{
+    struct arena *arena;
+    struct job **jobs;
+    struct record *records;
+    size_t count;
+    int st;
+
+    if (d->ahead_since_ms == 0 || now_ms < d->ahead_since_ms + AHEAD_MAX_MS) {
+        return ST_OK;
+    }
+    arena = arena_new();
+    (void)pthread_mutex_lock(&d->ahead_lock);
+    count = list_ahead(d, now_ms, arena, &jobs);
+    records = arena_alloc(arena, (count + 1) * sizeof *records);
+    for (size_t i = 0; i < count; i++) {
+        records[i] = *jobs[i]->unrecorded;
+    }
+    st = store_record(d->store, records, count, err);
+    for (size_t i = 0; i < count; i++) {
+        if (st == ST_OK) {
+            jobs[i]->unrecorded = NULL;
+        } else if (d->ahead_since_ms == 0 || jobs[i]->ahead_since_ms < d->ahead_since_ms) {
+            d->ahead_since_ms = jobs[i]->ahead_since_ms;
+        }
+    }
+    (void)pthread_mutex_unlock(&d->ahead_lock);
+    arena_free(arena);
+    return st;
+}
+
+static int64_t record_ahead_in_ms(const struct dispatcher *d)
+{
+    int64_t left_ms = d->ahead_since_ms + AHEAD_MAX_MS - clock_mono_ms();
+
+    if (d->ahead_since_ms == 0) {
+        return INT64_MAX;
+    }
+    return left_ms > 0 ? left_ms : 0;
 }
 
 static void due_in(struct dispatcher *d, int64_t due_ms)
@@ -616,31 +777,14 @@ static void look_for_identities_soon(struct dispatcher *d, const struct record *
     }
 }
 
-/* Has one of these events told the external id of a workflow that we did not know yet, and may know? */
-static bool tells_new_name(struct dispatcher *d, const struct record *records, size_t count)
-{
-    if (d->names.count >= WORKFLOW_NAMES_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        for (size_t k = 0; k < records[i].event_count; k++) {
-            const struct event *e = &records[i].events[k];
-
-            if (e->workflow_id && e->workflow_external_id &&
-                !external_id_of(&d->names, records[i].who->source, e->workflow_id)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 /* What is loaded is planned, recorded and handed over. Returns the number of candidates, or a negative status. */
 static int work_on(struct dispatcher *d, struct look *look, struct batch_memory *memory, struct errmsg *err)
 {
     size_t count = memory->claim.count;
     struct work *works = arena_alloc(memory->claim.arena, count * sizeof *works);
     struct record *records = arena_alloc(memory->claim.arena, count * sizeof *records);
+    size_t *places = arena_alloc(memory->claim.arena, count * sizeof *places);
+    size_t to_record = 0;
     int st;
 
     for (size_t i = 0; i < count; i++) {
@@ -648,23 +792,28 @@ static int work_on(struct dispatcher *d, struct look *look, struct batch_memory 
         works[i].loaded = &memory->loaded[i];
         prepare(d, &works[i], memory);
         atomic_fetch_add(&memory->refs, works[i].job != NULL);
-        records[i] = works[i].record;
+        works[i].goes_ahead = may_go_ahead(d, &works[i]);
+        if (!works[i].goes_ahead) {
+            places[to_record] = i;
+            records[to_record++] = works[i].record;
+        }
     }
     batch_count(d, memory);
     FAULT_POINT("planned");
-    st = store_record(d->store, records, count, err);
-    for (size_t i = 0; i < count; i++) {
-        works[i].record.lost = records[i].lost;
+    hand_over_ahead(d, look, works, count);
+    st = store_record(d->store, records, to_record, err);
+    for (size_t i = 0; i < to_record; i++) {
+        works[places[i]].record.lost = records[i].lost;
     }
     if (st == ST_OK) {
         FAULT_POINT("intents-recorded");
-        remember_due(d, records, count);
-        look_for_identities_soon(d, records, count);
-        if (tells_new_name(d, records, count) &&
+        remember_due(d, records, to_record);
+        look_for_identities_soon(d, records, to_record);
+        if (tells_new_name(d, records, to_record) &&
             (refresh_names(d, err) != ST_OK || store_wake_unrouted(d->store, err) != ST_OK)) {
             d->names_at_ms = 0; /* the names come with the next round */
         }
-        hand_over(d, look, works, count);
+        hand_over_recorded(d, look, works, count);
     } else {
         abandon(d, works, count);
     }
@@ -848,6 +997,7 @@ static int claim_round(struct dispatcher *d, struct look *look, bool retries, si
                      &look->marks[retries], &memory->claim, err);
     if (st != ST_OK) {
         d->give_back = true; /* it may have been done all the same */
+        names_unref(memory->names);
         mem_free(memory);
         return st;
     }
@@ -1051,6 +1201,9 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
         d->took_back = d->took_back || st == ST_OK;
         d->give_back = d->give_back && st != ST_OK;
     }
+    if (st == ST_OK && !stopping) {
+        st = record_ahead(d, now_ms, err);
+    }
     if (st == ST_OK && lanes_in_work(d->lanes) > 0 && now_ms - d->renewed_at_ms > d->config->delivery.lease_ms / 4) {
         st = renew(d, err);
     }
@@ -1060,14 +1213,13 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
     if (changed && (st = store_wake_unrouted(d->store, err)) != ST_OK) {
         return st;
     }
-    if ((changed || !d->names.arena) && (st = store_wake_too_large(d->store, err)) != ST_OK) {
+    if ((changed || !d->names) && (st = store_wake_too_large(d->store, err)) != ST_OK) {
         return st;
     }
     if ((st = wake_identified(d, now_ms, err)) != ST_OK) {
         return st;
     }
-    if ((changed || now_ms - d->names_at_ms > NAMES_EVERY_MS || !d->names.arena) &&
-        (st = refresh_names(d, err)) != ST_OK) {
+    if ((changed || now_ms - d->names_at_ms > NAMES_EVERY_MS || !d->names) && (st = refresh_names(d, err)) != ST_OK) {
         return st;
     }
     if ((take_states_changed(d) || changed || now_ms - d->states.at_ms > STATES_EVERY_MS || !d->states.arena) &&
@@ -1102,8 +1254,10 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
         *ret_wait_ms = 0;
     } else {
         int64_t until_ms = next_due_in_ms(d);
+        int64_t ahead_ms = record_ahead_in_ms(d);
 
         *ret_wait_ms = until_ms < *ret_wait_ms ? until_ms : *ret_wait_ms;
+        *ret_wait_ms = ahead_ms < *ret_wait_ms ? ahead_ms : *ret_wait_ms;
     }
     return ST_OK;
 }
@@ -1232,15 +1386,18 @@ struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connec
     d->lanes = lanes_new();
     d->owner = store_owner_name(c->instance, worker);
     d->store = store_new(c, "dispatcher");
-    store_expect_few_rows(d->store, true);
+    store_expect_few_rows(d->store, false); /* calls may follow a claim with nothing else durable in between */
     d->delivery = delivery_new(
         c, connectors,
         &(struct delivery_hooks){.ctx = d, .done = job_ended, .tried = job_tried, .may_call = job_may_call},
         (unsigned)c->delivery.slots);
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&d->lock, NULL);
-    d->recorder = recorder_new(
-        c, d->lanes, &(struct recorder_hooks){.ctx = d, .recorded = job_recorded, .batch_done = batch_recorded});
+    pthread_mutex_init(&d->ahead_lock, NULL);
+    d->recorder =
+        recorder_new(c, d->lanes,
+                     &(struct recorder_hooks){
+                         .ctx = d, .take_plan = take_plan, .recorded = job_recorded, .batch_done = batch_recorded});
     return d;
 }
 
@@ -1330,12 +1487,13 @@ void dispatcher_free(struct dispatcher *d)
     connector_set_unref(d->connectors);
     config_unref(d->next_config);
     connector_set_unref(d->next_connectors);
-    arena_free(d->names.arena);
+    names_unref(d->names);
     connector_states_clear(&d->states);
     if (d->wake_fd >= 0) {
         close(d->wake_fd);
     }
     mem_free(d->owner);
     pthread_mutex_destroy(&d->lock);
+    pthread_mutex_destroy(&d->ahead_lock);
     mem_free(d);
 }

@@ -68,12 +68,20 @@ static struct record result_record(const struct job *job)
                        .call_count = job->log_count,
                        .diff = job->diff,
                        .next_due_ms = INT64_MAX};
+    const struct record *plan = job->with_results;
     int64_t next_ms =
         job->diff->next_due_us == INT64_MAX ? INT64_MAX : (job->diff->next_due_us - job_now_us(job)) / 1000 + 1;
     bool any_pending = job->diff->next_due_us != INT64_MAX;
     bool any_dead = standing_any_row(job->diff, WRITE_DEAD);
     bool tried = any_pending;
 
+    if (plan) {
+        r.runs = plan->runs;
+        r.mapping = plan->mapping;
+        r.names = plan->names;
+        r.events = plan->events;
+        r.event_count = plan->event_count;
+    }
     for (size_t i = 0; i < job->result_count; i++) {
         const struct record_result *res = &job->results[i];
 
@@ -341,6 +349,9 @@ static int record_batch(struct recorder *r, struct job *list, struct errmsg *err
 
     r->states_changed = false;
     for (struct job *j = list; j; j = j->next) {
+        if (!j->with_results) { /* not of one that could not be recorded before */
+            j->with_results = r->hooks.take_plan(r->hooks.ctx, j);
+        }
         records[i++] = result_record(j);
     }
     for (struct job *j = list; j && st == ST_OK; j = j->next) {

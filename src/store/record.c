@@ -770,14 +770,15 @@ static void forget(const struct recording *rec)
 
 /*
  * Whether a crash of the server may undo this a moment later. What the plan phase intends must be there before a call is made, and that a note was
- * written must not be forgotten. All else that can be forgotten is known from the list of what was being sent, and sent again.
+ * written must not be forgotten. All else can: the candidate is due again then, or was never taken into work, and what was sent is sent again, as the list of
+ * what was being sent says, or because no row says that it was (ledger_needs_intent).
  */
 static enum db_durability durability_of(const struct recording *rec)
 {
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *r = &rec->records[i];
 
-        if (r->runs) {
+        if (!r->release) {
             return DB_DURABLE;
         }
         for (size_t k = 0; k < r->result_count; k++) {

@@ -55,6 +55,42 @@ E2E_TEST(intent_then_result)
     kit_close(k);
 }
 
+/* One that went ahead: what is known of it before and what became of it come together, or not at all. */
+E2E_TEST(first_values_need_no_intent)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    k->goes_ahead = true;
+    k->dies = true;
+    assert_true(kit_put(k, popp_event(h, "run-started", NULL)));
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h,
+               "select concat_ws('|', (select count(*) from atsync.ats_write), (select count(*) from atsync.run), "
+               "(select count(*) from atsync.identity), sending is null, lease_no, lease_owner is not null) "
+               "from atsync.candidate",
+               "0|0|0|t|1|t");
+    sql_script(h, "update atsync.candidate set lease_until = now() - interval '1 second'");
+    k->dies = false;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h, LEDGER("key, rev, state, attempts, uncertain, value, lease_no", "live"),
+               "disposition/182736|1|applied|1|f|Contacted|2");
+    assert_sql(h,
+               "select concat_ws('|', (select state from atsync.run), (select count(*) > 0 from atsync.identity), "
+               "(select count(*) from atsync.ats_call), sending is null, state, synced_version, lease_owner is null) "
+               "from atsync.candidate",
+               "running|t|1|t|synced|1|t");
+
+    /* The next value follows one that is known, and a note must not come twice: both have their intents. */
+    assert_true(kit_put(k, popp_event(h, "run-completed", NULL)));
+    k->dies = true;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h,
+               "select concat_ws('|', sending like '%2 stage %', (select count(*) from atsync.ats_write where state = "
+               "'sending'), (select state from atsync.run)) from atsync.candidate",
+               "t|1|completed");
+    kit_close(k);
+}
+
 static bool saw_uncertain;
 
 static void look_for_uncertain(const struct ledger_item *item, struct record_result *res)
@@ -556,6 +592,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         E2E_RUN(intent_then_result),
+        E2E_RUN(first_values_need_no_intent),
         E2E_RUN(what_was_being_sent_is_uncertain),
         E2E_RUN(what_may_have_been_sent_is_not_forgotten),
         E2E_RUN(a_run_without_a_name_does_not_hide_one_that_has_it),

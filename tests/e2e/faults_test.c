@@ -210,6 +210,89 @@ E2E_TEST(the_database_crashes_during_a_call)
     daemon_stop(h, d);
 }
 
+/* Who tells a workflow's name first is recorded before the calls, because others wait for it: somebody else tells it here. */
+static void tell_name(struct harness *h, struct program *d)
+{
+    popp_deliver(h, d, popp_event(h, "run-started", "candidate", "ats_1", "run", "run_1", NULL));
+    wait_sql(h, STATE_OF("ats_1"), "synced");
+}
+
+/* A first value needs no intent: nothing is known of it when the daemon ends, and it is sent once more. */
+E2E_TEST(killed_while_a_first_value_is_sent)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    tell_name(h, d);
+    ats_fault(h, "{\"match\":{\"method\":\"PUT\",\"path_contains\":\"/stage\"},\"action\":\"delay\",\"delay_ms\":-1}");
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    wait_until(h, one_is_pending, NULL, "the stage is with the ATS");
+    daemon_kill(h, d);
+    ats_control(h, "POST", "/_sandbox/release", NULL);
+    daemon_start_again(h, d);
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    assert_string_equal(ats_value(h, "ats_42", STAGE), "\"Contacted\"");
+    assert_string_equal(
+        sql_text(h, "select concat_ws('|', state, rev, uncertain) from atsync.ats_write where ref = 'x:ats_42'"),
+        "applied|1|f");
+    assert_int_equal(ats_calls(h, "ats_42", "PUT", "/stage"), 2);
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_whole_record(h, "ats_42");
+    daemon_stop(h, d);
+}
+
+/* What its plan says is recorded with the result; when that is long in coming, before it. */
+E2E_TEST(a_run_shows_while_its_first_call_takes_long)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    tell_name(h, d);
+    ats_fault(h, "{\"match\":{\"method\":\"PUT\",\"path_contains\":\"/stage\"},\"action\":\"delay\",\"delay_ms\":-1}");
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    wait_until(h, one_is_pending, NULL, "the stage is with the ATS");
+    wait_sql(h,
+             "select concat_ws('|', run_state, sync_state) from atsync.sync_status where candidate_external_id = "
+             "'ats_42' and run_id is not null",
+             "running|in_progress");
+    assert_string_equal(sql_text(h, "select sending like '1 stage %' from atsync.candidate where ref = 'x:ats_42'"),
+                        "true");
+    assert_int_equal(ats_figure(h, "pending"), 1);
+    ats_control(h, "POST", "/_sandbox/release", NULL);
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    assert_string_equal(sql_text(h, "select coalesce(sending, 'nothing') from atsync.candidate where ref = 'x:ats_42'"),
+                        "nothing");
+    assert_int_equal(ats_calls(h, "ats_42", "PUT", "/stage"), 1);
+    daemon_stop(h, d);
+}
+
+#define NOTED "select coalesce(string_agg(what || ' ' || durability, ', ' order by id), '') from noted"
+
+/*
+ * What a crash of the server may undo (off) and what not. Should it forget a claim, the next one would get the same number, and who sends under the first
+ * would not be told from it; should it forget an intent or a note, the note would come twice.
+ */
+E2E_TEST(what_must_not_be_forgotten_waits_for_the_disk)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    tell_name(h, d);
+    sql_script(h, "create table noted (id serial, what text, durability text)");
+    sql_script(
+        h,
+        "create function note() returns trigger language plpgsql as $$ begin insert into noted (what, durability) "
+        "values "
+        "(case when new.lease_no > old.lease_no then 'claim' when new.lease_owner is null then 'result' else 'intent' "
+        "end, current_setting('synchronous_commit')); return new; end $$");
+    sql_script(h,
+               "create trigger note after update on atsync.candidate for each row when (new.lease_no > old.lease_no or "
+               "old.lease_owner is not null) execute function note()");
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    wait_sql(h, NOTED, "claim on, result off"); /* a first value */
+    sql_script(h, "delete from noted");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_sql(h, NOTED, "claim on, intent on, result on"); /* with a note */
+    daemon_stop(h, d);
+}
+
 E2E_TEST(sigterm_lets_the_call_finish)
 {
     struct program *d = daemon_start(h, NULL);
@@ -272,6 +355,9 @@ int main(void)
         E2E_RUN(one_bad_write_does_not_stop_the_others),
         E2E_RUN(the_database_restarts),
         E2E_RUN(the_database_crashes_during_a_call),
+        E2E_RUN(killed_while_a_first_value_is_sent),
+        E2E_RUN(a_run_shows_while_its_first_call_takes_long),
+        E2E_RUN(what_must_not_be_forgotten_waits_for_the_disk),
         E2E_RUN(sigterm_lets_the_call_finish),
         E2E_RUN(another_daemon_takes_over_within_a_lease),
     };

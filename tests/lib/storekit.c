@@ -186,6 +186,7 @@ struct work {
     struct run_set runs;
     struct plan plan;
     struct ledger_diff diff;
+    bool is_ahead; /* nothing of it is recorded before the results are */
 };
 
 static void add_route(struct record_route *routes, size_t *count, struct record_route route)
@@ -248,8 +249,13 @@ static void conclude(struct kit *k, const struct work *w, struct record *r, stru
     bool dead = false;
     bool pending = false;
 
-    *r = (struct record){
-        .who = r->who, .diff = &w->diff, .results = results, .calls = calls, .release = true, .next_due_ms = INT64_MAX};
+    if (!w->is_ahead) {
+        *r = (struct record){.who = r->who, .diff = &w->diff};
+    }
+    r->results = results;
+    r->calls = calls;
+    r->release = true;
+    r->next_due_ms = INT64_MAX;
     for (size_t i = 0; i < w->diff.count; i++) {
         const struct ledger_item *item = &w->diff.items[i];
         struct record_result *res = &results[r->result_count];
@@ -288,6 +294,24 @@ static void conclude(struct kit *k, const struct work *w, struct record *r, stru
     r->state = pending ? "retrying" : dead ? "dead" : w->diff.count > 0 ? "synced" : "nothing_to_do";
 }
 
+static void record_intents(struct kit *k, const struct work *works, struct record *records, size_t count,
+                           struct arena *arena)
+{
+    struct record *some = arena_alloc(arena, (count + 1) * sizeof *some);
+    size_t n = 0;
+    struct errmsg err;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!works[i].is_ahead) {
+            some[n++] = records[i];
+        }
+    }
+    assert_done(store_record(k->store, some, n, &err), &err);
+    for (size_t i = 0; i < n; i++) {
+        assert_false(some[i].lost);
+    }
+}
+
 static size_t work_once(struct kit *k, const char *connector, bool retries)
 {
     struct claim_batch batch;
@@ -321,9 +345,10 @@ static size_t work_once(struct kit *k, const char *connector, bool retries)
             plan_make(&works[i].runs, &k->config->mapping, connector, &names, batch.arena, &works[i].plan);
             ledger_diff(&works[i].plan, loaded[i].rows, loaded[i].row_count, batch.now_us, batch.arena, &works[i].diff);
             records[i].diff = &works[i].diff;
+            works[i].is_ahead = k->goes_ahead && works[i].diff.to_send > 0 && !ledger_needs_intent(&works[i].diff);
         }
     }
-    assert_done(store_record(k->store, records, count, &err), &err);
+    record_intents(k, works, records, count, batch.arena);
     if (connector[0] != '\0' && !k->dies) {
         for (size_t i = 0; i < count; i++) {
             conclude(k, &works[i], &records[i], batch.arena);

@@ -23,7 +23,8 @@ struct kit {
     char *owner;
     int64_t lease_ms;
     kit_answer answer;
-    bool dies; /* between intent and result: the candidates stay leased */
+    bool goes_ahead; /* who needs no intent is recorded with the results only */
+    bool dies;       /* between intent and result: the candidates stay leased */
 };
 
 #define KIT_WORKFLOW "cedar-rgn-screening"

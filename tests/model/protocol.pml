@@ -14,7 +14,7 @@
  *   When a lease has ended, the requests made under it are settled: done, or never to be done.  [LATE_AFTER_LEASE]
  *   So is a request whose answer a daemon no longer waits for.                                  [LATE_AFTER_TIMEOUT]
  *
- * Mutations, each a mistake in the protocol: NO_LOOK NO_INTENT NO_LEASE_GUARD NO_GUARD_AT_INTENT NO_VERSION_CHECK
+ * Mutations, each a mistake in the protocol: NO_LOOK NO_INTENT NO_INTENT_OF_SETS NO_LEASE_GUARD NO_GUARD_AT_INTENT NO_VERSION_CHECK
  * LATE_VERSION TRUST_UNCERTAIN. CONSEQUENCES leaves out the checks that name a breach itself, so that what follows from
  * it is found.
  */
@@ -36,6 +36,7 @@
 
 #define NOBODY WORKERS
 #define UNKNOWN 0
+#define NOTE_WANTED(n) ((n) > EVENTS / 2) /* not by the first of several events, so that there is a value without a note */
 #define WANTED(n) (1 + (n) % 2) /* what the n-th event says: to and fro, so that an old value is wanted again */
 
 /* ---- the database: the candidate's row in the queue. due_at is null, past, future with an owner, future without. */
@@ -98,6 +99,9 @@ byte expiries = EXPIRIES;
 #else
 #define IS_OURS_AT_INTENT(w) IS_OURS(w)
 #endif
+
+/* domain/ledger.c, ledger_needs_intent */
+#define NEEDS_NO_INTENT (send_stage && !send_note && stage_state == NONE)
 
 inline carry_out(what, value)
 {
@@ -219,8 +223,38 @@ inline forget()
     as_known = false;
     look = false;
     tried_before = false;
+    goes_ahead = false;
     stage_result = NOTHING;
     note_result = NOTHING
+}
+
+inline record_intents()
+{
+#ifndef CONSEQUENCES
+    assert(lease_no == under[w]); /* PROMISE: a stale daemon records nothing */
+#endif
+#ifndef NO_INTENT
+    if
+#ifndef NO_INTENT_OF_SETS
+    :: send_stage ->
+        stage_uncertain = (stage_state != NONE && stage_value == wanted &&
+            (stage_uncertain || stage_state == SENDING));
+        stage_state = SENDING;
+        stage_value = wanted;
+        stage_base = base;
+        stage_tried = true
+#endif
+    :: else -> skip
+    fi;
+    if
+    :: send_note ->
+        note_uncertain = (note_uncertain || note_state == SENDING);
+        note_state = SENDING
+    :: else -> skip
+    fi
+#else
+    skip
+#endif
 }
 
 /* sql/stmt/record_candidate.sql, in the transaction of the record that it ends */
@@ -241,7 +275,7 @@ inline release()
 proctype worker(byte w)
 {
     byte my_version, wanted, base, other;
-    bool send_stage, send_note, as_known, look, tried_before;
+    bool send_stage, send_note, as_known, look, tried_before, goes_ahead;
     mtype stage_result = NOTHING;
     mtype note_result = NOTHING;
 
@@ -282,46 +316,29 @@ end:
         :: stage_value == wanted && stage_state == APPLIED -> skip
         fi;
         if
-        :: note_state == NONE -> send_note = true
+        :: note_state == NONE -> send_note = NOTE_WANTED(version)
         :: note_state == PENDING -> send_note = true; look = note_uncertain
         :: note_state == SENDING -> send_note = true; look = true
         :: note_state == APPLIED -> skip
         fi;
+        goes_ahead = NEEDS_NO_INTENT;
 #ifdef NO_LOOK
         look = false
 #endif
     }
     :: CRASH
     fi;
-    /* store_record: the intents; what needs no request is released with them */
+    /* store_record: the intents; what needs no request is released with them. Who needs none may go ahead, and is recorded later or with the results. */
     if
+    :: atomic { goes_ahead -> skip }
     :: atomic { !IS_OURS_AT_INTENT(w) -> forget(); goto idle }
     :: atomic {
         IS_OURS_AT_INTENT(w) ->
-#ifndef CONSEQUENCES
-        assert(lease_no == under[w]); /* PROMISE: a stale daemon records nothing */
-#endif
+        goes_ahead = false;
 #ifdef LATE_VERSION
         my_version = version;
 #endif
-#ifndef NO_INTENT
-        if
-        :: send_stage ->
-            stage_uncertain = (stage_state != NONE && stage_value == wanted &&
-                (stage_uncertain || stage_state == SENDING));
-            stage_state = SENDING;
-            stage_value = wanted;
-            stage_base = base;
-            stage_tried = true
-        :: else -> skip
-        fi;
-        if
-        :: send_note ->
-            note_uncertain = (note_uncertain || note_state == SENDING);
-            note_state = SENDING
-        :: else -> skip
-        fi;
-#endif
+        record_intents();
         if
         :: as_known ->
             stage_uncertain = false;
@@ -345,6 +362,10 @@ end:
         :: atomic { MAY_SEND(w) -> send(PUT_STAGE, wanted) }
         :: atomic { !MAY_SEND(w) -> goto record }
         :: CRASH
+        fi;
+        if
+        :: atomic { goes_ahead && IS_OURS_AT_INTENT(w) -> goes_ahead = false; record_intents() }
+        :: skip
         fi;
         receive(stage_result);
         if
@@ -387,11 +408,8 @@ record:
         if
         :: !send_stage -> skip
         :: send_stage ->
-#ifdef NO_INTENT
             stage_value = wanted;
             stage_base = base;
-            stage_tried = true;
-#endif
             stage_state = (stage_result == OK -> APPLIED : PENDING);
             stage_uncertain = (stage_result == LOST);
             stage_tried = (stage_result == NOTHING -> tried_before : true)

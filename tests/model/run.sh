@@ -84,9 +84,11 @@ breaks "$one_note" 'needed: a lease outlives its requests' -DLATE_AFTER_LEASE -D
 breaks "$one_note" 'needed: a request given up is settled' -DLATE_AFTER_TIMEOUT -DCONSEQUENCES "${few[@]}"
 breaks "$one_note" 'found: a note is repeated without a look' -DNO_LOOK "${few[@]}"
 breaks "$one_note" 'found: intents are not recorded' -DNO_INTENT "${few[@]}"
+breaks "$final" 'found: a value that follows another is sent without an intent' \
+    -DNO_INTENT_OF_SETS -DEVENTS=3 -DCRASHES=1 -DLOSSES=0 -DEXPIRIES=0
 breaks "$stale" 'found: results are recorded without the lease number' -DNO_LEASE_GUARD "${few[@]}"
 breaks "$final" 'found: what a stale record does to the final state' \
-    -DNO_LEASE_GUARD -DCONSEQUENCES -DEVENTS=2 "${one_expiry[@]}"
+    -DNO_LEASE_GUARD -DCONSEQUENCES -DEVENTS=3 "${one_expiry[@]}"
 breaks "$final" 'found: intents that are recorded without the lease number' \
     -DNO_GUARD_AT_INTENT -DCONSEQUENCES -DEVENTS=2 "${one_expiry[@]}"
 breaks "$final" 'found: a release that does not look at the version' -DNO_VERSION_CHECK -DEVENTS=2 "${none[@]}"

@@ -396,6 +396,55 @@ static void test_obsolete(void **state)
     arena_free(a);
 }
 
+/* A first value needs no intent; what follows another value, a note, and all else that is to be recorded do. */
+static void test_intents(void **state)
+{
+    static const struct {
+        const char *what;
+        struct ledger_row row; /* of key "k"; without a hash: none */
+        enum write_kind kind;
+        bool is_wanted, needs;
+    } intents[] = {
+        {"a first value", {0}, WRITE_STAGE, true, false},
+        {"a note", {0}, WRITE_NOTE, true, true},
+        {"a value after another", {.hash = "old", .state = WRITE_APPLIED}, WRITE_STAGE, true, true},
+        {"a value that is tried again",
+         {.hash = "new", .state = WRITE_PENDING, .attempts = 1},
+         WRITE_STAGE,
+         true,
+         true},
+        {"a value that may have been sent", {.hash = "new", .state = WRITE_SENDING}, WRITE_STAGE, true, true},
+        {"a value that never left",
+         {.hash = "old", .base_hash = "new", .state = WRITE_PENDING},
+         WRITE_STAGE,
+         true,
+         true},
+        {"a value that was given up", {.hash = "new", .state = WRITE_SUPERSEDED}, WRITE_STAGE, true, true},
+        {"a value that is there", {.hash = "new", .state = WRITE_APPLIED}, WRITE_STAGE, true, false},
+        {"a value that nobody wants any more", {.hash = "old", .state = WRITE_PENDING}, WRITE_STAGE, false, true},
+        {"nothing", {0}, WRITE_STAGE, false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(intents); i++) {
+        struct desired wishes[] = {{.key = "a", .kind = WRITE_FIELD, .hash = "h"},
+                                   {.key = "k", .kind = intents[i].kind, .hash = "new"}};
+        struct plan plan = {wishes, intents[i].is_wanted ? 2 : 1};
+        struct ledger_row row = intents[i].row;
+        struct arena *a = arena_new();
+        struct ledger_diff d;
+
+        row.key = "k";
+        row.kind = intents[i].kind;
+        row.next_attempt_us = INT64_MIN;
+        ledger_diff(&plan, &row, row.hash ? 1 : 0, NOW, a, &d);
+        if (ledger_needs_intent(&d) != intents[i].needs) {
+            fail_msg("%s: %s", intents[i].what, intents[i].needs ? "needs an intent" : "needs none");
+        }
+        arena_free(a);
+    }
+}
+
 /* What was being sent counts as if it were in the ledger, and perhaps done. */
 static void test_overlay(void **state)
 {
@@ -470,8 +519,9 @@ static void test_foreign_lists(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_states),   cmocka_unit_test(test_cases),   cmocka_unit_test(test_order_of_calls),
-        cmocka_unit_test(test_obsolete), cmocka_unit_test(test_overlay), cmocka_unit_test(test_foreign_lists),
+        cmocka_unit_test(test_states),        cmocka_unit_test(test_cases),   cmocka_unit_test(test_order_of_calls),
+        cmocka_unit_test(test_obsolete),      cmocka_unit_test(test_intents), cmocka_unit_test(test_overlay),
+        cmocka_unit_test(test_foreign_lists),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
