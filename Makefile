@@ -94,9 +94,9 @@ COMMON_SRCS := \
 	$(addprefix src/domain/,completion.c event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c skew.c issue.c glance.c) \
 	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c sealing.c) \
 	$(addprefix src/connector/,popp_api.c meta.c fit.c module.c message.c remedy.c request.c auth.c step.c) \
-	$(addprefix src/store/,store.c schema.c inquiry.c setup.c doctor.c ingest.c queue.c load.c record.c erase.c operate.c issues.c retention.c views.c activity.c tokens.c)
+	$(addprefix src/store/,store.c schema.c inquiry.c setup.c doctor.c ingest.c queue.c load.c name_table.c record.c erase.c operate.c issues.c retention.c views.c activity.c tokens.c)
 DAEMON_SRCS := src/main.c \
-	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c recorder.c lanes.c connector_states.c standing.c delivery.c tokens.c admin.c report.c page.c janitor.c app.c notify.c sdnotify.c completer.c overseer.c retention.c tally.c gate.c refusals.c lookup_cache.c)
+	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c planning.c recorder.c lanes.c connector_states.c standing.c delivery.c tokens.c admin.c report.c page.c janitor.c app.c notify.c sdnotify.c completer.c overseer.c retention.c tally.c gate.c refusals.c lookup_cache.c)
 CTL_SRCS := $(addprefix src/ctl/,main.c command.c advice.c print.c progress.c plan.c show.c operate.c migrate.c setup.c setup_secrets.c setup_server.c check.c check_clock.c check_permissions.c check_probe.c check_api.c doctor.c doctor_judge.c doctor_schema.c send_sample.c sample.c connectors.c connector_page.c connector_test.c rehearsal.c event_file.c import.c erase.c) $(addprefix src/service/,settings.c incoming.c)
 # tests of connectors: a table of cases in TYPE.json for each
 TABLE_SRCS := tests/unit/connector/table.c

@@ -16,6 +16,7 @@
 #include "domain/run.h"
 #include "service/app.h"
 #include "service/settings.h"
+#include "store/name_table.h"
 #include "store/operate.h"
 #include "store/views.h"
 
@@ -55,9 +56,7 @@ struct planning {
     const struct config *current; /* what it is compared with; NULL: with nothing but the ledger */
     struct store *store;
     struct filter filter;
-    struct arena *names_arena;
-    struct workflow_name_row *names;
-    size_t name_count;
+    struct name_table *names;
     /* the sum */
     uint64_t candidates;
     uint64_t writes[WRITE_KIND_COUNT]; /* to be sent now, retries too */
@@ -80,18 +79,6 @@ struct view {
     struct ledger_diff old_diff;
     bool headed; /* its heading is printed */
 };
-
-static const char *external_id_of(void *ctx, const char *source, const char *workflow_id)
-{
-    const struct planning *p = ctx;
-
-    for (size_t i = 0; i < p->name_count; i++) {
-        if (strcmp(p->names[i].workflow_id, workflow_id) == 0 && strcmp(p->names[i].source, source) == 0) {
-            return p->names[i].external_id;
-        }
-    }
-    return NULL;
-}
 
 /* ---- what to say about one value */
 
@@ -524,7 +511,7 @@ static struct claim_batch at_connectors(const struct planning *p, const struct c
 
 static void plan_view(struct planning *p, struct view *v, struct arena *arena, int64_t now_us)
 {
-    v->names = (struct workflow_names){.external_id_of = external_id_of, .ctx = p, .source = v->who->source};
+    v->names = name_table_of(p->names, v->who->source);
     runs_fold(v->loaded->events, v->loaded->event_count, arena, &v->runs);
     v->runs.settled_us = v->loaded->settled_us;
     plan_make(&v->runs, &p->config->mapping, v->who->connector, &v->names, arena, &v->plan);
@@ -697,14 +684,12 @@ static void print_sum(const struct planning *p)
 static int run_plan(struct planning *p, const char *command)
 {
     struct errmsg err = {{0}};
-    int st;
+    int st = name_table_read(p->store, &p->names, &err);
 
-    p->names_arena = arena_new();
-    st = store_workflow_names(p->store, p->names_arena, &p->names, &p->name_count, &err);
     if (st == ST_OK) {
         st = plan_all(p, &err);
     }
-    arena_free(p->names_arena);
+    name_table_unref(p->names);
     if (p->ctl->json && st == ST_OK) {
         puts(p->any_printed ? "]" : "[]");
     } else if (st == ST_OK) {

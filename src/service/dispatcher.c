@@ -19,14 +19,12 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "domain/breaker.h"
-#include "domain/ledger.h"
-#include "domain/plan.h"
-#include "domain/run.h"
 #include "service/connector_states.h"
 #include "service/delivery.h"
 #include "service/lanes.h"
+#include "service/planning.h"
 #include "service/recorder.h"
-#include "service/standing.h"
+#include "store/name_table.h"
 #include "store/store.h"
 
 enum {
@@ -40,9 +38,8 @@ enum {
     IDENTIFIED_RECENT_S = 600,
     IDENTIFIED_ALL_EVERY_MS = 3600000,
     IDENTIFIED_ALL_S = INT32_MAX,
-    WAIT_FOR_TRY_US = 1000000, /* while another candidate tries a wish that did not fit the ATS */
-    SMALL_SHARE = 4,           /* a candidate of more than this part of delivery.max_history is large */
-    LARGE_AGAIN_MS = 500,      /* when a large one is tried again, while another is in work */
+    SMALL_SHARE = 4,      /* a candidate of more than this part of delivery.max_history is large */
+    LARGE_AGAIN_MS = 500, /* when a large one is tried again, while another is in work */
     LARGE_KNOWN_MAX = 256,
     ONE_BY_ONE_MAX_MS = 1000,
     TOO_LARGE_FIRST_MS = 60000, /* when one that is too large is looked at again, twice as long each time */
@@ -50,13 +47,6 @@ enum {
     AHEAD_MAX_MS = 250, /* how long the views may not know of runs whose candidate went ahead */
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
-};
-
-struct name_table { /* workflow ids that events told an external id of; not changed once it is made */
-    struct arena *arena;
-    struct workflow_name_row *rows;
-    size_t count;
-    atomic_size_t refs;
 };
 
 /* Candidates claimed together share their memory; the last one to be recorded frees it. */
@@ -90,19 +80,6 @@ struct look {
     int64_t retries_at_ms;  /* when retries are looked for next */
     struct claim_mark marks[2]; /* of first attempts and of retries */
     struct look *next;
-};
-
-/* What the plan phase made of one candidate. */
-struct work {
-    struct claimed *who;
-    struct loaded *loaded;
-    struct workflow_names names;
-    struct run_set runs;
-    struct plan plan;
-    struct ledger_diff diff;
-    struct record record;
-    struct job *job; /* NULL: nothing to send */
-    bool goes_ahead; /* the job is handed over before anything is recorded */
 };
 
 struct dispatcher {
@@ -148,50 +125,17 @@ struct dispatcher {
 
 /* ---- names of workflows ------------------------------------------------------------------------------------------- */
 
-static const char *external_id_of(void *ctx, const char *source, const char *workflow_id)
-{
-    const struct name_table *t = ctx;
-
-    for (size_t i = 0; i < t->count; i++) {
-        if (strcmp(t->rows[i].workflow_id, workflow_id) == 0 && strcmp(t->rows[i].source, source) == 0) {
-            return t->rows[i].external_id;
-        }
-    }
-    return NULL;
-}
-
-static void names_unref(struct name_table *t)
-{
-    if (t && atomic_fetch_sub(&t->refs, 1) == 1) {
-        arena_free(t->arena);
-        mem_free(t);
-    }
-}
-
-static struct name_table *names_ref(struct name_table *t)
-{
-    if (t) {
-        atomic_fetch_add(&t->refs, 1);
-    }
-    return t;
-}
-
 static int refresh_names(struct dispatcher *d, struct errmsg *err)
 {
-    struct name_table *fresh = mem_zalloc(sizeof *fresh);
-    int st;
+    struct name_table *fresh = NULL;
+    int st = name_table_read(d->store, &fresh, err);
 
-    atomic_init(&fresh->refs, 1);
-    fresh->arena = arena_new();
-    st = store_workflow_names(d->store, fresh->arena, &fresh->rows, &fresh->count, err);
-    if (st != ST_OK) {
-        names_unref(fresh);
-        return st;
+    if (st == ST_OK) {
+        name_table_unref(d->names);
+        d->names = fresh;
+        d->names_at_ms = clock_mono_ms();
     }
-    names_unref(d->names);
-    d->names = fresh;
-    d->names_at_ms = clock_mono_ms();
-    return ST_OK;
+    return st;
 }
 
 /* ---- lanes ---------------------------------------------------------------------------------------------------------- */
@@ -294,216 +238,6 @@ static int resume_changed(struct dispatcher *d, struct errmsg *err)
     return st == ST_OK ? connector_states_refresh(&d->states, d->store, err) : st;
 }
 
-/* ---- plan phase: one candidate -------------------------------------------------------------------------------------------- */
-
-static const char *const verbs[WRITE_KIND_COUNT] = {"fields", "tags", "assessment", "stage", "reject", "note"};
-
-static bool may_share_call(const struct job *job, const struct ledger_item *a, const struct ledger_item *b)
-{
-    return a->wish->kind == b->wish->kind && connector_module_batches(job->module, a->wish->kind) &&
-           text_eq(a->wish->job, b->wish->job) && !a->look_first && !b->look_first;
-}
-
-static void add_calls(struct job *job, const struct ledger_diff *diff)
-{
-    const struct ledger_item **items = arena_alloc(job->arena, (diff->to_send + 1) * sizeof(struct ledger_item *));
-
-    job->calls = arena_alloc(job->arena, (diff->to_send + 1) * sizeof *job->calls);
-    for (size_t i = 0; i < diff->count; i++) {
-        const struct ledger_item *item = &diff->items[i];
-        struct job_call *call;
-
-        if (item->step != LEDGER_SEND) {
-            continue;
-        }
-        if (job->call_count == 0 || !may_share_call(job, job->calls[job->call_count - 1].items[0], item)) {
-            call = &job->calls[job->call_count++];
-            call->verb = verbs[item->wish->kind];
-            call->items = items; /* those of a call follow each other */
-            call->look_first = item->look_first;
-        }
-        call = &job->calls[job->call_count - 1];
-        call->item_count++;
-        *items++ = item;
-    }
-}
-
-static struct job *make_job(struct dispatcher *d, struct work *w, struct batch_memory *memory)
-{
-    struct job *job;
-
-    if (w->diff.to_send == 0) {
-        return NULL;
-    }
-    job = mem_zalloc(sizeof *job);
-    job->arena = arena_new();
-    job->who = w->who;
-    job->config = config_ref(d->config);
-    job->connectors = connector_set_ref(d->connectors);
-    job->connector = config_connector(d->config, w->who->connector);
-    job->module = connector_set_find(d->connectors, w->who->connector);
-    job->batch = memory;
-    job->claimed_now_us = memory->claim.now_us;
-    job->claimed_mono_us = memory->claimed_mono_us;
-    job->claim_began_ms = memory->claim_began_ms;
-    job->lease_ms = d->config->delivery.lease_ms;
-    job->diff = &w->diff;
-    job->plan = &w->plan;
-    add_calls(job, &w->diff);
-    return job;
-}
-
-/* A row without an attempt that is there before its first call: atsyncctl retry made it so. */
-static bool is_tried_again(const struct ledger_item *item)
-{
-    return item->row && !item->fresh && item->row->state == WRITE_PENDING && item->attempts == 0;
-}
-
-/*
- * What the diff says is recorded before anything is sent. A wish that does not fit the ATS is recorded as failed like the one that showed it, without a
- * call; while somebody tries whether it still does not, it waits.
- */
-static void list_writes(struct dispatcher *d, struct work *w, int64_t now_us, struct arena *arena)
-{
-    struct lane *lane = lanes_of(d->lanes, w->who->connector);
-    struct record_result *results = arena_alloc(arena, (w->diff.count + 1) * sizeof *results);
-
-    for (size_t i = 0; i < w->diff.count; i++) {
-        struct ledger_item *item = &w->diff.items[i];
-        const char *why = NULL;
-        enum lane_answer answer = item->step == LEDGER_SEND
-                                      ? lane_ask(lane, item->wish, is_tried_again(item), clock_mono_ms(), arena, &why)
-                                      : LANE_TRY;
-
-        if (answer == LANE_TRY) {
-            continue;
-        }
-        item->step = LEDGER_KEEP;
-        w->diff.to_send--;
-        if (answer == LANE_REFUSE) {
-            results[w->record.result_count++] = (struct record_result){
-                .item = item,
-                .verdict = {.state = WRITE_DEAD, .error_class = "configuration"},
-                .error = why,
-                .not_attempted = true,
-            };
-        } else if (w->diff.next_due_us > now_us + WAIT_FOR_TRY_US) {
-            w->diff.next_due_us = now_us + WAIT_FOR_TRY_US;
-        }
-    }
-    w->record.diff = &w->diff;
-    w->record.results = results;
-}
-
-static void plan_candidate(struct dispatcher *d, struct work *w, struct batch_memory *memory)
-{
-    struct arena *arena = memory->claim.arena;
-
-    plan_make(&w->runs, &d->config->mapping, w->who->connector, &w->names, arena, &w->plan);
-    ledger_diff(&w->plan, w->loaded->rows, w->loaded->row_count, memory->claim.now_us, arena, &w->diff);
-    list_writes(d, w, memory->claim.now_us, arena);
-    w->job = make_job(d, w, memory);
-    if (!w->job) {
-        int64_t next_ms =
-            w->diff.next_due_us == INT64_MAX ? INT64_MAX : (w->diff.next_due_us - memory->claim.now_us) / 1000 + 1;
-
-        standing_settle(&w->record, &w->diff, standing_any_row(&w->diff, WRITE_DEAD) || w->record.result_count > 0,
-                        w->diff.next_due_us != INT64_MAX, next_ms);
-    }
-}
-
-static bool connector_in(const struct record_route *routes, size_t count, const char *connector)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(routes[i].connector, connector) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/*
- * A candidate that no connector is known for yet: find out whose it is and where it belongs, and let it be looked at there. What cannot be
- * placed stays visible here and is looked at again when an identity or a mapping appears.
- */
-static void route_candidate(struct dispatcher *d, struct work *w, struct arena *arena)
-{
-    const char *ref = w->who->ref[0] == 'x' ? w->who->ref : w->loaded->resolved_ref;
-    const char *external_id = w->who->ref[0] == 'x' ? w->who->external_id : w->loaded->resolved_external_id;
-    struct record_route *routes = arena_alloc(arena, (w->runs.count + 1) * sizeof *routes);
-    struct record *r = &w->record;
-    bool unmapped = false;
-    size_t n = 0;
-
-    r->release = true;
-    r->synced = true;
-    r->next_due_ms = INT64_MAX;
-    if (w->who->ref[0] == 'w') {
-        r->forget = true;
-        return;
-    }
-    if (!ref) {
-        r->state = "waiting_for_identity";
-        r->error_class = w->loaded->identity_conflict ? "identity_conflict" : "identity";
-        r->error = w->loaded->identity_conflict ? "events give two different external ids for this profile: decide "
-                                                  "with atsyncctl link --profile ID --external-id X"
-                                                : "no event has told the candidate's external id yet; it can be given "
-                                                  "with atsyncctl link --profile ID --external-id X";
-        return;
-    }
-    for (size_t i = 0; i < w->runs.count; i++) {
-        const char *workflow = run_workflow_external_id(&w->runs.runs[i], &w->names);
-        const struct workflow_map *map = mapping_find(&d->config->mapping, workflow);
-
-        if (!map) {
-            unmapped = true;
-        } else if (!connector_in(routes, n, map->connector)) {
-            routes[n++] = (struct record_route){.connector = map->connector, .ref = ref, .external_id = external_id};
-        }
-    }
-    if (strcmp(ref, w->who->ref) != 0) { /* the other reference answers for everything from here on */
-        if (unmapped) {
-            routes[n++] = (struct record_route){.connector = "", .ref = ref, .external_id = external_id};
-        }
-        r->forget = true;
-    } else if (unmapped) {
-        r->state = "unmapped";
-        r->error_class = "unmapped";
-        r->error = "no mapping for this workflow: add it under workflows in the configuration and reload";
-    } else {
-        r->forget = n > 0;
-        r->state = "nothing_to_do";
-    }
-    r->routes = routes;
-    r->route_count = n;
-}
-
-static void prepare(struct dispatcher *d, struct work *w, struct batch_memory *memory)
-{
-    struct arena *arena = memory->claim.arena;
-
-    w->names =
-        (struct workflow_names){.external_id_of = external_id_of, .ctx = memory->names, .source = w->who->source};
-    runs_fold(w->loaded->events, w->loaded->event_count, arena, &w->runs);
-    w->runs.settled_us = w->loaded->settled_us;
-    w->record = (struct record){
-        .who = w->who,
-        .runs = &w->runs,
-        .mapping = &d->config->mapping,
-        .names = &w->names,
-        .events = w->loaded->events,
-        .event_count = w->loaded->event_count,
-        .next_due_ms = INT64_MAX,
-    };
-    if (w->who->connector[0] == '\0') {
-        route_candidate(d, w, arena);
-    } else if (!config_connector(d->config, w->who->connector)) {
-        standing_settle(&w->record, &w->diff, false, false, INT64_MAX);
-    } else {
-        plan_candidate(d, w, memory);
-    }
-}
-
 /* ---- memory of a batch ---------------------------------------------------------------------------------------------------- */
 
 static struct batch_memory *batch_new(struct dispatcher *d)
@@ -511,7 +245,7 @@ static struct batch_memory *batch_new(struct dispatcher *d)
     struct batch_memory *m = mem_zalloc(sizeof *m);
 
     m->use = &d->use;
-    m->names = names_ref(d->names);
+    m->names = name_table_ref(d->names);
     atomic_init(&m->refs, 1);
     return m;
 }
@@ -525,7 +259,7 @@ static void batch_unref(struct batch_memory *m)
             atomic_fetch_sub(&m->use->small_bytes, m->bytes);
         }
         claim_batch_clear(&m->claim);
-        names_unref(m->names);
+        name_table_unref(m->names);
         mem_free(m);
     }
 }
@@ -623,28 +357,6 @@ static void hand_over_recorded(struct dispatcher *d, struct look *look, struct w
 }
 
 /* ---- who goes ahead --------------------------------------------------------------------------------------------------- */
-
-/* Has one of these events told the external id of a workflow that we did not know yet, and may know? */
-static bool tells_new_name(struct dispatcher *d, const struct record *records, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        for (size_t k = 0; k < records[i].event_count; k++) {
-            const struct event *e = &records[i].events[k];
-
-            if (e->workflow_id && e->workflow_external_id &&
-                !external_id_of(d->names, records[i].who->source, e->workflow_id)) {
-                return d->names->count < WORKFLOW_NAMES_MAX;
-            }
-        }
-    }
-    return false;
-}
-
-/* Nothing has to be durable before its calls. Names that it tells others wait for, so that they are recorded first. */
-static bool may_go_ahead(struct dispatcher *d, const struct work *w)
-{
-    return w->job && w->record.result_count == 0 && !ledger_needs_intent(&w->diff) && !tells_new_name(d, &w->record, 1);
-}
 
 static void hand_over_ahead(struct dispatcher *d, struct look *look, struct work *works, size_t count)
 {
@@ -777,9 +489,29 @@ static void look_for_identities_soon(struct dispatcher *d, const struct record *
     }
 }
 
+static bool tells_new_name(const struct dispatcher *d, const struct record *records, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < records[i].event_count; k++) {
+            if (name_table_lacks(d->names, records[i].who->source, &records[i].events[k])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* What is loaded is planned, recorded and handed over. Returns the number of candidates, or a negative status. */
 static int work_on(struct dispatcher *d, struct look *look, struct batch_memory *memory, struct errmsg *err)
 {
+    const struct planning planning = {.config = d->config,
+                                      .connectors = d->connectors,
+                                      .lanes = d->lanes,
+                                      .names = memory->names,
+                                      .claim = &memory->claim,
+                                      .claimed_mono_us = memory->claimed_mono_us,
+                                      .claim_began_ms = memory->claim_began_ms,
+                                      .batch = memory};
     size_t count = memory->claim.count;
     struct work *works = arena_alloc(memory->claim.arena, count * sizeof *works);
     struct record *records = arena_alloc(memory->claim.arena, count * sizeof *records);
@@ -788,11 +520,8 @@ static int work_on(struct dispatcher *d, struct look *look, struct batch_memory 
     int st;
 
     for (size_t i = 0; i < count; i++) {
-        works[i].who = &memory->claim.items[i];
-        works[i].loaded = &memory->loaded[i];
-        prepare(d, &works[i], memory);
+        planning_work(&planning, &memory->claim.items[i], &memory->loaded[i], &works[i]);
         atomic_fetch_add(&memory->refs, works[i].job != NULL);
-        works[i].goes_ahead = may_go_ahead(d, &works[i]);
         if (!works[i].goes_ahead) {
             places[to_record] = i;
             records[to_record++] = works[i].record;
@@ -997,7 +726,7 @@ static int claim_round(struct dispatcher *d, struct look *look, bool retries, si
                      &look->marks[retries], &memory->claim, err);
     if (st != ST_OK) {
         d->give_back = true; /* it may have been done all the same */
-        names_unref(memory->names);
+        name_table_unref(memory->names);
         mem_free(memory);
         return st;
     }
@@ -1487,7 +1216,7 @@ void dispatcher_free(struct dispatcher *d)
     connector_set_unref(d->connectors);
     config_unref(d->next_config);
     connector_set_unref(d->next_connectors);
-    names_unref(d->names);
+    name_table_unref(d->names);
     connector_states_clear(&d->states);
     if (d->wake_fd >= 0) {
         close(d->wake_fd);

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/text.h"
 #include "store/erase.h"
+#include "store/name_table.h"
 #include "store/operate.h"
 
 enum { CLAIM = 100, ROUNDS_MAX = 1000, RETRY_MS = 3600 * 1000 };
@@ -165,23 +166,6 @@ bool kit_put(struct kit *k, const char *body)
 
 /* ---- working ------------------------------------------------------------------------------------------------------ */
 
-struct name_table {
-    struct workflow_name_row *rows;
-    size_t count;
-};
-
-static const char *external_id_of(void *ctx, const char *source, const char *workflow_id)
-{
-    const struct name_table *t = ctx;
-
-    for (size_t i = 0; i < t->count; i++) {
-        if (strcmp(t->rows[i].source, source) == 0 && strcmp(t->rows[i].workflow_id, workflow_id) == 0) {
-            return t->rows[i].external_id;
-        }
-    }
-    return NULL;
-}
-
 struct work {
     struct run_set runs;
     struct plan plan;
@@ -316,18 +300,18 @@ static size_t work_once(struct kit *k, const char *connector, bool retries)
 {
     struct claim_batch batch;
     struct loaded *loaded = NULL;
-    struct name_table table = {0};
+    struct name_table *table = NULL;
     struct errmsg err;
     size_t count;
 
     assert_done(store_claim(k->store, connector, retries, k->owner, k->lease_ms, CLAIM, NULL, &batch, &err), &err);
     assert_done(store_load(k->store, &batch, config_max_history_bytes(k->config), &loaded, &err), &err);
     assert_non_null(loaded);
-    assert_done(store_workflow_names(k->store, batch.arena, &table.rows, &table.count, &err), &err);
+    assert_done(name_table_read(k->store, &table, &err), &err);
     count = batch.count;
     struct work *works = arena_alloc(batch.arena, (count + 1) * sizeof *works);
     struct record *records = arena_alloc(batch.arena, (count + 1) * sizeof *records);
-    struct workflow_names names = {.external_id_of = external_id_of, .ctx = &table, .source = "popp"};
+    struct workflow_names names = name_table_of(table, "popp");
 
     for (size_t i = 0; i < count; i++) {
         runs_fold(loaded[i].events, loaded[i].event_count, batch.arena, &works[i].runs);
@@ -359,6 +343,7 @@ static size_t work_once(struct kit *k, const char *connector, bool retries)
         assert_false(records[i].lost);
         plan_clear(&works[i].plan);
     }
+    name_table_unref(table);
     claim_batch_clear(&batch);
     return count;
 }
