@@ -715,8 +715,12 @@ static int work_one_by_one(struct dispatcher *d, struct look *look, bool retries
 
 /* ---- a claim ------------------------------------------------------------------------------------------------------------------ */
 
-/* Returns the number of candidates with whom something was done, or a negative status. */
-static int claim_round(struct dispatcher *d, struct look *look, bool retries, size_t limit, struct errmsg *err)
+/*
+ * Returns the number of candidates with whom something was done, or a negative status. *ret_more becomes true when more may be due already: as many as there was
+ * room for were taken, or some were put back. Who comes later wakes us.
+ */
+static int claim_round(struct dispatcher *d, struct look *look, bool retries, size_t limit, bool *ret_more,
+                       struct errmsg *err)
 {
     struct batch_memory *memory = batch_new(d);
     int st;
@@ -731,6 +735,7 @@ static int claim_round(struct dispatcher *d, struct look *look, bool retries, si
         return st;
     }
     memory->claimed_mono_us = clock_mono_us();
+    *ret_more = *ret_more || memory->claim.count == limit;
     if (memory->claim.count > 0) {
         FAULT_POINT("claimed");
         if (!is_any_known_large(d, &memory->claim)) {
@@ -742,6 +747,7 @@ static int claim_round(struct dispatcher *d, struct look *look, bool retries, si
             FAULT_POINT("loaded");
             st = work_on(d, look, memory, err);
         } else {
+            *ret_more = true;
             st = work_one_by_one(d, look, retries, memory, err);
         }
     }
@@ -794,7 +800,7 @@ static int claim_lane(struct dispatcher *d, struct look *look, bool *ret_more, s
         return st;
     }
     if (now_ms >= look->retries_at_ms || room == 1) {
-        n = claim_round(d, look, true, room > 1 ? (room + 1) / 2 : 1, err);
+        n = claim_round(d, look, true, room > 1 ? (room + 1) / 2 : 1, ret_more, err);
         if (n < 0) {
             return n;
         }
@@ -802,11 +808,10 @@ static int claim_lane(struct dispatcher *d, struct look *look, bool *ret_more, s
         *ret_more = *ret_more || n > 0; /* what was given back at once may be due again */
     }
     if ((size_t)n < room && has_memory(d)) {
-        n = claim_round(d, look, false, room - (size_t)n, err);
+        n = claim_round(d, look, false, room - (size_t)n, ret_more, err);
         if (n < 0) {
             return n;
         }
-        *ret_more = *ret_more || n > 0;
     }
     return ST_OK;
 }

@@ -163,6 +163,24 @@ E2E_TEST(a_workflow_without_a_mapping_is_shown_and_touches_nothing)
     daemon_stop(h, d);
 }
 
+/* More than are taken at once: nobody waits for the poll. */
+E2E_TEST(a_crowd_that_was_stored_is_worked_through_at_once)
+{
+    struct program *d = daemon_start(h, &(struct daemon_conf){.delivery = "enabled: false\n"});
+
+    for (int i = 0; i < 150; i++) {
+        popp_deliver(h, d,
+                     popp_event(h, "run-completed", "candidate", arena_printf(h->arena, "ats_%d", i), "run",
+                                arena_printf(h->arena, "run_%d", i), "data.workflowExternalId", "somewhere-else",
+                                NULL));
+    }
+    daemon_stop(h, d);
+    daemon_rewrite_conf(h, d, &(struct daemon_conf){.delivery = "lease: 10m\npoll: 1m\n"});
+    daemon_start_again(h, d);
+    wait_sql(h, "select count(*) from atsync.sync_status where sync_state = 'unmapped'", "150");
+    daemon_stop(h, d);
+}
+
 E2E_TEST(failed_criteria_reject)
 {
     struct program *d = daemon_start(h, NULL);
@@ -231,6 +249,7 @@ int main(void)
         E2E_RUN(the_order_of_arrival_means_nothing),
         E2E_RUN(an_identity_that_comes_later),
         E2E_RUN(a_workflow_without_a_mapping_is_shown_and_touches_nothing),
+        E2E_RUN(a_crowd_that_was_stored_is_worked_through_at_once),
         E2E_RUN(failed_criteria_reject),
         E2E_RUN(a_recruiters_own_move_is_not_undone),
         E2E_RUN(two_daemons_never_write_to_one_candidate_at_once),
