@@ -176,10 +176,15 @@ void arena_free(struct arena *a)
 
 void arena_free_secret(struct arena *a)
 {
+    struct arena_block *block;
+
     if (a == NULL)
         return;
-    for (struct arena_block *b = a->current; b != NULL; b = b->next)
-        mem_wipe(b->bytes, b->size); /* also what was there before a reset */
+    block = a->current; /* there is always one */
+    do {
+        mem_wipe(block->bytes, block->size); /* also what was there before a reset */
+        block = block->next;
+    } while (block != NULL);
     arena_free(a);
 }
 

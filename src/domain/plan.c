@@ -407,21 +407,13 @@ static void plan_note(struct planner *p, const struct happened *h)
     want(p, wish, json_string(text));
 }
 
-/* The mean of all scores, or one answer's; false if there is none. */
-static bool score_of(const struct run *r, const char *from, double *ret)
+/* With one decimal; null if there is no score. */
+static struct json *mean_score(const struct run *r)
 {
     double sum = 0;
     unsigned n = 0;
     double score;
 
-    if (strcmp(from, "mean") != 0) {
-        const char *slash = strchr(from, '/');
-        char *node = slash ? mem_strndup(from, (size_t)(slash - from)) : NULL;
-        const struct run_answer *a = run_find_answer(r, node, slash ? slash + 1 : from);
-
-        mem_free(node);
-        return a && json_num(json_get(a->json, "score"), ret);
-    }
     for (size_t i = 0; i < r->answer_count; i++) {
         /* a slug that was answered in several nodes counts once, with its last answer */
         if (run_find_answer(r, NULL, r->answers[i].slug) == &r->answers[i] &&
@@ -430,11 +422,25 @@ static bool score_of(const struct run *r, const char *from, double *ret)
             n++;
         }
     }
-    if (n == 0) {
-        return false;
+    return n > 0 ? json_number(floor(sum / n * 10 + 0.5) / 10) : json_null();
+}
+
+/* The mean of all scores, or one answer's with every digit. Caller: json_free. */
+static struct json *score_of(const struct run *r, const char *from)
+{
+    const char *slash = strchr(from, '/');
+    const struct run_answer *a;
+    const struct json *score;
+    char *node;
+
+    if (strcmp(from, "mean") == 0) {
+        return mean_score(r);
     }
-    *ret = floor(sum / n * 10 + 0.5) / 10;
-    return true;
+    node = slash ? mem_strndup(from, (size_t)(slash - from)) : NULL;
+    a = run_find_answer(r, node, slash ? slash + 1 : from);
+    mem_free(node);
+    score = a ? json_get(a->json, "score") : NULL;
+    return json_type(score) == JSON_NUMBER ? json_copy(score) : json_null();
 }
 
 static void plan_assessment(struct planner *p, const struct happened *h)
@@ -442,13 +448,12 @@ static void plan_assessment(struct planner *p, const struct happened *h)
     const struct rule *r = deciding_rule(p->workflow, h, says_assessment);
     const char *job = p->workflow->job ? p->workflow->job : "";
     struct json *value;
-    double score;
 
     if (!r) {
         return;
     }
     value = json_object();
-    json_set(value, "score", score_of(p->run, r->assessment->score_from, &score) ? json_number(score) : json_null());
+    json_set(value, "score", score_of(p->run, r->assessment->score_from));
     json_set_str(value, "status", p->run->result ? p->run->result : p->run->outcome);
     json_set_str(value, "summary", note_summary(p->run, h->name, p->workflow_external_id, p->arena));
     struct desired wish = {

@@ -15,7 +15,7 @@
  */
 #define EXACT_MARK '\xff'
 static const char WRAP_MARK[] = "\xf4\x8f\xbf\xbf"; /* U+10FFFF, a noncharacter */
-enum { WRAP_MARK_LEN = 4, EXACT_DIGITS = 15, EXPONENT_MAX = 250 };
+enum { WRAP_MARK_LEN = 4, EXACT_DIGITS = 15, EXPONENT_MAX = 250, DOUBLE_TEXT_MAX = 40 };
 
 static const cJSON *in(const struct json *j)
 {
@@ -809,9 +809,35 @@ struct json *json_string(const char *s)
     return s ? out_of(must(cJSON_CreateString(s))) : json_null();
 }
 
+static bool is_short_integer(double n)
+{
+    return n > -1e15 && n < 1e15 && !(floor(n) < n); /* no more digits than EXACT_DIGITS */
+}
+
+/* As short as reads back as the same double. */
+static void double_text(double n, char ret[DOUBLE_TEXT_MAX])
+{
+    double back;
+
+    snprintf(ret, DOUBLE_TEXT_MAX, "%.15g", n);
+    back = strtod(ret, NULL);
+    if (back < n || back > n) {
+        snprintf(ret, DOUBLE_TEXT_MAX, "%.17g", n);
+    }
+}
+
 struct json *json_number(double n)
 {
-    return isfinite(n) ? out_of(must(cJSON_CreateNumber(n))) : json_null();
+    char text[DOUBLE_TEXT_MAX];
+
+    if (!isfinite(n)) {
+        return json_null();
+    }
+    if (is_short_integer(n)) {
+        return out_of(number_node(n));
+    }
+    double_text(n, text);
+    return json_number_text(text);
 }
 
 struct json *json_integer(int64_t n)
@@ -1000,18 +1026,13 @@ static void print_string(const struct printer *p, const char *s)
 
 static void print_double(struct buf *out, double n)
 {
-    char text[40];
-    double back;
+    char text[DOUBLE_TEXT_MAX];
 
-    if (n > -1e15 && n < 1e15 && !(floor(n) < n)) { /* no more digits than EXACT_DIGITS */
+    if (is_short_integer(n)) {
         buf_puts(out, signbit(n) && n >= 0 ? "-0" : num_text((int64_t)n).s);
         return;
     }
-    snprintf(text, sizeof text, "%.15g", n);
-    back = strtod(text, NULL);
-    if (back < n || back > n) {
-        snprintf(text, sizeof text, "%.17g", n);
-    }
+    double_text(n, text);
     buf_puts(out, text);
 }
 

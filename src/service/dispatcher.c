@@ -366,7 +366,7 @@ static void hand_over_ahead(struct dispatcher *d, struct look *look, struct work
     for (size_t i = 0; i < count; i++) {
         struct work *w = &works[i];
 
-        if (!w->goes_ahead) {
+        if (!w->job || !w->goes_ahead) {
             continue;
         }
         w->job->unrecorded = &w->record;

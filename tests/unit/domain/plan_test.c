@@ -260,6 +260,12 @@ static const struct {
      "- q: no answer - score 0\\n- r: no answer - score 75\\n- s: no answer\\nIn b:\\n- q: no answer - score "
      "100\\n- t: no answer - score 25\\n\\n"
      "Workflow cedar, run run_1, ended 2026-04-28 11:00 UTC\"} <- finished\n"},
+    {"one slug's score keeps its digits",
+     ON("'completed':{'assessment':'q'}"),
+     {ASKED("{'slug':'q','score':12345678901234567890}")},
+     "assessment/J assessment {\"score\":12345678901234567890,\"status\":\"PASSED_CRITERIA\",\"summary\":\"Screening "
+     "passed: the candidate met the criteria.\\n\\nAnswers\\n- q: no answer - score 12345678901234567890\\n\\n"
+     "Workflow cedar, run run_1, ended 2026-04-28 11:00 UTC\"} <- completed\n"},
     {"one slug's score; an outcome stands where there is no result; no score is null",
      ON("'opted_out':{'assessment':'screen-1/q'}"),
      {ENDED_AS("opted_out", WHOLE)},

@@ -1,5 +1,6 @@
 #include "lib/json.h"
 
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -477,6 +478,31 @@ static void test_equal(void **state)
     }
 }
 
+/* A number of ours and what is read of it are one value, so that what is compared does not depend on where it comes from. */
+static void test_numbers_of_ours(void **state)
+{
+    static const double numbers[] = {0,       -0.0,       0.1,       66.7,    200.0 / 3, 1e15,     9007199254740993.0,
+                                     1.5e300, 1.00444e53, -2.5e-260, DBL_MAX, DBL_MIN,   123456.75};
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(numbers); i++) {
+        struct json *ours = json_number(numbers[i]);
+        struct json *read = NULL;
+        char *text = json_text(ours);
+        double back = 0;
+
+        assert_int_equal(json_parse(text, strlen(text), &read, NULL), ST_OK);
+        if (!json_equal(ours, read)) {
+            fail_msg("%s reads as another value", text);
+        }
+        assert_true(json_num(ours, &back));
+        assert_true(!(back < numbers[i]) && !(back > numbers[i]));
+        mem_free(text);
+        json_free(ours);
+        json_free(read);
+    }
+}
+
 static void test_building(void **state)
 {
     struct json *o = json_object();
@@ -618,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_doubles),
         cmocka_unit_test(test_reading_nothing),
         cmocka_unit_test(test_equal),
+        cmocka_unit_test(test_numbers_of_ours),
         cmocka_unit_test(test_building),
         cmocka_unit_test(test_a_full_buffer_shows),
         cmocka_unit_test(test_in_an_arena),
