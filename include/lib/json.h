@@ -57,7 +57,7 @@ bool json_equal(const struct json *a,
 struct json *json_object(void);
 struct json *json_array(void);
 struct json *json_string(const char *s); /* NULL makes null */
-struct json *json_number(double n); /* the same value as is read when it is printed; null if it is not finite */
+struct json *json_number(double n);      /* the same value as is read when it is printed; null if it is not finite */
 struct json *json_integer(int64_t n);
 struct json *json_number_text(const char *digits); /* keeps every digit; NULL if it is not JSON number syntax */
 struct json *json_bool(bool b);
