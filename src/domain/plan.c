@@ -176,6 +176,8 @@ struct planner {
     struct desired *items;
     size_t count;
     size_t room;
+    size_t *
+        places; /* 2 * room, a hash table of items by key and connector: index + 1, or 0; who has the signing secret can make many */
     const struct run *run;
     const struct workflow_map *workflow;
     const char *workflow_external_id;
@@ -216,29 +218,53 @@ static const char *short_key(struct planner *p, const char *key)
     return arena_printf(p->arena, "%.*s#%s", (int)kept, key, hex);
 }
 
-static struct desired *find_wish(const struct planner *p, const struct desired *wish)
+static bool is_same_wish(const struct desired *a, const struct desired *b)
 {
-    for (size_t i = 0; i < p->count; i++) {
-        if (strcmp(p->items[i].key, wish->key) == 0 &&
-            strcmp(p->items[i].workflow->connector, wish->workflow->connector) == 0) {
-            return &p->items[i];
-        }
-    }
-    return NULL;
+    return strcmp(a->key, b->key) == 0 && strcmp(a->workflow->connector, b->workflow->connector) == 0;
 }
 
+/* The place of the wish, or the free one where it belongs. room is a power of two. */
+static size_t *place_of(const struct planner *p, const struct desired *wish)
+{
+    size_t mask = 2 * p->room - 1;
+    size_t at = (size_t)text_hash64(wish->key, strlen(wish->key)) & mask;
+
+    while (p->places[at] != 0 && !is_same_wish(&p->items[p->places[at] - 1], wish)) {
+        at = (at + 1) & mask;
+    }
+    return &p->places[at];
+}
+
+static struct desired *find_wish(const struct planner *p, const struct desired *wish)
+{
+    size_t place = p->count > 0 ? *place_of(p, wish) : 0;
+
+    return place > 0 ? &p->items[place - 1] : NULL;
+}
+
+static void make_room(struct planner *p)
+{
+    size_t room = p->room ? 2 * p->room : 16;
+    struct desired *grown = arena_alloc(p->arena, room * sizeof *grown);
+
+    if (p->count > 0) {
+        memcpy(grown, p->items, p->count * sizeof *grown);
+    }
+    p->items = grown;
+    p->room = room;
+    p->places = arena_alloc(p->arena, 2 * room * sizeof *p->places);
+    for (size_t i = 0; i < p->count; i++) {
+        *place_of(p, &p->items[i]) = i + 1;
+    }
+}
+
+/* One that is not there yet. */
 static void add_wish(struct planner *p, const struct desired *wish)
 {
     if (p->count == p->room) {
-        size_t room = p->room ? 2 * p->room : 16;
-        struct desired *grown = arena_alloc(p->arena, room * sizeof *grown);
-
-        if (p->count > 0) {
-            memcpy(grown, p->items, p->count * sizeof *grown);
-        }
-        p->items = grown;
-        p->room = room;
+        make_room(p);
     }
+    *place_of(p, wish) = p->count + 1;
     p->items[p->count++] = *wish;
 }
 
@@ -703,10 +729,49 @@ static int by_key(const void *a, const void *b)
     return order ? order : strcmp(x->workflow->connector, y->workflow->connector);
 }
 
-/* Runs whose workflow has no external id are told apart by its own id. */
-static bool same_workflow(const struct run *a, const char *external_a, const struct run *b, const char *external_b)
+/* A run's workflow: by its external id, or if it has none by its own id. */
+struct member {
+    const char *external_id, *workflow_id; /* the second only without the first; each NULL if there is none */
+    size_t run;
+};
+
+static int compare_texts(const char *a, const char *b)
 {
-    return text_eq(external_a, external_b) && (external_a || text_eq(a->workflow_id, b->workflow_id));
+    if (!a || !b) {
+        return (a != NULL) - (b != NULL);
+    }
+    return strcmp(a, b);
+}
+
+static int by_workflow(const void *a, const void *b)
+{
+    const struct member *x = a;
+    const struct member *y = b;
+    int order = compare_texts(x->external_id, y->external_id);
+
+    order = order ? order : compare_texts(x->workflow_id, y->workflow_id);
+    return order ? order : (x->run > y->run) - (x->run < y->run);
+}
+
+/* Of each run the next one of the same workflow; the number of runs: none. */
+static size_t *list_next(const struct run_set *runs, const char *const *external_ids, struct arena *arena)
+{
+    struct member *members = arena_alloc(arena, (runs->count + 1) * sizeof *members);
+    size_t *next = arena_alloc(arena, (runs->count + 1) * sizeof *next);
+
+    for (size_t i = 0; i < runs->count; i++) {
+        members[i] = (struct member){external_ids[i], external_ids[i] ? NULL : runs->runs[i].workflow_id, i};
+    }
+    if (runs->count > 1) {
+        qsort(members, runs->count, sizeof *members, by_workflow);
+    }
+    for (size_t i = 0; i < runs->count; i++) {
+        bool has_next = i + 1 < runs->count && compare_texts(members[i].external_id, members[i + 1].external_id) == 0 &&
+                        compare_texts(members[i].workflow_id, members[i + 1].workflow_id) == 0;
+
+        next[members[i].run] = has_next ? members[i + 1].run : runs->count;
+    }
+    return next;
 }
 
 static void leave_out_settled(struct planner *p, int64_t settled_us)
@@ -729,10 +794,12 @@ void plan_make(const struct run_set *runs, const struct mapping *mapping, const 
     struct planner all = {.arena = arena};
     const char **external_ids = arena_alloc(arena, (runs->count + 1) * sizeof *external_ids);
     bool *planned = arena_alloc(arena, runs->count + 1);
+    const size_t *next;
 
     for (size_t i = 0; i < runs->count; i++) {
         external_ids[i] = arena_strdup(arena, run_workflow_external_id(&runs->runs[i], names));
     }
+    next = list_next(runs, external_ids, arena);
     for (size_t i = 0; i < runs->count; i++) {
         struct planner one = {.arena = arena, .workflow_external_id = external_ids[i]};
 
@@ -740,12 +807,10 @@ void plan_make(const struct run_set *runs, const struct mapping *mapping, const 
         if (planned[i] || !one.workflow || (connector && strcmp(one.workflow->connector, connector) != 0)) {
             continue;
         }
-        for (size_t k = i; k < runs->count; k++) {
-            if (same_workflow(&runs->runs[i], external_ids[i], &runs->runs[k], external_ids[k])) {
-                planned[k] = true;
-                one.run = &runs->runs[k];
-                plan_run(&one);
-            }
+        for (size_t k = i; k < runs->count; k = next[k]) {
+            planned[k] = true;
+            one.run = &runs->runs[k];
+            plan_run(&one);
         }
         merge_workflow(&all, &one);
     }

@@ -326,18 +326,44 @@ static const struct record_route *stands_for(const struct record *r)
 
 /* ---- runs and what else events tell ----------------------------------------------------------------------------------- */
 
-static bool is_latest(const struct record *r, size_t index)
+struct member { /* a run of a workflow, by its external id; NULL: of any that has none */
+    const char *external_id;
+    size_t index;
+};
+
+static int by_workflow(const void *a, const void *b)
 {
-    const char *own = run_workflow_external_id(&r->runs->runs[index], r->names);
+    const struct member *x = a;
+    const struct member *y = b;
+    int order = x->external_id && y->external_id ? strcmp(x->external_id, y->external_id)
+                                                 : (x->external_id != NULL) - (y->external_id != NULL);
 
-    for (size_t i = index + 1; i < r->runs->count; i++) {
-        const char *other = run_workflow_external_id(&r->runs->runs[i], r->names);
+    return order ? order : (x->index > y->index) - (x->index < y->index);
+}
 
-        if ((!own && !other) || (own && other && strcmp(own, other) == 0)) {
-            return false;
-        }
+static bool is_other_workflow(const struct member *a, const struct member *b)
+{
+    return !a->external_id || !b->external_id ? a->external_id != b->external_id
+                                              : strcmp(a->external_id, b->external_id) != 0;
+}
+
+/* Which runs are the latest of their workflow; they are in the order of their time. */
+static const bool *list_latest(const struct recording *rec, const struct record *r)
+{
+    size_t count = r->runs->count;
+    struct member *members = arena_alloc(rec->arena, (count + 1) * sizeof *members);
+    bool *latest = arena_alloc(rec->arena, count + 1);
+
+    for (size_t i = 0; i < count; i++) {
+        members[i] = (struct member){run_workflow_external_id(&r->runs->runs[i], r->names), i};
     }
-    return true;
+    if (count > 1) {
+        qsort(members, count, sizeof *members, by_workflow);
+    }
+    for (size_t i = 0; i < count; i++) {
+        latest[members[i].index] = i + 1 == count || is_other_workflow(&members[i], &members[i + 1]);
+    }
+    return latest;
 }
 
 static const char *nodes_text(const struct recording *rec, const struct run *run)
@@ -352,7 +378,7 @@ static const char *nodes_text(const struct recording *rec, const struct run *run
     return text;
 }
 
-static void add_run(const struct recording *rec, struct batch *b, const struct record *r, size_t index)
+static void add_run(const struct recording *rec, struct batch *b, const struct record *r, size_t index, bool is_latest)
 {
     const struct run *run = &r->runs->runs[index];
     const char *workflow = run_workflow_external_id(run, r->names);
@@ -376,7 +402,7 @@ static void add_run(const struct recording *rec, struct batch *b, const struct r
     db_array_text(b->column[c++], r->who->ref);
     db_array_text(b->column[c++], map ? map->connector : "");
     db_array_i64(b->column[c++], run->is_contact_only);
-    db_array_i64(b->column[c++], is_latest(r, index));
+    db_array_i64(b->column[c++], is_latest);
     db_array_text(b->column[c++], key(rec, run->workflow_id));
     db_array_text(b->column[c++], key(rec, run->workflow_version_id));
     for (size_t i = 0; i < ATS_COUNT(texts); i++) {
@@ -396,6 +422,7 @@ static void add_run(const struct recording *rec, struct batch *b, const struct r
 struct folded {
     const struct record *record;
     size_t index;
+    bool is_latest;
     const char *source, *run_id, *ref;
     int64_t last_us;
 };
@@ -429,16 +456,19 @@ static void upsert_runs(const struct recording *rec)
         const struct record *r = &rec->records[i];
         /* of a reference that stands for another one, the other folds the runs, with all that it knows of them */
         size_t runs = r->lost || !r->runs || stands_for(r) ? 0 : r->runs->count;
+        const bool *latest;
 
         if (runs == 0) {
             continue;
         }
+        latest = list_latest(rec, r);
         all = mem_grow(all, count + runs, sizeof *all);
         for (size_t k = 0; k < runs; k++) {
             const struct run *run = &r->runs->runs[k];
 
             all[count++] = (struct folded){.record = r,
                                            .index = k,
+                                           .is_latest = latest[k],
                                            .source = r->who->source,
                                            .run_id = key(rec, run->run_id),
                                            .ref = r->who->ref,
@@ -450,7 +480,7 @@ static void upsert_runs(const struct recording *rec)
     }
     for (size_t i = 0; i < count; i++) {
         if (i == 0 || !is_same_run(&all[i - 1], &all[i])) {
-            add_run(rec, &b, all[i].record, all[i].index);
+            add_run(rec, &b, all[i].record, all[i].index, all[i].is_latest);
         }
     }
     mem_free(all);

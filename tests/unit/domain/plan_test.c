@@ -415,6 +415,45 @@ static void test_learned_names(void **state)
     story_close(&s);
 }
 
+/* Many runs of many workflows: every note is wanted once, what all of them want comes from the latest, and runs of one workflow are taken together. */
+static void test_a_crowd(void **state)
+{
+    enum { RUNS = 500, WORKFLOWS = 50 };
+    static struct event events[RUNS];
+    struct arena *a = arena_new();
+    struct mapping m = story_mapping("{'*':{'on':{'finished':{'note':'{workflow}','tags':['all']}}}}", a);
+    struct run_set set;
+    struct plan plan;
+
+    (void)state;
+    for (size_t i = 0; i < RUNS; i++) {
+        size_t n = i * 7 % RUNS; /* told in another order */
+        char *body =
+            arena_printf(a,
+                         "{'event':'WORKFLOW_RUN_COMPLETED','eventId':'e%03zu','eventTimestamp':"
+                         "'2026-04-28T10:%02zu:%02zu.000Z','data':{'recordId':'run_%03zu','workflowId':'wf_%zu',"
+                         "'workflowExternalId':'w%02zu','candidateProfileExternalId':'ats_42','timestamp':"
+                         "'2026-04-28T10:%02zu:%02zu.000Z','outcome':'completed','nodes':[]}}",
+                         n, n / 60, n % 60, n, n % WORKFLOWS, n % WORKFLOWS, n / 60, n % 60);
+
+        for (char *quote = body; (quote = strchr(quote, '\''));) {
+            *quote = '"';
+        }
+        assert_int_equal(event_parse(body, strlen(body), a, &events[i], NULL), ST_OK);
+    }
+    runs_fold(events, RUNS, a, &set);
+    plan_make(&set, &m, NULL, NULL, a, &plan);
+    assert_int_equal(plan.count, RUNS + 1);
+    for (size_t i = 0; i < RUNS; i++) {
+        assert_string_equal(plan.items[i].key, arena_printf(a, "note/run_%03zu/completed", i));
+        assert_string_equal(json_str(plan.items[i].value), arena_printf(a, "w%02zu", i % WORKFLOWS));
+    }
+    assert_string_equal(plan.items[RUNS].key, "tag/all");
+    assert_string_equal(plan.items[RUNS].run->run_id, "run_499");
+    plan_clear(&plan);
+    arena_free(a);
+}
+
 static void test_connectors(void **state)
 {
     struct story s;
@@ -537,10 +576,15 @@ static void test_kinds(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),          cmocka_unit_test(test_types),
-        cmocka_unit_test(test_learned_names),  cmocka_unit_test(test_connectors),
-        cmocka_unit_test(test_a_wish_in_full), cmocka_unit_test(test_keys_of_strange_ids),
-        cmocka_unit_test(test_moments),        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_learned_names),
+        cmocka_unit_test(test_a_crowd),
+        cmocka_unit_test(test_connectors),
+        cmocka_unit_test(test_a_wish_in_full),
+        cmocka_unit_test(test_keys_of_strange_ids),
+        cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_kinds),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
