@@ -56,6 +56,20 @@ static void deliver_neighbour(struct harness *h, const struct program *d, const 
     wait_ats(h, candidate, STAGE, CONTACTED);
 }
 
+/* Of a program whose memory is also that of a tool (valgrind, ThreadSanitizer) it says nothing. */
+static void assert_took_less(const struct program *d, int64_t before_kib, int64_t kib)
+{
+#ifdef __SANITIZE_THREAD__
+    bool is_watched = true;
+#else
+    bool is_watched = programs_are_run_by_another();
+#endif
+
+    if (!is_watched) {
+        assert_true(program_memory_max_kib(d) < before_kib + kib);
+    }
+}
+
 /* By default 16 MiB may be read of a candidate. That much in rows takes no more memory than twice that, where nothing is made of it. */
 E2E_TEST(a_huge_candidate_waits_and_its_neighbour_is_delivered)
 {
@@ -71,7 +85,7 @@ E2E_TEST(a_huge_candidate_waits_and_its_neighbour_is_delivered)
     deliver_neighbour(h, d, "ats_later");
     print_message("%s KiB of resident memory before, %s with 200 MiB of events waiting\n", num_text(before_kib).s,
                   num_text(program_memory_max_kib(d)).s);
-    assert_true(program_memory_max_kib(d) < before_kib + 64 * KIB);
+    assert_took_less(d, before_kib, 64 * KIB);
     assert_int_equal(ats_calls(h, "ats_huge", NULL, NULL), 0);
 
     /* people see what is the matter */
@@ -115,7 +129,7 @@ E2E_TEST(it_is_the_memory_that_counts)
     deliver_neighbour(h, d, "ats_after");
     print_message("%s KiB of resident memory before, %s after\n", num_text(before_kib).s,
                   num_text(program_memory_max_kib(d)).s);
-    assert_true(program_memory_max_kib(d) < before_kib + 8 * 16 * KIB);
+    assert_took_less(d, before_kib, 8 * 16 * KIB);
     wait_sql(h, "select affected_candidates from atsync.issues where class = 'too_large' and closed_at is null", "2");
     daemon_stop(h, d);
 }
@@ -177,7 +191,7 @@ E2E_TEST(large_ones_are_in_work_one_at_a_time)
              "16");
     print_message("%s KiB of resident memory before, %s after\n", num_text(before_kib).s,
                   num_text(program_memory_max_kib(d)).s);
-    assert_true(program_memory_max_kib(d) < before_kib + 8 * 4 * KIB + 16 * KIB);
+    assert_took_less(d, before_kib, 8 * 4 * KIB + 16 * KIB);
     daemon_stop(h, d);
 }
 
@@ -204,7 +218,7 @@ E2E_TEST(thousands_of_calls_of_one_candidate)
     wait_ats_calls(h, "ats_busy", "POST", "/notes", 1);
     print_message("%s KiB of resident memory before, %s with 3000 notes to write\n", num_text(before_kib).s,
                   num_text(program_memory_max_kib(d)).s);
-    assert_true(program_memory_max_kib(d) < before_kib + 48 * KIB);
+    assert_took_less(d, before_kib, 48 * KIB);
     daemon_kill(h, d);
 }
 

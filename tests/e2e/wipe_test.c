@@ -175,8 +175,11 @@ static const char *begin(struct harness *h, const char *private_key)
 {
     const char *report = arena_printf(h->arena, "%s/leftovers.report", h->dir);
 
+#ifdef __SANITIZE_THREAD__
+    skip(); /* the allocator is the sanitizer's, which lets nobody in between; */
+#endif
     if (getenv("PROGRAM_RUNNER") != NULL)
-        skip(); /* the allocator is valgrind's, which lets nobody in between */
+        skip(); /* or valgrind's */
     use_test_connectors(h);
     (void)private_file(h, "leftovers.report", "");
     find_leftovers(look_for(h, private_key), report);
