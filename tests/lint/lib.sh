@@ -21,10 +21,8 @@ c_files() {
 
 # project_files: every text file that belongs to the project; the inputs of the fuzz targets are not written, they are as they are.
 project_files() {
-    find . \( -path ./.git -o -path ./build -o -path ./var -o -path ./tests/lint/fixtures -o -path ./tests/fuzz/corpus \) -prune -o -type f -print |
-        sed 's|^\./||' | sort | while IFS= read -r file; do
-        [ ! -s "$file" ] || ! grep -Iq . "$file" || printf '%s\n' "$file"
-    done
+    find . \( -path ./.git -o -path ./build -o -path ./var -o -path ./tests/lint/fixtures -o -path ./tests/fuzz/corpus \) -prune -o -type f -print0 |
+        xargs -0 -r grep -lI . | sed 's|^\./||' | sort
 }
 
 # An awk function: what a line of C holds besides strings, characters and comments. Set in_comment to 0 at the beginning of each file.

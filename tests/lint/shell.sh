@@ -6,8 +6,8 @@
 SHELLCHECK=${SHELLCHECK:-shellcheck}
 
 finish "$(
-    project_files | while IFS= read -r file; do
-        first=$(head -n 1 "$file" | tr -d '\0')
+    scripts=()
+    while IFS=$'\t' read -r file first; do
         case $first in
         '#!/bin/bash'* | '#!/usr/bin/env bash'*) shell=bash ;;
         '#!/bin/sh'*) shell='sh' ;;
@@ -21,8 +21,12 @@ finish "$(
         fi
         if ! $shell -n "$file" 2>/dev/null; then
             echo "$file:1: does not parse: $shell -n $file"
-        elif command -v "$SHELLCHECK" >/dev/null; then
-            "$SHELLCHECK" -f gcc -s $shell -S warning "$file" || true
+        else
+            scripts+=("$shell" "$file")
         fi
-    done
+    done < <(project_files | xargs -r awk 'FNR == 1 { print FILENAME "\t" $0 }')
+    if command -v "$SHELLCHECK" >/dev/null; then
+        # each for itself, as many at once as there are processors: it is what lint waits for
+        printf '%s\0' "${scripts[@]}" | xargs -0 -r -n 2 -P "$(nproc)" sh -c '"$0" -f gcc -s "$1" -S warning "$2" || true' "$SHELLCHECK" | sort -V
+    fi
 )"
