@@ -57,6 +57,10 @@ struct workflow_names {
 
 /* The external id of a run's workflow: its own, else what is known of its workflow id, else NULL. */
 const char *run_workflow_external_id(const struct run *r, const struct workflow_names *names);
+/* Of each run the next one of the same workflow, in the order of the set; runs->count: there is none. Runs whose workflow has no external id are told apart by
+ * its own id (by_own_id), or all taken for one, as the views do. In the arena. */
+const size_t *runs_of_same_workflow(const struct run_set *runs, const struct workflow_names *names, bool by_own_id,
+                                    struct arena *arena);
 
 /* The writes wanted at this connector (NULL: at any). What was decided until runs->settled_us is left out: it was written, by these runs or by some
  * that have been forgotten since. */

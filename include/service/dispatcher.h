@@ -2,7 +2,8 @@
  * dispatcher - the reconciler: claims due candidates, works out what the ATS should hold, has it delivered, records the result.
  *
  * Three threads: this one claims, loads, folds, plans, diffs and records intents where they are needed; service/delivery is the network side (connector programs, HTTP);
- * service/recorder writes down what became of it. A candidate is handed from one to the next and belongs to exactly one of them at any time. No transaction is open while a call is under way.
+ * service/recorder writes down what became of it. A candidate is handed from one to the next and is worked on by exactly one of them at any time; only what is to be recorded of one that went
+ * ahead may be recorded here while its calls are made. No transaction is open while a call is under way.
  */
 #ifndef ATSYNC_SERVICE_DISPATCHER_H
 #define ATSYNC_SERVICE_DISPATCHER_H

@@ -41,8 +41,9 @@ struct work { /* what the plan phase made of one candidate; it points to itself,
     struct record record;
     struct job *
         job; /* NULL: nothing to send. With references of its own to the configuration, the connectors and an arena; in no list */
-    bool
-        goes_ahead; /* nothing has to be durable before its calls (ledger_needs_intent): it may be handed over before it is recorded */
+    bool tells_name; /* an event tells a workflow's external id that is not known yet */
+    /* nothing has to be durable before its calls (ledger_needs_intent), and nobody waits for what it tells: it may be handed over before it is recorded */
+    bool goes_ahead;
 };
 
 /* The dispatcher's thread. */

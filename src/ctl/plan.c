@@ -50,7 +50,7 @@ static const struct {
     [STEP_SUPERSEDED] = {"superseded", '-'},
 };
 
-struct planning {
+struct plan_command {
     const struct ctl *ctl;
     const struct config *config;  /* whose mapping counts */
     const struct config *current; /* what it is compared with; NULL: with nothing but the ledger */
@@ -299,7 +299,7 @@ static void add_state(const struct change *c, struct buf *b)
     }
 }
 
-static void add_reason(const struct planning *p, const struct change *c, struct buf *b)
+static void add_reason(const struct plan_command *p, const struct change *c, struct buf *b)
 {
     buf_puts(b, "      ");
     print_escaped(c->workflow ? c->workflow : "workflow without an external id:", b);
@@ -324,7 +324,7 @@ static void add_reason(const struct planning *p, const struct change *c, struct 
     buf_putc(b, '\n');
 }
 
-static void add_heading(struct planning *p, struct view *v, struct buf *b)
+static void add_heading(struct plan_command *p, struct view *v, struct buf *b)
 {
     if (v->headed) {
         return;
@@ -342,7 +342,7 @@ static void add_heading(struct planning *p, struct view *v, struct buf *b)
     buf_puts(b, ")\n");
 }
 
-static void print_text(struct planning *p, struct view *v, const struct change *c)
+static void print_text(struct plan_command *p, struct view *v, const struct change *c)
 {
     struct buf b;
 
@@ -362,7 +362,7 @@ static void print_text(struct planning *p, struct view *v, const struct change *
 
 /* ---- as JSON */
 
-static void print_object(struct planning *p, struct json *j)
+static void print_object(struct plan_command *p, struct json *j)
 {
     fputs(p->any_printed ? ",\n" : "[", stdout);
     p->any_printed = true;
@@ -370,7 +370,7 @@ static void print_object(struct planning *p, struct json *j)
     json_free(j);
 }
 
-static void print_change_json(struct planning *p, const struct view *v, const struct change *c)
+static void print_change_json(struct plan_command *p, const struct view *v, const struct change *c)
 {
     struct json *j = json_object();
 
@@ -423,12 +423,12 @@ static bool is_obsolete_today(const struct view *v, const struct ledger_row *row
     return false;
 }
 
-static bool is_of_workflow(const struct planning *p, const char *workflow)
+static bool is_of_workflow(const struct plan_command *p, const char *workflow)
 {
     return !p->filter.workflow || text_eq(p->filter.workflow, workflow);
 }
 
-static void tell(struct planning *p, struct view *v, const struct change *c)
+static void tell(struct plan_command *p, struct view *v, const struct change *c)
 {
     p->by_step[c->step]++;
     if (c->step == STEP_WRITE || c->step == STEP_RETRY) {
@@ -444,7 +444,7 @@ static void tell(struct planning *p, struct view *v, const struct change *c)
     }
 }
 
-static void tell_obsolete(struct planning *p, struct view *v, const struct ledger_row *row)
+static void tell_obsolete(struct plan_command *p, struct view *v, const struct ledger_row *row)
 {
     const struct ledger_value *have = find_value(v->values, row->key);
     struct json *value = json_string(have ? have->value : NULL);
@@ -456,7 +456,7 @@ static void tell_obsolete(struct planning *p, struct view *v, const struct ledge
     json_free(value);
 }
 
-static void tell_view(struct planning *p, struct view *v)
+static void tell_view(struct plan_command *p, struct view *v)
 {
     for (size_t i = 0; i < v->diff.count; i++) {
         const struct ledger_item *item = &v->diff.items[i];
@@ -475,7 +475,7 @@ static void tell_view(struct planning *p, struct view *v)
 }
 
 /* Runs that no mapping says anything about; with a new configuration those that have one today. */
-static void count_unmapped(struct planning *p, const struct view *v)
+static void count_unmapped(struct plan_command *p, const struct view *v)
 {
     for (size_t i = 0; i < v->runs.count; i++) {
         const char *workflow = run_workflow_external_id(&v->runs.runs[i], &v->names);
@@ -490,7 +490,7 @@ static void count_unmapped(struct planning *p, const struct view *v)
 /* ---- one page of candidates */
 
 /* Each candidate at each connector that is asked for. */
-static struct claim_batch at_connectors(const struct planning *p, const struct claim_batch *page,
+static struct claim_batch at_connectors(const struct plan_command *p, const struct claim_batch *page,
                                         size_t *ret_per_candidate)
 {
     struct claim_batch b = {.arena = page->arena, .now_us = page->now_us};
@@ -509,7 +509,7 @@ static struct claim_batch at_connectors(const struct planning *p, const struct c
     return b;
 }
 
-static void plan_view(struct planning *p, struct view *v, struct arena *arena, int64_t now_us)
+static void plan_view(struct plan_command *p, struct view *v, struct arena *arena, int64_t now_us)
 {
     v->names = name_table_of(p->names, v->who->source);
     runs_fold(v->loaded->events, v->loaded->event_count, arena, &v->runs);
@@ -523,7 +523,7 @@ static void plan_view(struct planning *p, struct view *v, struct arena *arena, i
 }
 
 /* As the daemon does: its events are more than delivery.max_history. */
-static void tell_too_large(struct planning *p, const struct claimed *who)
+static void tell_too_large(struct plan_command *p, const struct claimed *who)
 {
     struct view v = {.who = who};
     struct buf b;
@@ -547,7 +547,7 @@ static void tell_too_large(struct planning *p, const struct claimed *who)
     buf_free(&b);
 }
 
-static int plan_loaded(struct planning *p, const struct claim_batch *b, const struct loaded *loaded,
+static int plan_loaded(struct plan_command *p, const struct claim_batch *b, const struct loaded *loaded,
                        size_t per_candidate, struct errmsg *err)
 {
     struct ledger_values *values = NULL;
@@ -569,7 +569,7 @@ static int plan_loaded(struct planning *p, const struct claim_batch *b, const st
 }
 
 /* Looks at as many of the batch, from `begin` on, as may be loaded at once; *count: how many to try, and how many they were. */
-static int plan_piece(struct planning *p, const struct claim_batch *all, size_t begin, size_t per_candidate,
+static int plan_piece(struct plan_command *p, const struct claim_batch *all, size_t begin, size_t per_candidate,
                       size_t *count, struct errmsg *err)
 {
     struct loaded *loaded = NULL;
@@ -594,7 +594,7 @@ static int plan_piece(struct planning *p, const struct claim_batch *all, size_t 
     }
 }
 
-static int plan_page(struct planning *p, const struct claim_batch *page, struct errmsg *err)
+static int plan_page(struct plan_command *p, const struct claim_batch *page, struct errmsg *err)
 {
     size_t per_candidate;
     struct claim_batch b = at_connectors(p, page, &per_candidate);
@@ -608,7 +608,7 @@ static int plan_page(struct planning *p, const struct claim_batch *page, struct 
     return st;
 }
 
-static int plan_all(struct planning *p, struct errmsg *err)
+static int plan_all(struct plan_command *p, struct errmsg *err)
 {
     struct filter filter = p->filter;
     char *source = NULL;
@@ -646,7 +646,7 @@ static void add_count(struct buf *b, const char *before, uint64_t count, const c
     }
 }
 
-static void print_sum(const struct planning *p)
+static void print_sum(const struct plan_command *p)
 {
     static const enum write_kind order[] = {WRITE_FIELD, WRITE_TAG,    WRITE_ASSESSMENT,
                                             WRITE_STAGE, WRITE_REJECT, WRITE_NOTE};
@@ -681,7 +681,7 @@ static void print_sum(const struct planning *p)
     buf_free(&b);
 }
 
-static int run_plan(struct planning *p, const char *command)
+static int run_plan(struct plan_command *p, const char *command)
 {
     struct errmsg err = {{0}};
     int st = name_table_read(p->store, &p->names, &err);
@@ -760,7 +760,7 @@ int ctl_plan(const struct ctl *ctl, int argc, char **argv)
     struct wanted w;
     struct config *current = NULL;
     struct config *new_config = NULL;
-    struct planning p = {.ctl = ctl};
+    struct plan_command p = {.ctl = ctl};
     struct errmsg err = {{0}};
     int status = read_arguments(argc, argv, &w);
 

@@ -171,13 +171,19 @@ static int match(const struct condition *c, const struct happened *h)
 
 /* ---- collecting --------------------------------------------------------------------------------------------------- */
 
+struct wish { /* one of possibly several under a key */
+    struct desired wanted;
+    size_t nth; /* in which it came */
+};
+
+/* Wishes are collected and settled by sorting, so that many cost no more than their number: who has the signing secret chooses keys and how many. */
 struct planner {
     struct arena *arena;
-    struct desired *items;
+    struct wish *items;
     size_t count;
     size_t room;
-    size_t *
-        places; /* 2 * room, a hash table of items by key and connector: index + 1, or 0; who has the signing secret can make many */
+    size_t came;   /* so many */
+    bool by_event; /* the later event decides, not who came last */
     const struct run *run;
     const struct workflow_map *workflow;
     const char *workflow_external_id;
@@ -218,61 +224,69 @@ static const char *short_key(struct planner *p, const char *key)
     return arena_printf(p->arena, "%.*s#%s", (int)kept, key, hex);
 }
 
-static bool is_same_wish(const struct desired *a, const struct desired *b)
+static int by_key(const void *a, const void *b)
 {
-    return strcmp(a->key, b->key) == 0 && strcmp(a->workflow->connector, b->workflow->connector) == 0;
+    const struct wish *x = a;
+    const struct wish *y = b;
+    int order = strcmp(x->wanted.key, y->wanted.key);
+
+    order = order ? order : strcmp(x->wanted.workflow->connector, y->wanted.workflow->connector);
+    return order ? order : (x->nth > y->nth) - (x->nth < y->nth);
 }
 
-/* The place of the wish, or the free one where it belongs. room is a power of two. */
-static size_t *place_of(const struct planner *p, const struct desired *wish)
+static bool is_same_key(const struct wish *a, const struct wish *b)
 {
-    size_t mask = 2 * p->room - 1;
-    size_t at = (size_t)text_hash64(wish->key, strlen(wish->key)) & mask;
+    return strcmp(a->wanted.key, b->wanted.key) == 0 &&
+           strcmp(a->wanted.workflow->connector, b->wanted.workflow->connector) == 0;
+}
 
-    while (p->places[at] != 0 && !is_same_wish(&p->items[p->places[at] - 1], wish)) {
-        at = (at + 1) & mask;
+/* One wish is left under each key of a connector; they are in the order of the keys. */
+static void settle(struct planner *p)
+{
+    size_t kept = 0;
+
+    if (p->count > 1) {
+        qsort(p->items, p->count, sizeof *p->items, by_key);
     }
-    return &p->places[at];
-}
-
-static struct desired *find_wish(const struct planner *p, const struct desired *wish)
-{
-    size_t place = p->count > 0 ? *place_of(p, wish) : 0;
-
-    return place > 0 ? &p->items[place - 1] : NULL;
-}
-
-static void make_room(struct planner *p)
-{
-    size_t room = p->room ? 2 * p->room : 16;
-    struct desired *grown = arena_alloc(p->arena, room * sizeof *grown);
-
-    if (p->count > 0) {
-        memcpy(grown, p->items, p->count * sizeof *grown);
-    }
-    p->items = grown;
-    p->room = room;
-    p->places = arena_alloc(p->arena, 2 * room * sizeof *p->places);
     for (size_t i = 0; i < p->count; i++) {
-        *place_of(p, &p->items[i]) = i + 1;
+        struct wish *have = kept > 0 ? &p->items[kept - 1] : NULL;
+        const struct wish *next = &p->items[i];
+
+        if (!have || !is_same_key(have, next)) {
+            p->items[kept++] = *next;
+        } else if (p->by_event && stamp_compare(&next->wanted.stamp, &have->wanted.stamp) < 0) {
+            json_free(next->wanted.value);
+        } else {
+            json_free(have->wanted.value);
+            *have = *next;
+        }
     }
+    p->count = kept;
 }
 
-/* One that is not there yet. */
-static void add_wish(struct planner *p, const struct desired *wish)
+static void add_wish(struct planner *p, const struct desired *wanted)
 {
-    if (p->count == p->room) {
-        make_room(p);
+    bool is_full = p->count == p->room;
+
+    if (is_full) {
+        settle(p);
     }
-    *place_of(p, wish) = p->count + 1;
-    p->items[p->count++] = *wish;
+    if (is_full && p->count >= p->room / 2) { /* few were given up */
+        size_t room = p->room ? 2 * p->room : 16;
+        struct wish *grown = arena_alloc(p->arena, room * sizeof *grown);
+
+        if (p->count > 0) {
+            memcpy(grown, p->items, p->count * sizeof *grown);
+        }
+        p->items = grown;
+        p->room = room;
+    }
+    p->items[p->count++] = (struct wish){.wanted = *wanted, .nth = p->came++};
 }
 
 /* Within a workflow the later call decides: callers go from the oldest run and moment to the newest. Takes value. */
 static void want(struct planner *p, struct desired wish, struct json *value)
 {
-    struct desired *have;
-
     wish.key = short_key(p, wish.key);
     wish.run = p->run;
     wish.workflow = p->workflow;
@@ -280,30 +294,15 @@ static void want(struct planner *p, struct desired wish, struct json *value)
     wish.job = p->workflow->job;
     wish.value = value;
     wish.hash = hash_of(p, wish.kind, value);
-    have = find_wish(p, &wish);
-    if (have) {
-        json_free(have->value);
-        *have = wish;
-    } else {
-        add_wish(p, &wish);
-    }
+    add_wish(p, &wish);
 }
 
 /* Between workflows the later event decides. Only what each of them wants in the end is compared. */
-static void merge_workflow(struct planner *all, const struct planner *one)
+static void merge_workflow(struct planner *all, struct planner *one)
 {
+    settle(one);
     for (size_t i = 0; i < one->count; i++) {
-        const struct desired *wish = &one->items[i];
-        struct desired *have = find_wish(all, wish);
-
-        if (!have) {
-            add_wish(all, wish);
-        } else if (stamp_compare(&wish->stamp, &have->stamp) < 0) {
-            json_free(wish->value);
-        } else {
-            json_free(have->value);
-            *have = *wish;
-        }
+        add_wish(all, &one->items[i].wanted);
     }
 }
 
@@ -720,18 +719,9 @@ static void plan_run(struct planner *p)
     }
 }
 
-static int by_key(const void *a, const void *b)
-{
-    const struct desired *x = a;
-    const struct desired *y = b;
-    int order = strcmp(x->key, y->key);
-
-    return order ? order : strcmp(x->workflow->connector, y->workflow->connector);
-}
-
-/* A run's workflow: by its external id, or if it has none by its own id. */
+/* A run by its workflow's external id, or its own. */
 struct member {
-    const char *external_id, *workflow_id; /* the second only without the first; each NULL if there is none */
+    const char *external_id, *workflow_id; /* each NULL if there is none, or if it does not count */
     size_t run;
 };
 
@@ -743,63 +733,69 @@ static int compare_texts(const char *a, const char *b)
     return strcmp(a, b);
 }
 
+static int compare_workflows(const struct member *a, const struct member *b)
+{
+    int order = compare_texts(a->external_id, b->external_id);
+
+    return order ? order : compare_texts(a->workflow_id, b->workflow_id);
+}
+
 static int by_workflow(const void *a, const void *b)
 {
     const struct member *x = a;
     const struct member *y = b;
-    int order = compare_texts(x->external_id, y->external_id);
+    int order = compare_workflows(x, y);
 
-    order = order ? order : compare_texts(x->workflow_id, y->workflow_id);
     return order ? order : (x->run > y->run) - (x->run < y->run);
 }
 
-/* Of each run the next one of the same workflow; the number of runs: none. */
-static size_t *list_next(const struct run_set *runs, const char *const *external_ids, struct arena *arena)
+const size_t *runs_of_same_workflow(const struct run_set *runs, const struct workflow_names *names, bool by_own_id,
+                                    struct arena *arena)
 {
     struct member *members = arena_alloc(arena, (runs->count + 1) * sizeof *members);
     size_t *next = arena_alloc(arena, (runs->count + 1) * sizeof *next);
 
     for (size_t i = 0; i < runs->count; i++) {
-        members[i] = (struct member){external_ids[i], external_ids[i] ? NULL : runs->runs[i].workflow_id, i};
+        const char *external_id = run_workflow_external_id(&runs->runs[i], names);
+
+        members[i] = (struct member){external_id, external_id || !by_own_id ? NULL : runs->runs[i].workflow_id, i};
     }
     if (runs->count > 1) {
         qsort(members, runs->count, sizeof *members, by_workflow);
     }
     for (size_t i = 0; i < runs->count; i++) {
-        bool has_next = i + 1 < runs->count && compare_texts(members[i].external_id, members[i + 1].external_id) == 0 &&
-                        compare_texts(members[i].workflow_id, members[i + 1].workflow_id) == 0;
+        bool has_next = i + 1 < runs->count && compare_workflows(&members[i], &members[i + 1]) == 0;
 
         next[members[i].run] = has_next ? members[i + 1].run : runs->count;
     }
     return next;
 }
 
-static void leave_out_settled(struct planner *p, int64_t settled_us)
+/* All but what was settled with runs that are forgotten. */
+static void take_wishes(const struct planner *p, int64_t settled_us, struct plan *ret)
 {
-    size_t kept = 0;
-
+    ret->items = arena_alloc(p->arena, (p->count + 1) * sizeof *ret->items);
+    ret->count = 0;
     for (size_t i = 0; i < p->count; i++) {
-        if (settled_us != 0 && p->items[i].stamp.time_us <= settled_us) {
-            json_free(p->items[i].value);
+        if (settled_us != 0 && p->items[i].wanted.stamp.time_us <= settled_us) {
+            json_free(p->items[i].wanted.value);
         } else {
-            p->items[kept++] = p->items[i];
+            ret->items[ret->count++] = p->items[i].wanted;
         }
     }
-    p->count = kept;
 }
 
 void plan_make(const struct run_set *runs, const struct mapping *mapping, const char *connector,
                const struct workflow_names *names, struct arena *arena, struct plan *ret)
 {
-    struct planner all = {.arena = arena};
+    struct planner all = {.arena = arena, .by_event = true};
     const char **external_ids = arena_alloc(arena, (runs->count + 1) * sizeof *external_ids);
     bool *planned = arena_alloc(arena, runs->count + 1);
-    const size_t *next;
+    const size_t *next = runs_of_same_workflow(runs, names, true, arena);
 
     for (size_t i = 0; i < runs->count; i++) {
         external_ids[i] = arena_strdup(arena, run_workflow_external_id(&runs->runs[i], names));
     }
-    next = list_next(runs, external_ids, arena);
     for (size_t i = 0; i < runs->count; i++) {
         struct planner one = {.arena = arena, .workflow_external_id = external_ids[i]};
 
@@ -814,12 +810,8 @@ void plan_make(const struct run_set *runs, const struct mapping *mapping, const 
         }
         merge_workflow(&all, &one);
     }
-    leave_out_settled(&all, runs->settled_us);
-    if (all.count > 1) {
-        qsort(all.items, all.count, sizeof *all.items, by_key);
-    }
-    ret->items = all.items;
-    ret->count = all.count;
+    settle(&all);
+    take_wishes(&all, runs->settled_us, ret);
 }
 
 void plan_clear(struct plan *p)

@@ -396,17 +396,17 @@ static const struct record *take_plan(void *ctx, struct job *job)
 /* Those that went ahead long ago, in *ret, and since when the first of the others did. With ahead_lock: none of them ends meanwhile. */
 static size_t list_ahead(struct dispatcher *d, int64_t now_ms, struct arena *arena, struct job ***ret)
 {
-    size_t slots = lanes_in_work(d->lanes) + 1;
     size_t count = 0;
 
-    *ret = arena_alloc(arena, slots * sizeof **ret);
+    /* each is counted by its lane before it is in the list, and after it */
+    *ret = arena_alloc(arena, (lanes_in_work(d->lanes) + 1) * sizeof **ret);
     d->ahead_since_ms = 0;
     (void)pthread_mutex_lock(&d->lock);
     for (struct job *job = d->work_list; job; job = job->work_next) {
         if (!job->unrecorded) {
             continue;
         }
-        if (job->ahead_since_ms + AHEAD_MAX_MS <= now_ms && count < slots) {
+        if (job->ahead_since_ms + AHEAD_MAX_MS <= now_ms) {
             (*ret)[count++] = job;
         } else if (d->ahead_since_ms == 0 || job->ahead_since_ms < d->ahead_since_ms) {
             d->ahead_since_ms = job->ahead_since_ms;
@@ -489,18 +489,6 @@ static void look_for_identities_soon(struct dispatcher *d, const struct record *
     }
 }
 
-static bool tells_new_name(const struct dispatcher *d, const struct record *records, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        for (size_t k = 0; k < records[i].event_count; k++) {
-            if (name_table_lacks(d->names, records[i].who->source, &records[i].events[k])) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 /* What is loaded is planned, recorded and handed over. Returns the number of candidates, or a negative status. */
 static int work_on(struct dispatcher *d, struct look *look, struct batch_memory *memory, struct errmsg *err)
 {
@@ -517,6 +505,7 @@ static int work_on(struct dispatcher *d, struct look *look, struct batch_memory 
     struct record *records = arena_alloc(memory->claim.arena, count * sizeof *records);
     size_t *places = arena_alloc(memory->claim.arena, count * sizeof *places);
     size_t to_record = 0;
+    bool names_told = false;
     int st;
 
     for (size_t i = 0; i < count; i++) {
@@ -524,6 +513,7 @@ static int work_on(struct dispatcher *d, struct look *look, struct batch_memory 
         atomic_fetch_add(&memory->refs, works[i].job != NULL);
         if (!works[i].goes_ahead) {
             places[to_record] = i;
+            names_told = names_told || works[i].tells_name;
             records[to_record++] = works[i].record;
         }
     }
@@ -538,8 +528,7 @@ static int work_on(struct dispatcher *d, struct look *look, struct batch_memory 
         FAULT_POINT("intents-recorded");
         remember_due(d, records, to_record);
         look_for_identities_soon(d, records, to_record);
-        if (tells_new_name(d, records, to_record) &&
-            (refresh_names(d, err) != ST_OK || store_wake_unrouted(d->store, err) != ST_OK)) {
+        if (names_told && (refresh_names(d, err) != ST_OK || store_wake_unrouted(d->store, err) != ST_OK)) {
             d->names_at_ms = 0; /* the names come with the next round */
         }
         hand_over_recorded(d, look, works, count);

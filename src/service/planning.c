@@ -200,18 +200,14 @@ static void route_candidate(const struct planning *p, struct work *w)
 
 /* ---- one candidate ---------------------------------------------------------------------------------------------------- */
 
-/* Names that it tells others wait for: it is recorded first. */
-static bool may_go_ahead(const struct planning *p, const struct work *w)
+static bool tells_name(const struct planning *p, const struct work *w)
 {
-    if (!w->job || w->record.result_count > 0 || ledger_needs_intent(&w->diff)) {
-        return false;
+    bool tells = false;
+
+    for (size_t i = 0; i < w->loaded->event_count && !tells; i++) {
+        tells = name_table_lacks(p->names, w->who->source, &w->loaded->events[i]);
     }
-    for (size_t i = 0; i < w->loaded->event_count; i++) {
-        if (name_table_lacks(p->names, w->who->source, &w->loaded->events[i])) {
-            return false;
-        }
-    }
-    return true;
+    return tells;
 }
 
 void planning_work(const struct planning *p, struct claimed *who, struct loaded *loaded, struct work *ret)
@@ -237,5 +233,6 @@ void planning_work(const struct planning *p, struct claimed *who, struct loaded 
     } else {
         plan_candidate(p, w);
     }
-    w->goes_ahead = may_go_ahead(p, w);
+    w->tells_name = tells_name(p, w);
+    w->goes_ahead = w->job && w->record.result_count == 0 && !w->tells_name && !ledger_needs_intent(&w->diff);
 }

@@ -326,46 +326,6 @@ static const struct record_route *stands_for(const struct record *r)
 
 /* ---- runs and what else events tell ----------------------------------------------------------------------------------- */
 
-struct member { /* a run of a workflow, by its external id; NULL: of any that has none */
-    const char *external_id;
-    size_t index;
-};
-
-static int by_workflow(const void *a, const void *b)
-{
-    const struct member *x = a;
-    const struct member *y = b;
-    int order = x->external_id && y->external_id ? strcmp(x->external_id, y->external_id)
-                                                 : (x->external_id != NULL) - (y->external_id != NULL);
-
-    return order ? order : (x->index > y->index) - (x->index < y->index);
-}
-
-static bool is_other_workflow(const struct member *a, const struct member *b)
-{
-    return !a->external_id || !b->external_id ? a->external_id != b->external_id
-                                              : strcmp(a->external_id, b->external_id) != 0;
-}
-
-/* Which runs are the latest of their workflow; they are in the order of their time. */
-static const bool *list_latest(const struct recording *rec, const struct record *r)
-{
-    size_t count = r->runs->count;
-    struct member *members = arena_alloc(rec->arena, (count + 1) * sizeof *members);
-    bool *latest = arena_alloc(rec->arena, count + 1);
-
-    for (size_t i = 0; i < count; i++) {
-        members[i] = (struct member){run_workflow_external_id(&r->runs->runs[i], r->names), i};
-    }
-    if (count > 1) {
-        qsort(members, count, sizeof *members, by_workflow);
-    }
-    for (size_t i = 0; i < count; i++) {
-        latest[members[i].index] = i + 1 == count || is_other_workflow(&members[i], &members[i + 1]);
-    }
-    return latest;
-}
-
 static const char *nodes_text(const struct recording *rec, const struct run *run)
 {
     struct buf b;
@@ -456,19 +416,19 @@ static void upsert_runs(const struct recording *rec)
         const struct record *r = &rec->records[i];
         /* of a reference that stands for another one, the other folds the runs, with all that it knows of them */
         size_t runs = r->lost || !r->runs || stands_for(r) ? 0 : r->runs->count;
-        const bool *latest;
+        const size_t *next;
 
         if (runs == 0) {
             continue;
         }
-        latest = list_latest(rec, r);
+        next = runs_of_same_workflow(r->runs, r->names, false, rec->arena);
         all = mem_grow(all, count + runs, sizeof *all);
         for (size_t k = 0; k < runs; k++) {
             const struct run *run = &r->runs->runs[k];
 
             all[count++] = (struct folded){.record = r,
                                            .index = k,
-                                           .is_latest = latest[k],
+                                           .is_latest = next[k] == runs,
                                            .source = r->who->source,
                                            .run_id = key(rec, run->run_id),
                                            .ref = r->who->ref,

@@ -217,15 +217,21 @@ static void tell_name(struct harness *h, struct program *d)
     wait_sql(h, STATE_OF("ats_1"), "synced");
 }
 
+/* Its answer waits for /_sandbox/release. */
+static void hold_first_stage(struct harness *h, struct program *d)
+{
+    ats_fault(h, "{\"match\":{\"method\":\"PUT\",\"path_contains\":\"/stage\"},\"action\":\"delay\",\"delay_ms\":-1}");
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    wait_until(h, one_is_pending, NULL, "the stage is with the ATS");
+}
+
 /* A first value needs no intent: nothing is known of it when the daemon ends, and it is sent once more. */
 E2E_TEST(killed_while_a_first_value_is_sent)
 {
     struct program *d = daemon_start(h, NULL);
 
     tell_name(h, d);
-    ats_fault(h, "{\"match\":{\"method\":\"PUT\",\"path_contains\":\"/stage\"},\"action\":\"delay\",\"delay_ms\":-1}");
-    popp_deliver(h, d, popp_event(h, "run-started", NULL));
-    wait_until(h, one_is_pending, NULL, "the stage is with the ATS");
+    hold_first_stage(h, d);
     daemon_kill(h, d);
     ats_control(h, "POST", "/_sandbox/release", NULL);
     daemon_start_again(h, d);
@@ -246,9 +252,7 @@ E2E_TEST(a_run_shows_while_its_first_call_takes_long)
     struct program *d = daemon_start(h, NULL);
 
     tell_name(h, d);
-    ats_fault(h, "{\"match\":{\"method\":\"PUT\",\"path_contains\":\"/stage\"},\"action\":\"delay\",\"delay_ms\":-1}");
-    popp_deliver(h, d, popp_event(h, "run-started", NULL));
-    wait_until(h, one_is_pending, NULL, "the stage is with the ATS");
+    hold_first_stage(h, d);
     wait_sql(h,
              "select concat_ws('|', run_state, sync_state) from atsync.sync_status where candidate_external_id = "
              "'ats_42' and run_id is not null",
