@@ -113,7 +113,7 @@ CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 STUB_SRCS := tests/lib/stub_ats.c
 HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/ctlkit.c tests/lib/oauth_stub.c tests/lib/replica.c tests/lib/tls.c tests/lib/popp_stub.c tests/lib/crowd.c tests/lib/relay.c
-DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c load_test.c record_test.c views_test.c dashboard_test.c operate_test.c erase_test.c privacy_test.c issues_test.c plans_test.c retention_test.c inquiry_test.c tokens_test.c doctor_test.c)
+DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c load_test.c name_table_test.c record_test.c views_test.c dashboard_test.c operate_test.c erase_test.c privacy_test.c issues_test.c plans_test.c retention_test.c inquiry_test.c tokens_test.c doctor_test.c)
 E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c history_test.c secrets_test.c wipe_test.c outbound_test.c values_test.c receiver_test.c admin_test.c main_path_test.c faults_test.c breaker_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_data_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c completer_test.c retention_test.c attacks_test.c)
 # the status page in a real browser
 BROWSER_SRCS := tests/lib/browser.c
