@@ -316,6 +316,18 @@ E2E_TEST(the_newest_run_of_a_workflow_is_the_latest)
     (void)kit_work(k);
     assert_sql(h, "select string_agg(concat_ws('|', run_id, is_latest), ' ' order by run_id) from atsync.run",
                "run_a|f run_b|t run_c|t");
+
+    /* runs whose workflow has no external id are one line of the views, whatever their workflows' own ids are */
+    for (int i = 1; i <= 2; i++) {
+        assert_true(kit_put(k, popp_event(h, "run-completed", "run", arena_printf(h->arena, "run_without_%d", i),
+                                          "shift", arena_printf(h->arena, "%d", i), "data.workflowExternalId",
+                                          POPP_ABSENT, "data.workflowId", arena_printf(h->arena, "w%d", i), NULL)));
+    }
+    (void)kit_work(k);
+    assert_sql(h,
+               "select string_agg(concat_ws('|', run_id, is_latest), ' ' order by run_id) from atsync.run where "
+               "workflow_external_id is null",
+               "run_without_1|f run_without_2|t");
     kit_close(k);
 }
 
