@@ -130,7 +130,7 @@ static void refuse_by_name(const struct ledger_item *item, struct record_result 
     if (item->wish->kind == WRITE_STAGE) {
         res->verdict = (struct verdict){.state = WRITE_DEAD, .error_class = "not_found"};
         res->http_status = 404;
-        res->error = text_starts(item->wish->run->run_id, "run_7") ? "Unknown on this job: Roe, Jane (ref 8841)."
+        res->error = text_starts(item->wish->run->run_id, "run_7") ? "Unknown on this job: Roe, Jane (ref jr8841)."
                                                                    : "There is no such job.";
     }
 }
@@ -219,7 +219,7 @@ E2E_TEST(nothing_is_left_of_one_and_all_of_the_others)
                                          "evt_column_7",
                                          "said_only_by_7",
                                          "Roe, Jane",
-                                         "8841"};
+                                         "jr8841"};
     struct kit *k = open_kit(h);
     struct erase_person who = candidate(h, "ats_7");
     struct ingest_event e;

@@ -338,9 +338,9 @@ static bool dump_has(struct harness *h, const char *dumped, const char *text)
     return text_has(dumped, text) || text_has(dumped, hex);
 }
 
-#define ANSWER "My own words 7731"
+#define ANSWER "My own words jr7731"
 static const char *const personal[] = {"ats_7",   "cp_ats_7",  "run_of_seven",      "Jane.Roe@example.org",
-                                       ANSWER,    "7731",      "+447700900777",     "dedup_seven",
+                                       ANSWER,    "jr7731",    "+447700900777",     "dedup_seven",
                                        "conv_77", "evt_seven", "words in a chat 77"};
 
 static void put_person(struct harness *h, const struct program *d)
