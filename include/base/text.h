@@ -19,7 +19,6 @@ struct num_text {
 struct num_text num_text(int64_t n); /* by value: use as num_text(n).s inside one full expression */
 
 bool text_to_i64(const char *s, int64_t min, int64_t max, int64_t *ret) ATS_MUSTCHECK;
-bool text_to_double(const char *s, double *ret) ATS_MUSTCHECK; /* JSON number syntax, finite */
 
 /* "500ms", "5s", "15m", "12h", "3d" -> milliseconds; "0" alone is allowed. */
 bool text_to_duration_ms(const char *s, int64_t *ret_ms) ATS_MUSTCHECK;

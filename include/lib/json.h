@@ -2,9 +2,8 @@
  * json - JSON values that keep what a foreign sender wrote (the only file that knows cJSON).
  *
  * cJSON alone refuses or loses things that RFC 8259 allows and that candidates' answers do contain: \u0000, lone
- * surrogates, integers above 2^53, exponents beyond a double. Here they survive parse -> print unchanged. In memory a string is
- * NUL-terminated UTF-8 in which U+0000 is the two bytes C0 80 and a lone surrogate its three-byte form; json_plain()
- * gives clean UTF-8 for SQL text, URLs and people.
+ * surrogates, integers above 2^53, exponents beyond a double. Here they survive parse -> print unchanged. What a string is in
+ * memory says base/json_text.h, whose json_plain() gives clean UTF-8 for SQL text, URLs and people.
  *
  * Limits: 1,000 levels of nesting. Text must be UTF-8 (RFC 8259 section 8.1). A repeated key: the last one wins.
  * Ownership: a tree is freed by json_free on its root only; strings and child pointers live as long as the tree.
@@ -19,6 +18,7 @@
 
 #include "base/buf.h"
 #include "base/compiler.h"
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "base/status.h"
 
@@ -77,22 +77,11 @@ void json_print_plain(const struct json *j, struct buf *out);
 void json_print_pretty(const struct json *j, struct buf *out); /* two spaces, for people */
 char *json_text(const struct json *j); /* json_print as a new string (caller: mem_free); never NULL */
 
-/*
- * For a processor with doubles and proper strings only (jq 1.6): numbers that a double cannot hold and strings that are
- * not Unicode are wrapped into marked strings (U+10FFFF), and unwrapped by json_parse_unwrap on the way back. What the processor
- * copies arrives unharmed; what it computes with is its own affair.
- */
+/* Wrapped, and back (base/json_text.h). */
 void json_print_wrapped(const struct json *j, struct buf *out);
-/* The same piece by piece, for who builds the processor's own values. */
-bool json_needs_wrap(const char *s);
-void json_wrap(const char *s, struct buf *out);
-const char *json_exact_digits(const struct json *j); /* of a number that a double cannot hold; else NULL */
-char *json_wrap_digits(const char *digits);          /* mem_free */
-struct json *json_unwrapped(const char *s);          /* a string, or the number that was wrapped in it */
-char *json_unwrap_key(const char *s);                /* mem_free; NULL: it is as it should be */
 int json_parse_unwrap(const char *text, size_t len, struct json **ret, struct errmsg *err) ATS_MUSTCHECK;
-
-/* Copies s as clean UTF-8: U+0000 and lone surrogates become U+FFFD. Appends to out; NULL appends nothing. */
-void json_plain(const char *s, struct buf *out);
+/* The same piece by piece, for who builds the processor's own values. */
+const char *json_exact_digits(const struct json *j); /* of a number that a double cannot hold; else NULL */
+struct json *json_unwrapped(const char *s);          /* a string, or the number that was wrapped in it */
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <limits.h>
-#include <math.h>
 
 #include "base/mem.h"
 
@@ -70,48 +69,6 @@ bool text_to_i64(const char *s, int64_t min, int64_t max, int64_t *ret)
     else
         value = magnitude == 0 ? 0 : -(int64_t)(magnitude - 1) - 1; /* INT64_MIN without an overflow */
     if (value < min || value > max)
-        return false;
-    *ret = value;
-    return true;
-}
-
-static const char *skip_digits(const char *s)
-{
-    while (is_digit(*s))
-        s++;
-    return s;
-}
-
-/* RFC 8259 section 6. strtod alone would take hexadecimal, "inf", leading blanks and more. */
-static bool is_json_number(const char *s)
-{
-    s += *s == '-' ? 1 : 0;
-    if (!is_digit(*s))
-        return false;
-    s = *s == '0' ? s + 1 : skip_digits(s);
-    if (*s == '.') {
-        if (!is_digit(s[1]))
-            return false;
-        s = skip_digits(s + 1);
-    }
-    if (*s == 'e' || *s == 'E') {
-        s++;
-        s += *s == '+' || *s == '-' ? 1 : 0;
-        if (!is_digit(*s))
-            return false;
-        s = skip_digits(s);
-    }
-    return *s == '\0';
-}
-
-bool text_to_double(const char *s, double *ret)
-{
-    double value;
-
-    if (s == NULL || !is_json_number(s))
-        return false;
-    value = strtod(s, NULL); /* the programs never leave the C locale, so the point is a point */
-    if (!isfinite(value))
         return false;
     *ret = value;
     return true;

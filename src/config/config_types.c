@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/decimal.h"
 #include "base/mem.h"
 #include "base/suggest.h"
 #include "base/text.h"
@@ -1030,7 +1031,7 @@ static void read_constant(struct config_reader *r, const struct key *key, const 
 
     if (s == NULL || !text_fits(r, key, s, node->line, path))
         return;
-    if (!node->quoted && (text_eq(s, "true") || text_eq(s, "false") || text_to_double(s, &number))) {
+    if (!node->quoted && (text_eq(s, "true") || text_eq(s, "false") || decimal_parse(s, &number))) {
         text_put(object, key->offset, mem_strdup(s)); /* these are JSON as they stand */
         return;
     }

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/decimal.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "connector/message.h"
@@ -729,7 +730,7 @@ static char *captured_text(const struct json *value)
 /* A number, also as a text. */
 static bool number_of(const struct json *value, double *ret)
 {
-    return json_num(value, ret) || (json_str(value) != NULL && text_to_double(json_str(value), ret));
+    return json_num(value, ret) || (json_str(value) != NULL && decimal_parse(json_str(value), ret));
 }
 
 static bool expiry_of(const struct json *step, const struct json *body, int64_t now_us, int64_t *ret_us)

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/decimal.h"
 #include "base/mem.h"
 #include "base/suggest.h"
 #include "base/text.h"
@@ -888,7 +889,7 @@ static bool wait_of_header(const char *value, const char *unit, int64_t now_us, 
             return false;
         n = (double)(then_us - now_us) / 1000;
     } else {
-        if (!text_to_double(value, &n))
+        if (!decimal_parse(value, &n))
             return false;
         n = strcmp(unit, "epoch_ms") == 0 ? n : n * 1000;
         n = strcmp(unit, "seconds") == 0 ? n : n - (double)now_us / 1000;

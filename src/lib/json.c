@@ -4,18 +4,15 @@
 #include <math.h>
 #include <cjson/cJSON.h>
 
+#include "base/decimal.h"
 #include "base/mem.h"
 #include "base/text.h"
 
 /*
  * In memory: a cJSON tree, with two conventions that cJSON's own types have no room for.
- *   strings  modified UTF-8: U+0000 is C0 80, a lone surrogate its three-byte form ED A0..BF xx. Neither can come from
- *            outside as bytes, because the text is checked to be UTF-8 first.
- *   numbers  that a double cannot hold exactly are strings whose first byte is FF (never UTF-8), then the digits.
+ *   strings  hold what base/json_text.h says
+ *   numbers  that a double cannot hold exactly are strings whose first byte is JSON_EXACT_MARK, then the digits
  */
-#define EXACT_MARK '\xff'
-static const char WRAP_MARK[] = "\xf4\x8f\xbf\xbf"; /* U+10FFFF, a noncharacter */
-enum { WRAP_MARK_LEN = 4, EXACT_DIGITS = 15, EXPONENT_MAX = 250, DOUBLE_TEXT_MAX = 40 };
 
 static const cJSON *in(const struct json *j)
 {
@@ -47,7 +44,7 @@ static cJSON *must(cJSON *c)
 
 static bool is_exact(const cJSON *c)
 {
-    return (c->type & 0xff) == cJSON_String && c->valuestring[0] == EXACT_MARK;
+    return (c->type & 0xff) == cJSON_String && c->valuestring[0] == JSON_EXACT_MARK;
 }
 
 /* ---- where trees get their memory from: cJSON's allocator is one for the whole program, so it looks what this thread wants ------ */
@@ -108,123 +105,11 @@ static cJSON *node_new(int type)
     return c;
 }
 
-static bool hex4(const char *p, const char *end, unsigned *ret)
-{
-    unsigned value = 0;
-
-    if (end - p < 4) {
-        return false;
-    }
-    for (int i = 0; i < 4; i++) {
-        unsigned char c = (unsigned char)p[i];
-
-        value <<= 4;
-        if (c >= '0' && c <= '9') {
-            value |= (unsigned)(c - '0');
-        } else if (c >= 'a' && c <= 'f') {
-            value |= (unsigned)(c - 'a' + 10);
-        } else if (c >= 'A' && c <= 'F') {
-            value |= (unsigned)(c - 'A' + 10);
-        } else {
-            return false;
-        }
-    }
-    *ret = value;
-    return true;
-}
-
-/* In UTF-8, U+0000 and a lone surrogate by our convention. Returns the number of bytes. */
-static size_t put_code(char *to, unsigned code)
-{
-    if (code > 0 && code < 0x80) {
-        to[0] = (char)code;
-        return 1;
-    }
-    if (code < 0x800) {
-        to[0] = (char)(0xc0 | (code >> 6));
-        to[1] = (char)(0x80 | (code & 0x3f));
-        return 2;
-    }
-    if (code < 0x10000) {
-        to[0] = (char)(0xe0 | (code >> 12));
-        to[1] = (char)(0x80 | ((code >> 6) & 0x3f));
-        to[2] = (char)(0x80 | (code & 0x3f));
-        return 3;
-    }
-    to[0] = (char)(0xf0 | (code >> 18));
-    to[1] = (char)(0x80 | ((code >> 12) & 0x3f));
-    to[2] = (char)(0x80 | ((code >> 6) & 0x3f));
-    to[3] = (char)(0x80 | (code & 0x3f));
-    return 4;
-}
-
-/* How many bytes from p on are neither a quote nor a backslash nor a control character. */
-static size_t ordinary(const char *p, const char *end)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    const uint64_t highs = ones * 0x80;
-    const char *from = p;
-
-    for (; end - p >= 8; p += 8) {
-        uint64_t eight;
-        uint64_t quote;
-        uint64_t backslash;
-
-        memcpy(&eight, p, sizeof eight);
-        quote = eight ^ (ones * '"');
-        backslash = eight ^ (ones * '\\');
-        /* a byte of zero, or below 0x20, has its highest bit set in one of these (or a byte below it is such a byte) */
-        if (((((quote - ones) & ~quote) | ((backslash - ones) & ~backslash) | ((eight - ones * 0x20) & ~eight)) &
-             highs) != 0) {
-            break;
-        }
-    }
-    while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20) {
-        p++;
-    }
-    return (size_t)(p - from);
-}
-
-/* What follows a backslash at t->p, as bytes at *to; at most four, and never more than it takes in the text. */
-static bool unescape(struct parser *t, char **to)
-{
-    static const char names[] = "\"\\/bfnrt";
-    static const char values[] = "\"\\/\b\f\n\r\t";
-    const char *p = t->p;
-    const char *name;
-    unsigned code;
-    unsigned low;
-
-    if (t->end - p < 2) {
-        return false;
-    }
-    if (p[1] != 'u') {
-        name = memchr(names, p[1], sizeof names - 1);
-        if (!name) {
-            return false;
-        }
-        *(*to)++ = values[name - names];
-        t->p += 2;
-        return true;
-    }
-    if (!hex4(p + 2, t->end, &code)) {
-        return false;
-    }
-    t->p += 6;
-    if (code >= 0xd800 && code < 0xdc00 && t->end - p >= 12 && p[6] == '\\' && p[7] == 'u' &&
-        hex4(p + 8, t->end, &low) && low >= 0xdc00 && low < 0xe000) {
-        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-        t->p += 6;
-    }
-    *to += put_code(*to, code);
-    return true;
-}
-
 /* The text from the quote at t->p on; NULL with the place noted if it is not well-formed. */
 static char *parse_text(struct parser *t)
 {
     const char *begin = t->p;
-    size_t len = ordinary(begin + 1, t->end);
+    size_t len = json_text_ordinary(begin + 1, t->end);
     const char *close = begin + 1 + len;
     char *text;
     char *to;
@@ -248,14 +133,14 @@ static char *parse_text(struct parser *t)
     to = text;
     t->p++;
     for (;;) {
-        len = ordinary(t->p, close);
+        len = json_text_ordinary(t->p, close);
         memcpy(to, t->p, len);
         to += len;
         t->p += len;
         if (t->p == close) {
             break;
         }
-        if (*t->p != '\\' || !unescape(t, &to)) {
+        if (*t->p != '\\' || !json_text_unescape(&t->p, t->end, &to)) {
             t->bad = begin;
             mem_wipe(text, (size_t)(to - text));
             tree_free(text);
@@ -284,87 +169,6 @@ static void drop(cJSON *c)
     cJSON_Delete(c);
 }
 
-struct number {
-    uint64_t digits; /* all that count, without the point; right if they are no more than EXACT_DIGITS */
-    size_t count;    /* of them */
-    size_t places;   /* behind the point: many zeros there make a number too small for a double */
-    long exponent;
-    bool negative;
-    bool exact_needed; /* a double would not print the same value again */
-};
-
-/* Reads one number by RFC 8259's grammar; returns the place behind it. */
-static const char *scan_number(const char *p, const char *end, struct number *ret)
-{
-    struct number n = {0};
-    bool exponent_negative = false;
-    long place;
-
-    if (p < end && *p == '-') {
-        n.negative = true;
-        p++;
-    }
-    if (p >= end || *p < '0' || *p > '9') {
-        return NULL;
-    }
-    if (*p == '0' && p + 1 < end && p[1] >= '0' && p[1] <= '9') {
-        return NULL;
-    }
-    for (; p < end && *p >= '0' && *p <= '9'; p++) {
-        n.count += n.count > 0 || *p != '0';
-        n.digits = n.digits * 10 + (unsigned)(*p - '0');
-    }
-    if (p < end && *p == '.') {
-        p++;
-        if (p >= end || *p < '0' || *p > '9') {
-            return NULL;
-        }
-        for (; p < end && *p >= '0' && *p <= '9'; p++) {
-            n.count += n.count > 0 || *p != '0';
-            n.digits = n.digits * 10 + (unsigned)(*p - '0');
-            n.places++;
-        }
-    }
-    if (p < end && (*p == 'e' || *p == 'E')) {
-        p++;
-        if (p < end && (*p == '+' || *p == '-')) {
-            exponent_negative = *p == '-';
-            p++;
-        }
-        if (p >= end || *p < '0' || *p > '9') {
-            return NULL;
-        }
-        for (; p < end && *p >= '0' && *p <= '9'; p++) {
-            n.exponent = n.exponent > 100000 ? n.exponent : n.exponent * 10 + (*p - '0');
-        }
-    }
-    /* where the first digit stands, however the number is written: what is printed as a double must be one when it is read again */
-    place = (exponent_negative ? -n.exponent : n.exponent) + (long)n.count - (long)n.places - 1;
-    n.exact_needed = n.count > EXACT_DIGITS || n.exponent > EXPONENT_MAX || labs(place) > EXPONENT_MAX || n.places > 50;
-    n.exponent = exponent_negative ? -n.exponent : n.exponent;
-    *ret = n;
-    return p;
-}
-
-/* Of a number that a double holds. Two exact doubles, multiplied or divided, are rounded once; everything else is left to strtod. */
-static double double_of(const struct number *n, const char *text, size_t len)
-{
-    static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                  1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-    long exponent = n->exponent - (long)n->places;
-    double value = (double)n->digits;
-
-    if (exponent >= (long)ATS_COUNT(tens) || -exponent >= (long)ATS_COUNT(tens)) {
-        char *copy = mem_strndup(text, len);
-
-        value = strtod(copy, NULL);
-        mem_free(copy);
-        return value;
-    }
-    value = exponent < 0 ? value / tens[-exponent] : value * tens[exponent];
-    return n->negative ? -value : value;
-}
-
 static cJSON *number_node(double value)
 {
     cJSON *c = node_new(cJSON_Number);
@@ -377,8 +181,8 @@ static cJSON *number_node(double value)
 static cJSON *parse_number(struct parser *t)
 {
     const char *from = t->p;
-    struct number n;
-    const char *to = scan_number(from, t->end, &n);
+    struct decimal n;
+    const char *to = decimal_scan(from, t->end, &n);
     size_t len;
     cJSON *c;
 
@@ -389,11 +193,11 @@ static cJSON *parse_number(struct parser *t)
     t->p = to;
     len = (size_t)(to - from);
     if (!n.exact_needed) {
-        return number_node(double_of(&n, from, len));
+        return number_node(decimal_double(&n, from, len));
     }
     c = node_new(cJSON_String);
     c->valuestring = tree_alloc(len + 2);
-    c->valuestring[0] = EXACT_MARK;
+    c->valuestring[0] = JSON_EXACT_MARK;
     memcpy(c->valuestring + 1, from, len);
     c->valuestring[len + 1] = '\0';
     return c;
@@ -605,7 +409,7 @@ enum json_type json_type(const struct json *j)
     case cJSON_Number:
         return JSON_NUMBER;
     case cJSON_String:
-        return c->valuestring[0] == EXACT_MARK ? JSON_NUMBER : JSON_STRING;
+        return c->valuestring[0] == JSON_EXACT_MARK ? JSON_NUMBER : JSON_STRING;
     case cJSON_Array:
         return JSON_ARRAY;
     case cJSON_Object:
@@ -809,34 +613,17 @@ struct json *json_string(const char *s)
     return s ? out_of(must(cJSON_CreateString(s))) : json_null();
 }
 
-static bool is_short_integer(double n)
-{
-    return n > -1e15 && n < 1e15 && !(floor(n) < n); /* no more digits than EXACT_DIGITS */
-}
-
-/* As short as reads back as the same double. */
-static void double_text(double n, char ret[DOUBLE_TEXT_MAX])
-{
-    double back;
-
-    snprintf(ret, DOUBLE_TEXT_MAX, "%.15g", n);
-    back = strtod(ret, NULL);
-    if (back < n || back > n) {
-        snprintf(ret, DOUBLE_TEXT_MAX, "%.17g", n);
-    }
-}
-
 struct json *json_number(double n)
 {
-    char text[DOUBLE_TEXT_MAX];
+    char text[DECIMAL_TEXT_MAX];
 
     if (!isfinite(n)) {
         return json_null();
     }
-    if (is_short_integer(n)) {
+    if (decimal_is_short_integer(n)) {
         return out_of(number_node(n));
     }
-    double_text(n, text);
+    decimal_print(n, text);
     return json_number_text(text);
 }
 
@@ -848,16 +635,16 @@ struct json *json_integer(int64_t n)
 struct json *json_number_text(const char *digits)
 {
     size_t len = digits ? strlen(digits) : 0;
-    struct number n = {0};
-    const char *end = len ? scan_number(digits, digits + len, &n) : NULL;
+    struct decimal n = {0};
+    const char *end = len ? decimal_scan(digits, digits + len, &n) : NULL;
 
     if (!end || *end != '\0') {
         return NULL;
     }
     if (!n.exact_needed) {
-        return out_of(number_node(double_of(&n, digits, len)));
+        return out_of(number_node(decimal_double(&n, digits, len)));
     }
-    char *marked = mem_printf("%c%s", EXACT_MARK, digits);
+    char *marked = mem_printf("%c%s", JSON_EXACT_MARK, digits);
     struct json *j = json_string(marked);
 
     mem_free(marked);
@@ -919,152 +706,28 @@ void json_push(struct json *arr, struct json *value)
 
 /* ---- printing ----------------------------------------------------------------------------------------------------- */
 
-enum print_mode { PRINT_AS_RECEIVED, PRINT_PLAIN, PRINT_WRAPPED };
-
 struct printer {
     struct buf *out;
-    enum print_mode mode;
+    enum json_text_form form;
     bool sorted;
     int indent; /* -1: one line */
 };
 
-/*
- * The code of a place that is not proper UTF-8 by our convention (U+0000, a lone surrogate), with its length; 0 otherwise,
- * and for the beginning of such a place at the end of a text that somebody cut.
- */
-static size_t odd_char(const char *s, unsigned *ret_code)
-{
-    unsigned char a = (unsigned char)s[0];
-    unsigned char b = a ? (unsigned char)s[1] : 0;
-
-    if (a == 0xc0 && b == 0x80) {
-        *ret_code = 0;
-        return 2;
-    }
-    if (a == 0xed && b >= 0xa0 && b < 0xc0 && ((unsigned char)s[2] & 0xc0) == 0x80) {
-        *ret_code = 0xd000U | ((unsigned)(b & 0x3f) << 6) | ((unsigned char)s[2] & 0x3fU);
-        return 3;
-    }
-    return 0;
-}
-
-static void print_odd(const struct printer *p, unsigned code)
-{
-    switch (p->mode) {
-    case PRINT_AS_RECEIVED:
-        buf_printf(p->out, "\\u%04x", code);
-        break;
-    case PRINT_PLAIN:
-        buf_puts(p->out, "\xef\xbf\xbd");
-        break;
-    case PRINT_WRAPPED:
-        buf_printf(p->out, "%su%04x", WRAP_MARK, code);
-        break;
-    }
-}
-
-static void print_string(const struct printer *p, const char *s)
-{
-    const char *from = s;
-
-    buf_putc(p->out, '"');
-    while (*s) {
-        unsigned char c = (unsigned char)*s;
-        unsigned code = 0;
-        size_t odd = 0;
-
-        if (c >= 0x20 && c != '"' && c != '\\' && c < 0xc0) {
-            s++;
-            continue;
-        }
-        if (c >= 0xc0) {
-            odd = odd_char(s, &code);
-            bool mark = p->mode == PRINT_WRAPPED && c == 0xf4 && strncmp(s, WRAP_MARK, WRAP_MARK_LEN) == 0;
-
-            if (!odd && !mark) {
-                s++;
-                continue;
-            }
-            buf_add(p->out, from, (size_t)(s - from));
-            if (odd) {
-                print_odd(p, code);
-                s += odd;
-            } else {
-                buf_printf(p->out, "%sx", WRAP_MARK);
-                s += WRAP_MARK_LEN;
-            }
-            from = s;
-            continue;
-        }
-        buf_add(p->out, from, (size_t)(s - from));
-        switch (c) {
-        case '"':
-            buf_puts(p->out, "\\\"");
-            break;
-        case '\\':
-            buf_puts(p->out, "\\\\");
-            break;
-        case '\n':
-            buf_puts(p->out, "\\n");
-            break;
-        case '\r':
-            buf_puts(p->out, "\\r");
-            break;
-        case '\t':
-            buf_puts(p->out, "\\t");
-            break;
-        default:
-            buf_printf(p->out, "\\u%04x", (unsigned)c);
-            break;
-        }
-        s++;
-        from = s;
-    }
-    buf_add(p->out, from, (size_t)(s - from));
-    buf_putc(p->out, '"');
-}
-
-static void print_double(struct buf *out, double n)
-{
-    char text[DOUBLE_TEXT_MAX];
-
-    if (is_short_integer(n)) {
-        buf_puts(out, signbit(n) && n >= 0 ? "-0" : num_text((int64_t)n).s);
-        return;
-    }
-    double_text(n, text);
-    buf_puts(out, text);
-}
-
-/* PostgreSQL's numeric ends at 131072 digits before and 16383 after the point. */
-static bool beyond_numeric(const char *digits)
-{
-    const char *e = strpbrk(digits, "eE");
-    int64_t exponent = 0;
-
-    if (strlen(digits) > 4000) {
-        return true;
-    }
-    if (!e) {
-        return false;
-    }
-    if (!text_to_i64(e[1] == '+' ? e + 2 : e + 1, -1000000, 1000000, &exponent)) {
-        return true;
-    }
-    return exponent > 100000 || exponent < -10000;
-}
-
 static void print_number(const struct printer *p, const cJSON *c)
 {
+    char text[DECIMAL_TEXT_MAX];
+    const char *digits;
+
     if (!is_exact(c)) {
-        print_double(p->out, c->valuedouble);
+        decimal_print(c->valuedouble, text);
+        buf_puts(p->out, text);
         return;
     }
-    const char *digits = c->valuestring + 1;
+    digits = c->valuestring + 1;
 
-    if (p->mode == PRINT_WRAPPED) {
-        buf_printf(p->out, "\"%sn%s\"", WRAP_MARK, digits);
-    } else if (p->mode == PRINT_PLAIN && beyond_numeric(digits)) {
+    if (p->form == JSON_WRAPPED) {
+        buf_printf(p->out, "\"%sn%s\"", JSON_WRAP_MARK, digits);
+    } else if (p->form == JSON_PLAIN && decimal_is_beyond_numeric(digits)) {
         buf_printf(p->out, "\"%s\"", digits);
     } else {
         buf_puts(p->out, digits);
@@ -1136,7 +799,7 @@ static void print_members(const struct printer *p, const cJSON *container, int d
         }
         print_break(p, depth + 1);
         if (object) {
-            print_string(p, m->string);
+            json_text_print(m->string, p->form, p->out);
             buf_puts(p->out, p->indent >= 0 ? ": " : ":");
         }
         print_value(p, m, depth + 1);
@@ -1165,7 +828,7 @@ static void print_value(const struct printer *p, const cJSON *c, int depth)
         print_number(p, c);
         break;
     case JSON_STRING:
-        print_string(p, c->valuestring);
+        json_text_print(c->valuestring, p->form, p->out);
         break;
     case JSON_ARRAY:
     case JSON_OBJECT:
@@ -1174,31 +837,31 @@ static void print_value(const struct printer *p, const cJSON *c, int depth)
     }
 }
 
-static void print_with(const struct json *j, struct buf *out, enum print_mode mode, bool sorted, int indent)
+static void print_with(const struct json *j, struct buf *out, enum json_text_form form, bool sorted, int indent)
 {
-    struct printer p = {.out = out, .mode = mode, .sorted = sorted, .indent = indent};
+    struct printer p = {.out = out, .form = form, .sorted = sorted, .indent = indent};
 
     print_value(&p, in(j), 0);
 }
 
 void json_print(const struct json *j, struct buf *out)
 {
-    print_with(j, out, PRINT_AS_RECEIVED, false, -1);
+    print_with(j, out, JSON_AS_RECEIVED, false, -1);
 }
 
 void json_print_canonical(const struct json *j, struct buf *out)
 {
-    print_with(j, out, PRINT_AS_RECEIVED, true, -1);
+    print_with(j, out, JSON_AS_RECEIVED, true, -1);
 }
 
 void json_print_plain(const struct json *j, struct buf *out)
 {
-    print_with(j, out, PRINT_PLAIN, false, -1);
+    print_with(j, out, JSON_PLAIN, false, -1);
 }
 
 void json_print_pretty(const struct json *j, struct buf *out)
 {
-    print_with(j, out, PRINT_AS_RECEIVED, false, 2);
+    print_with(j, out, JSON_AS_RECEIVED, false, 2);
 }
 
 char *json_text(const struct json *j)
@@ -1214,115 +877,22 @@ char *json_text(const struct json *j)
 
 void json_print_wrapped(const struct json *j, struct buf *out)
 {
-    print_with(j, out, PRINT_WRAPPED, false, -1);
-}
-
-/* One marked place of a string; returns the bytes consumed. A mark that we did not make stays as it is. */
-static size_t unwrap_mark(const char *s, struct buf *out)
-{
-    const char *p = s + WRAP_MARK_LEN;
-    unsigned code;
-
-    if (*p == 'x') {
-        buf_add(out, WRAP_MARK, WRAP_MARK_LEN);
-        return WRAP_MARK_LEN + 1;
-    }
-    if (*p == 'n') { /* a number that was put into the middle of a text: just its digits */
-        return WRAP_MARK_LEN + 1;
-    }
-    if (*p == 'u' && hex4(p + 1, p + strlen(p), &code) && (code == 0 || (code >= 0xd800 && code < 0xe000))) {
-        char bytes[4];
-
-        buf_add(out, bytes, put_code(bytes, code));
-        return WRAP_MARK_LEN + 5;
-    }
-    buf_add(out, WRAP_MARK, WRAP_MARK_LEN);
-    return WRAP_MARK_LEN;
-}
-
-/* Returns the unwrapped text (caller: mem_free), or NULL if the text holds no mark. A key is always text. */
-static char *unwrap_text(const char *s, bool is_key)
-{
-    const char *mark = strstr(s, WRAP_MARK);
-    struct buf out;
-
-    if (!mark) {
-        return NULL;
-    }
-    buf_init(&out, strlen(s) + 1);
-    if (!is_key && mark == s && s[WRAP_MARK_LEN] == 'n') {
-        const char *digits = s + WRAP_MARK_LEN + 1;
-        struct number n;
-        const char *end = scan_number(digits, digits + strlen(digits), &n);
-
-        if (end && *end == '\0') {
-            buf_putc(&out, EXACT_MARK);
-            buf_puts(&out, digits);
-            return buf_take(&out);
-        }
-    }
-    while (mark) {
-        buf_add(&out, s, (size_t)(mark - s));
-        s = mark + unwrap_mark(mark, &out);
-        mark = strstr(s, WRAP_MARK);
-    }
-    buf_puts(&out, s);
-    return buf_take(&out);
-}
-
-bool json_needs_wrap(const char *s)
-{
-    unsigned code;
-
-    for (; *s; s++) {
-        if ((unsigned char)*s >= 0xc0 && (odd_char(s, &code) || strncmp(s, WRAP_MARK, WRAP_MARK_LEN) == 0)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void json_wrap(const char *s, struct buf *out)
-{
-    while (*s) {
-        unsigned code = 0;
-        size_t odd = (unsigned char)*s >= 0xc0 ? odd_char(s, &code) : 0;
-
-        if (odd) {
-            buf_printf(out, "%su%04x", WRAP_MARK, code);
-            s += odd;
-        } else if (strncmp(s, WRAP_MARK, WRAP_MARK_LEN) == 0) {
-            buf_printf(out, "%sx", WRAP_MARK);
-            s += WRAP_MARK_LEN;
-        } else {
-            buf_putc(out, *s++);
-        }
-    }
-}
-
-char *json_wrap_digits(const char *digits)
-{
-    return mem_printf("%sn%s", WRAP_MARK, digits);
+    print_with(j, out, JSON_WRAPPED, false, -1);
 }
 
 struct json *json_unwrapped(const char *s)
 {
-    char *plain = unwrap_text(s, false);
+    char *plain = json_unwrap_text(s);
     struct json *j = json_string(plain ? plain : s);
 
     mem_free(plain);
     return j;
 }
 
-char *json_unwrap_key(const char *s)
-{
-    return unwrap_text(s, true);
-}
-
 /* The string belongs to cJSON's allocator, so it is exchanged with one that cJSON made. */
 static void unwrap_in_place(char **text, bool is_key)
 {
-    char *plain = unwrap_text(*text, is_key);
+    char *plain = is_key ? json_unwrap_key(*text) : json_unwrap_text(*text);
 
     if (plain) {
         cJSON *fresh = must(cJSON_CreateString(plain));
@@ -1358,27 +928,4 @@ int json_parse_unwrap(const char *text, size_t len, struct json **ret, struct er
         *ret = j;
     }
     return st;
-}
-
-void json_plain(const char *s, struct buf *out)
-{
-    const char *from = s;
-
-    if (!s) {
-        return;
-    }
-    while (*s) {
-        unsigned code;
-        size_t odd = (unsigned char)*s >= 0xc0 ? odd_char(s, &code) : 0;
-
-        if (!odd) {
-            s++;
-            continue;
-        }
-        buf_add(out, from, (size_t)(s - from));
-        buf_puts(out, "\xef\xbf\xbd");
-        s += odd;
-        from = s;
-    }
-    buf_add(out, from, (size_t)(s - from));
 }

@@ -59,32 +59,6 @@ static void test_to_i64(void **state)
     }
 }
 
-static void test_to_double(void **state)
-{
-    static const struct {
-        const char *text;
-        double value;
-    } good[] = {{"0", 0},       {"-0.5", -0.5},  {"12.25", 12.25}, {"1e3", 1000},
-                {"1E+3", 1000}, {"25e-2", 0.25}, {"0.1e1", 1},     {"1e-400", 0}};
-    static const char *const bad[] = {"",    "-",   "+1", ".5", "5.",  "01",    "1e",     "1e+", "0x10",
-                                      "inf", "nan", " 1", "1 ", "1,5", "1e400", "-1e400", "--1", "1.e3"};
-    double value;
-
-    (void)state;
-    for (size_t i = 0; i < ATS_COUNT(good); i++) {
-        value = UNTOUCHED;
-        if (!text_to_double(good[i].text, &value) || value < good[i].value || value > good[i].value)
-            fail_msg("%s gave %g", good[i].text, value);
-    }
-    value = UNTOUCHED;
-    for (size_t i = 0; i < ATS_COUNT(bad); i++) {
-        if (text_to_double(bad[i], &value))
-            fail_msg("\"%s\" was taken for a number", bad[i]);
-    }
-    assert_false(text_to_double(NULL, &value));
-    assert_true(value >= UNTOUCHED && value <= UNTOUCHED);
-}
-
 struct quantity {
     const char *text;
     bool ok;
@@ -312,10 +286,10 @@ static void test_hash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_num_text),    cmocka_unit_test(test_to_i64),   cmocka_unit_test(test_to_double),
-        cmocka_unit_test(test_to_duration), cmocka_unit_test(test_to_size),  cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_utf8),        cmocka_unit_test(test_utf8_cut), cmocka_unit_test(test_distance),
-        cmocka_unit_test(test_leaves_path), cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_num_text), cmocka_unit_test(test_to_i64),   cmocka_unit_test(test_to_duration),
+        cmocka_unit_test(test_to_size),  cmocka_unit_test(test_compare),  cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_utf8_cut), cmocka_unit_test(test_distance), cmocka_unit_test(test_leaves_path),
+        cmocka_unit_test(test_hash),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
