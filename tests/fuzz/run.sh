@@ -38,7 +38,7 @@ about() {
     config) echo src/config/config{,_check,_keys,_read,_types}.c src/lib/yaml.c ;;
     connector) echo src/connector/{request,step,message}.c src/lib/jqvm.c ;;
     answer) echo src/connector/{step,remedy,message}.c src/domain/outcome.c ;;
-    json) echo src/lib/json.c src/base/json_scan.c ;;
+    json) echo src/lib/json.c src/base/{json_text,json_scan,decimal}.c ;;
     esac
 }
 
