@@ -89,7 +89,7 @@ ALL_LDFLAGS = $(FLAVOUR_FLAGS) -pthread $(FLAVOUR_LD) $(LDFLAGS)
 
 # ---- sources: an explicit list, so that an orphan file is noticed (make lint) ------------------------------------
 COMMON_SRCS := \
-	$(addprefix src/base/,status.c mem.c buf.c clock.c text.c suggest.c mask.c db_params.c decimal.c json_scan.c json_text.c log.c metrics.c admission.c) \
+	$(addprefix src/base/,status.c mem.c buf.c address.c clock.c text.c suggest.c mask.c db_params.c decimal.c json_scan.c json_text.c log.c metrics.c admission.c) \
 	$(addprefix src/lib/,json.c crypto.c yaml.c jqvm.c db.c httpd.c httpc.c) \
 	$(addprefix src/domain/,completion.c event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c skew.c issue.c glance.c) \
 	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c sealing.c) \
@@ -102,7 +102,7 @@ CTL_SRCS := $(addprefix src/ctl/,main.c command.c advice.c print.c progress.c pl
 TABLE_SRCS := tests/unit/connector/table.c
 TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby workable smartrecruiters bullhorn teamtailor recruitee jobadder merge kombo icims zoho-recruit bamboohr)
 UNIT_TESTS := $(TABLE_TESTS) \
-	$(addprefix tests/unit/base/,status_test.c mem_test.c exhaustion_test.c buf_test.c clock_test.c text_test.c suggest_test.c mask_test.c db_params_test.c decimal_test.c json_scan_test.c json_text_test.c log_test.c metrics_test.c admission_test.c) \
+	$(addprefix tests/unit/base/,status_test.c address_test.c mem_test.c exhaustion_test.c buf_test.c clock_test.c text_test.c suggest_test.c mask_test.c db_params_test.c decimal_test.c json_scan_test.c json_text_test.c log_test.c metrics_test.c admission_test.c) \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c json_test.c) \
 	$(addprefix tests/unit/domain/,completion_test.c signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c glance_test.c backoff_test.c skew_test.c breaker_test.c issue_test.c property_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c sealing_test.c) \

@@ -68,7 +68,7 @@ struct httpc_request {  /* everything is copied by httpc_start */
     const char *ca_file; /* NULL: the system's; else only the authorities in this file (private CA) */
     const char *client_cert_file, *client_key_file; /* PEM; NULL: none */
     const char *proxy;                              /* NULL: none */
-    /* false: an address that httpc_address_is_private() is HTTPC_REFUSED, also on kept connections. Through a proxy the
+    /* false: an address that address_is_private() is HTTPC_REFUSED, also on kept connections. Through a proxy the
      * check is not made: the name is resolved by the proxy, and the proxy's own address is the operator's choice. */
     bool allow_private_address;
 };
@@ -103,12 +103,5 @@ void httpc_start(struct httpc *c, const struct httpc_request *request, httpc_don
 unsigned httpc_poll(struct httpc *c, int wait_ms);
 void httpc_wake(struct httpc *c); /* any thread: ends a waiting httpc_poll, or the next one's wait */
 const char *httpc_header_value(const struct httpc_response *response, const char *lower_name); /* the first, or NULL */
-
-/*
- * Whether an IPv4 or IPv6 address as text is one that a public name must not lead to: loopback, private (RFC 1918, RFC
- * 4193), link-local, shared (RFC 6598), multicast, unspecified, reserved (RFC 6890), and IPv6 forms that carry such an
- * IPv4 address (mapped, compatible, NAT64, 6to4). Also true for what is no address.
- */
-bool httpc_address_is_private(const char *address);
 
 #endif

@@ -1,12 +1,12 @@
 #include <ctype.h>
 
+#include "base/address.h"
 #include "base/mem.h"
 #include "base/suggest.h"
 #include "base/text.h"
 #include "config/config_keys.h"
 #include "domain/completion.h"
 #include "domain/note.h"
-#include "lib/httpc.h"
 #include "lib/jqvm.h"
 
 enum { NAME_MAX_BYTES = 64 };
@@ -186,7 +186,7 @@ static bool is_encrypted_or_near(const char *url)
     len = host[3] == '[' ? strcspn(begin, "]") : strcspn(begin, ":/");
     name = mem_strndup(begin, len);
     near = text_ieq(name, "localhost") ||
-           ((strchr(name, ':') != NULL || strspn(name, "0123456789.") == len) && httpc_address_is_private(name));
+           ((strchr(name, ':') != NULL || strspn(name, "0123456789.") == len) && address_is_private(name));
     mem_free(name);
     return near;
 }

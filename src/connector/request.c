@@ -1,8 +1,8 @@
 #include "connector/request.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 
+#include "base/address.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/suggest.h"
@@ -38,13 +38,6 @@ static bool is_host_name(const char *host)
         label = *host == '.' ? 0 : label + 1;
     }
     return label > 0;
-}
-
-static bool is_address(const char *host)
-{
-    unsigned char bytes[sizeof(struct in6_addr)];
-
-    return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
 }
 
 /* RFC 3986 without user names. Returns what is wrong with the text, or NULL. */
@@ -83,7 +76,7 @@ static const char *url_split(const char *text, struct url *ret)
         return "has no valid host";
     for (size_t i = 0; i < len; i++)
         u.host[i] = (char)tolower((unsigned char)host[i]);
-    if (host[-1] == '[' ? strchr(u.host, ':') == NULL || !is_address(u.host) : !is_host_name(u.host))
+    if (host[-1] == '[' ? strchr(u.host, ':') == NULL || !address_is_numeric(u.host) : !is_host_name(u.host))
         return "has no valid host";
     u.port = u.https ? PORT_HTTPS : PORT_HTTP;
     if (end < u.rest) {
@@ -113,7 +106,7 @@ static bool is_private_host(const char *host)
 {
     if (host_fits(host, "localhost") || host_fits(host, "*.localhost"))
         return true;
-    return is_address(host) && httpc_address_is_private(host);
+    return address_is_numeric(host) && address_is_private(host);
 }
 
 bool request_allows_private(const struct connector_config *connector)
@@ -263,7 +256,7 @@ static bool url_allowed(const struct target *t, const struct url *u)
 {
     if (t->base != NULL && u->https == t->url.https && u->port == t->url.port && strcmp(u->host, t->url.host) == 0)
         return true;
-    if (!u->https || u->port != PORT_HTTPS || is_address(u->host))
+    if (!u->https || u->port != PORT_HTTPS || address_is_numeric(u->host))
         return false;
     for (const struct json *h = json_first(json_get(t->meta, "hosts")); h != NULL; h = json_next(h)) {
         if (host_fits(u->host, json_str(h)))

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -114,73 +115,6 @@ static void *must(void *made)
     return made;
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------------------- */
-
-static bool is_private_v4(uint32_t ip)
-{
-    static const struct {
-        uint32_t net;
-        unsigned bits;
-    } nets[] = {
-        {0x00000000, 8},  /* this network */
-        {0x0a000000, 8},  /* private, RFC 1918 */
-        {0x64400000, 10}, /* shared, RFC 6598 */
-        {0x7f000000, 8},  /* loopback */
-        {0xa9fe0000, 16}, /* link-local; metadata services of clouds */
-        {0xac100000, 12}, /* private */
-        {0xc0000000, 24}, /* protocol assignments, RFC 6890 */
-        {0xc0a80000, 16}, /* private */
-        {0xc6120000, 15}, /* benchmarks, RFC 2544 */
-        {0xe0000000, 4},  /* multicast */
-        {0xf0000000, 4},  /* reserved, broadcast */
-    };
-
-    for (size_t i = 0; i < ATS_COUNT(nets); i++)
-        if ((ip ^ nets[i].net) >> (32 - nets[i].bits) == 0)
-            return true;
-    return false;
-}
-
-static uint32_t v4_at(const uint8_t *bytes)
-{
-    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | (uint32_t)bytes[3];
-}
-
-static bool is_private_v6(const uint8_t ip[16])
-{
-    static const uint8_t zeros[12];
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
-    static const uint8_t nat64_local[6] = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}; /* RFC 8215 */
-
-    if (memcmp(ip, zeros, sizeof zeros) == 0 || memcmp(ip, mapped, sizeof mapped) == 0 ||
-        memcmp(ip, nat64, sizeof nat64) == 0)
-        return is_private_v4(v4_at(ip + 12)); /* ::, ::1 and IPv4-compatible addresses come here as well */
-    if (ip[0] == 0x20 && ip[1] == 0x02)       /* 6to4 */
-        return is_private_v4(v4_at(ip + 2));
-    return memcmp(ip, nat64_local, sizeof nat64_local) == 0 || (ip[0] & 0xfe) == 0xfc || /* unique local */
-           (ip[0] == 0xfe && ip[1] >= 0x80) ||                                           /* link-local, site-local */
-           ip[0] == 0xff;                                                                /* multicast */
-}
-
-static bool is_address(const char *text)
-{
-    uint8_t bytes[16];
-
-    return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
-}
-
-bool httpc_address_is_private(const char *address)
-{
-    uint8_t bytes[16];
-
-    if (inet_pton(AF_INET, address, bytes) == 1)
-        return is_private_v4(v4_at(bytes));
-    if (inet_pton(AF_INET6, address, bytes) == 1)
-        return is_private_v6(bytes);
-    return true;
-}
-
 /* ---- what libcurl calls ---------------------------------------------------------------------------------------- */
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
@@ -249,7 +183,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 
 static bool refuses(struct transfer *t, const char *ip)
 {
-    if (!t->vet_address || !httpc_address_is_private(ip)) {
+    if (!t->vet_address || !address_is_private(ip)) {
         t->allowed_ip = true;
         return false;
     }
@@ -386,7 +320,7 @@ static int check_url(struct transfer *t, const char *text)
     t->host = host[0] == '[' ? mem_strndup(host + 1, len - 2) : mem_strndup(host, len);
     t->https = strlen(scheme) == 5;
     /* an address in the URL needs no socket to be judged; names come to on_open_socket() */
-    if (t->vet_address && is_address(t->host) && httpc_address_is_private(t->host))
+    if (t->vet_address && address_is_numeric(t->host) && address_is_private(t->host))
         describe_private(t, NULL);
     else
         st = ST_OK;

@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/text.h"
 #include "lib/harness.h"
-#include "lib/httpc.h"
 #include "lib/relay.h"
 #include "lib/tls.h"
 
@@ -149,7 +149,7 @@ static const char *name_of_a_private_address(struct harness *h)
         char ip[100] = "";
         bool fits = !text_eq(names[i], "localhost") && getaddrinfo(names[i], NULL, NULL, &found) == 0 &&
                     getnameinfo(found->ai_addr, found->ai_addrlen, ip, sizeof ip, NULL, 0, NI_NUMERICHOST) == 0 &&
-                    httpc_address_is_private(ip);
+                    address_is_private(ip);
 
         if (found != NULL)
             freeaddrinfo(found);
