@@ -379,7 +379,8 @@ E2E_TEST(answers_arrive_as_they_are_or_are_dead)
 
 /* ---- what the ATS says */
 
-static void spoil(struct harness *h, const char *candidate, const char *body, size_t pad_bytes)
+/* So often; -1: always. */
+static void spoil(struct harness *h, const char *candidate, const char *body, size_t pad_bytes, int times)
 {
     struct json *fault = json_object(), *match = json_object();
     char *text;
@@ -392,6 +393,7 @@ static void spoil(struct harness *h, const char *candidate, const char *body, si
     json_set_int(fault, "status", 200);
     json_set_str(fault, "body", body);
     json_set_int(fault, "pad_bytes", (int64_t)pad_bytes);
+    json_set_int(fault, "times", times);
     text = json_text(fault);
     json_free(fault);
     ats_fault(h, text);
@@ -417,7 +419,7 @@ E2E_TEST(an_odd_answer_of_the_ats_is_asked_for_again)
     for (size_t i = 0; i < ATS_COUNT(odd); i++) {
         const char *candidate = arena_printf(h->arena, "ats_%zu", i);
 
-        spoil(h, candidate, odd[i], 0);
+        spoil(h, candidate, odd[i], 0, 1);
         popp_deliver(
             h, d,
             popp_event(h, "run-completed", "candidate", candidate, "run", arena_printf(h->arena, "odd_%zu", i), NULL));
@@ -442,8 +444,8 @@ E2E_TEST(an_endless_answer_of_the_ats_is_cut_off)
 {
     struct program *d = daemon_start(h, NULL);
 
-    spoil(h, "ats_42", "{\"stage\":\"Contacted\"}", ANSWER_MAX_BYTES - strlen("{\"stage\":\"Contacted\"}"));
-    spoil(h, "ats_43", "{\"stage\":\"Contacted\"}", ANSWER_MAX_BYTES);
+    spoil(h, "ats_42", "{\"stage\":\"Contacted\"}", ANSWER_MAX_BYTES - strlen("{\"stage\":\"Contacted\"}"), 1);
+    spoil(h, "ats_43", "{\"stage\":\"Contacted\"}", ANSWER_MAX_BYTES, -1);
     popp_deliver(h, d, popp_event(h, "run-completed", NULL));
     popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_43", "run", "run_43", NULL));
     deliver_good(h, d, 0);
