@@ -215,8 +215,13 @@ struct record {
 int store_record(struct store *s, struct record *records, size_t count, struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- connectors */
-/* Makes sure that every configured connector has a row; what failed because of a configuration that is another one now is tried again (*ret_revived writes). */
-int store_connector_register(struct store *s, const struct config *c, int64_t *ret_revived,
+struct store_changed {
+    int64_t candidates; /* that are tried again, */
+    int64_t breakers;   /* that were closed, because a configuration is another one now */
+};
+/* Makes sure that every configured connector has a row. Where the configuration has changed, what failed because of it and what waits to be tried again is tried
+ * now, and an open breaker is closed. */
+int store_connector_register(struct store *s, const struct config *c, struct store_changed *ret,
                              struct errmsg *err) ATS_MUSTCHECK;
 int store_connector_throttle(struct store *s, const char *connector, int64_t ms, const char *reason,
                              struct errmsg *err) ATS_MUSTCHECK;

@@ -1,13 +1,41 @@
--- What failed because of the configuration is tried again, now that it has changed.
-with revived as (
+-- A connector's configuration has changed: what failed because of it, and what waits to be tried again, is tried now, the oldest first. A breaker that is open knows the
+-- ATS under the settings before, and closes. What the ATS asked to wait and an operator's pause stay, and so does the time after which a note is looked for
+-- that may be there.
+with closed as (
+    update atsync.connector_state
+    set state = 'ok', reason = null, hint = null, until = null, since = now(), opens = 0, calls = 0, failures = 0, window_at = now()
+    where connector = $1 and state = 'open'
+    returning connector
+), who as (
+    select c.source, c.ref
+    from (
+        select w.source, w.ref
+        from atsync.ats_write w
+        where w.live and w.connector = $1 and w.state = 'dead' and w.error_class in ('configuration', 'permission', 'credentials', 'connector')
+        union
+        select w.source, w.ref
+        from atsync.ats_write w
+        where w.live and w.connector = $1 and w.state = 'pending' and w.next_attempt_at > now() and not w.uncertain
+        union
+        select q.source, q.ref -- failed before there was anything to write
+        from atsync.candidate q
+        where q.connector = $1 and least(q.attempts, 1) = 1 and q.due_at > now()
+    ) f
+    join atsync.candidate c on c.source = f.source and c.connector = $1 and c.ref = f.ref
+    order by c.source, c.ref
+    for no key update of c
+), again as (
     update atsync.ats_write w
-    set state = 'pending', attempts = 0, first_tried_at = null, next_attempt_at = null
-    where w.live and w.state = 'dead' and w.error_class in ('configuration', 'permission', 'credentials', 'connector') and w.connector = $1
-    returning w.source, w.connector, w.ref
+    set state = 'pending', next_attempt_at = null, attempts = case when w.state = 'dead' then 0 else w.attempts end,
+        first_tried_at = case when w.state = 'dead' then null else w.first_tried_at end
+    from who
+    where w.source = who.source and w.connector = $1 and w.ref = who.ref and w.live
+      and (w.state = 'dead' and w.error_class in ('configuration', 'permission', 'credentials', 'connector')
+           or w.state = 'pending' and w.next_attempt_at > now() and not w.uncertain)
 ), woken as (
     update atsync.candidate c
-    set version = c.version + 1, attempts = 0, due_at = case when c.lease_owner is null then now() else c.due_at end
-    from (select distinct source, connector, ref from revived) r
-    where c.source = r.source and c.connector = r.connector and c.ref = r.ref
+    set version = c.version + 1, attempts = 0, due_at = case when c.lease_owner is null then least(c.last_event_at, now()) else c.due_at end
+    from who
+    where c.source = who.source and c.connector = $1 and c.ref = who.ref
 )
-select count(*) from revived
+select (select count(*) from who), (select count(*) from closed)

@@ -201,17 +201,17 @@ static int lane_room(struct dispatcher *d, struct look *l, size_t *ret, struct e
 
 static int register_connectors(struct dispatcher *d, bool changed, struct errmsg *err)
 {
-    int64_t revived = 0;
+    struct store_changed sum;
     int st;
 
     if (!changed && d->states.arena) {
         return ST_OK;
     }
     lanes_adopt(d->lanes, d->config, d->connectors);
-    st = store_connector_register(d->store, d->config, &revived, err);
-    if (st == ST_OK && revived > 0) {
-        log_info("the configuration has changed: writes that failed because of it are tried again", "writes",
-                 num_text(revived).s, NULL);
+    st = store_connector_register(d->store, d->config, &sum, err);
+    if (st == ST_OK && (sum.candidates > 0 || sum.breakers > 0)) {
+        log_info("the configuration has changed: what failed is tried again", "candidates", num_text(sum.candidates).s,
+                 "breakers_closed", num_text(sum.breakers).s, NULL);
     }
     return st;
 }

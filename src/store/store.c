@@ -218,7 +218,7 @@ int store_connector_ok(struct store *s, const char *connector, struct errmsg *er
     return st;
 }
 
-static int revive(struct store *s, const char *connector, int64_t *revived, struct errmsg *err)
+static int tell_changed(struct store *s, const char *connector, struct store_changed *sum, struct errmsg *err)
 {
     struct db_result *r = NULL;
     struct db_params p;
@@ -226,21 +226,22 @@ static int revive(struct store *s, const char *connector, int64_t *revived, stru
 
     db_params_init(&p);
     db_add_text(&p, connector);
-    st = db_exec(s->db, &sql_revive_config, &p, DB_ROW, &r, err);
+    st = db_exec(s->db, &sql_connector_changed, &p, DB_ROW, &r, err);
     if (st == ST_OK) {
-        *revived += db_i64(r, 0, 0);
+        sum->candidates += db_i64(r, 0, 0);
+        sum->breakers += db_i64(r, 0, 1);
     }
     db_result_free(r);
     return st;
 }
 
-int store_connector_register(struct store *s, const struct config *c, int64_t *ret_revived, struct errmsg *err)
+int store_connector_register(struct store *s, const struct config *c, struct store_changed *ret, struct errmsg *err)
 {
     struct db_result *changed = NULL;
     struct batch b;
     int st;
 
-    *ret_revived = 0;
+    *ret = (struct store_changed){0};
     batch_init(&b, "tt");
     for (size_t i = 0; i < c->connector_count; i++) {
         char hash[CONFIG_FINGERPRINT_BYTES];
@@ -252,7 +253,7 @@ int store_connector_register(struct store *s, const struct config *c, int64_t *r
     }
     st = batch_exec(&b, s->db, &sql_connector_register, DB_ROWS, &changed, err);
     for (size_t i = 0; st == ST_OK && changed && i < db_rows(changed); i++) {
-        st = revive(s, db_text(changed, i, 0), ret_revived, err);
+        st = tell_changed(s, db_text(changed, i, 0), ret, err);
     }
     db_result_free(changed);
     batch_clear(&b);

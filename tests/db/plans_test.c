@@ -87,6 +87,7 @@ static const struct {
 } statements[] = {
     {"claim", "'ats', 'me', 60000, 100, 0, '-infinity'", NULL},
     {"claim", "'ats', 'me', 60000, 100, 1, now() - interval '1 second'", NULL},
+    {"connector_changed", "'ats'", NULL},
     {"connector_ok", "'ats'", NULL},
     {"connector_resume", "'ats'", NULL},
     {"count_resync", "'c77', null, null, null, null", NULL},
@@ -162,7 +163,6 @@ static const struct {
     {"retry_dead", NONE ", null, 500", NULL},
     {"retry_dead", NONE ", now(), 500", NULL},
     {"retry_dead", "'c77', null, null, null, null, null, 500", NULL},
-    {"revive_config", "'ats'", NULL},
     {"show_answers", "'c77', 100", NULL},
     {"show_blocked", "20", NULL},
     {"show_contacts", "'c77'", NULL},

@@ -117,6 +117,41 @@ E2E_TEST(a_workflow_that_was_not_mapped_is_synced)
     daemon_stop(h, d);
 }
 
+/* Whoever has mended the address does not wait for the back-off, nor for the breaker. */
+E2E_TEST(what_failed_at_a_wrong_address_is_tried_at_the_right_one)
+{
+    enum { CANDIDATES = 12 }; /* enough to open the breaker */
+    static const char nobody[] = "http://127.0.0.1:9";
+    struct daemon_conf conf = {
+        .workflows = WORKFLOW("Contacted"),
+        .connector = "allow_private_addresses: true\nretry: {base: 30m, cap: 1h}\n",
+        .base_url = nobody,
+    };
+    struct program *d = daemon_start(h, &conf);
+
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    wait_sql(h, "select count(*) from atsync.pending_writes where next_attempt_at > now() + interval '5 minutes'", "1");
+    conf.base_url = NULL;
+    reload(h, d, &conf, 1, "reloaded\" changes=1 ");
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    wait_log_line(h, d, "msg=\"the configuration has changed: what failed is tried again\"",
+                  " candidates=1 breakers_closed=0");
+
+    conf.base_url = nobody;
+    reload(h, d, &conf, 2, "reloaded\" changes=1 ");
+    for (unsigned i = 0; i < CANDIDATES; i++)
+        popp_deliver(h, d,
+                     popp_event(h, "run-started", "candidate", arena_printf(h->arena, "ats_open_%u", i), "run",
+                                arena_printf(h->arena, "run_open_%u", i), NULL));
+    wait_sql(h, "select state from atsync.connector_status", "open");
+    conf.base_url = NULL;
+    reload(h, d, &conf, 3, "reloaded\" changes=1 ");
+    wait_sql(h, "select count(*) from atsync.sync_status where sync_state = 'synced'", "13");
+    wait_sql(h, "select state from atsync.connector_status", "ok");
+    wait_log_line(h, d, "msg=\"the configuration has changed: what failed is tried again\"", " breakers_closed=1");
+    daemon_stop(h, d);
+}
+
 /* The file is the same, the files that it names are not. */
 E2E_TEST(secrets_rotate_by_their_files_alone)
 {
@@ -408,6 +443,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         E2E_RUN(a_new_mapping_holds_for_what_comes_next),
         E2E_RUN(a_workflow_that_was_not_mapped_is_synced),
+        E2E_RUN(what_failed_at_a_wrong_address_is_tried_at_the_right_one),
         E2E_RUN(secrets_rotate_by_their_files_alone),
         E2E_RUN(limits_change_while_connections_are_open),
         E2E_RUN(what_needs_a_restart_is_named_and_the_rest_is_taken),

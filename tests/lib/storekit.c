@@ -78,10 +78,10 @@ struct store *kit_store(struct kit *k, const char *role)
 
 static void kit_register(struct kit *k)
 {
-    int64_t revived;
+    struct store_changed changed;
     struct errmsg err;
 
-    assert_done(store_connector_register(k->store, k->config, &revived, &err), &err);
+    assert_done(store_connector_register(k->store, k->config, &changed, &err), &err);
 }
 
 struct kit *kit_open(struct harness *h, const char *workflows)
