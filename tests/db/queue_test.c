@@ -549,6 +549,73 @@ E2E_TEST(what_is_put_back)
     kit_close(k);
 }
 
+/* ---- a connector's configuration changes */
+
+static const char *who_is_due(struct harness *h)
+{
+    return sql_text(h,
+                    "select coalesce(string_agg(ref, ' ' order by ref), 'nobody') from atsync.candidate where due_at "
+                    "<= now() and lease_owner is null");
+}
+
+/* Each candidate c<i> has one write under a key of its own; the case says how it fares. */
+static void add_failed(struct harness *h)
+{
+    add_candidates(h, 6);
+    sql_script(
+        h,
+        "insert into atsync.ats_write (source, connector, ref, key, rev, kind, target, value, hash, reason, lease_no, "
+        "state, error_class, attempts, uncertain, next_attempt_at) "
+        "select 'popp', 'ats', 'x:c' || i, 'field:x', 1, 'field', 'x', '1', 'hash', 'reason', 1, "
+        "w.state, w.error_class, 3, i = 4, w.next_attempt_at from (values "
+        "(1, 'dead', 'configuration', null), "
+        "(2, 'dead', 'invalid', null), "
+        "(3, 'pending', 'unavailable', now() + interval '1 hour'), "
+        "(4, 'pending', 'unavailable', now() + interval '1 hour'), "
+        "(5, 'pending', 'unavailable', now() + interval '1 hour')) as w (i, state, error_class, next_attempt_at)");
+    sql_script(
+        h,
+        "update atsync.candidate set due_at = null where ref in ('x:c1', 'x:c2');"
+        "update atsync.candidate set attempts = 3, due_at = now() + interval '1 hour' where due_at is not null;"
+        "update atsync.candidate set lease_owner = 'him', lease_until = now() + interval '1 hour' where ref = 'x:c5'");
+}
+
+E2E_TEST(a_changed_configuration_wakes_who_failed)
+{
+    static const char another[] = "    cedar-rgn-screening:\n      connector: ats\n      job: \"1\"\n      on:\n       "
+                                  " started: {stage: \"X\"}\n";
+    struct kit *k = kit_open(h, NULL);
+
+    add_failed(h);
+    sql_script(h, "update atsync.connector_state set state = 'open', until = now() + interval '1 hour'");
+    kit_configure(k, NULL); /* the same one */
+    assert_string_equal(who_is_due(h), "nobody");
+    assert_sql(h, "select state from atsync.connector_state where connector = 'ats'", "open");
+
+    kit_configure(k, another);
+    /* c1: dead of the configuration; c3: waits for its back-off; c4: likewise, but its write may be there and is looked for in time; c6: failed before it had a write.
+     * Not c2, whose value the ATS does not take. c5 is in work, and is looked at again afterwards. */
+    assert_string_equal(who_is_due(h), "x:c1 x:c3 x:c4 x:c6");
+    assert_sql(h, "select string_agg(ref, ' ' order by ref) from atsync.candidate where version > 1",
+               "x:c1 x:c3 x:c4 x:c5 x:c6");
+    assert_sql(
+        h,
+        "select string_agg(concat_ws('|', ref, state, attempts, next_attempt_at is null), ' ' order by ref) from "
+        "atsync.ats_write",
+        "x:c1|pending|0|t x:c2|dead|3|t x:c3|pending|3|t x:c4|pending|3|f x:c5|pending|3|t");
+    assert_sql(h, "select state from atsync.connector_state where connector = 'ats'", "ok");
+
+    /* what the ATS or an operator said about time is about time, not about settings */
+    sql_script(
+        h, "update atsync.connector_state set state = 'throttled', until = now() + interval '1 hour' where connector "
+           "= 'ats'; update atsync.connector_state set state = 'paused', paused_by_operator = true where connector = "
+           "'spare'");
+    kit_configure(k, NULL);
+    assert_sql(h, "select string_agg(connector || ' ' || state, ' ' order by connector) from atsync.connector_state",
+               "ats throttled spare paused");
+    kit_close(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,6 +633,7 @@ int main(void)
         E2E_RUN(only_what_would_end_soon_is_renewed),
         E2E_RUN(the_unrouted_are_looked_at_again),
         E2E_RUN(who_began_to_wait_beside_its_identity_is_woken),
+        E2E_RUN(a_changed_configuration_wakes_who_failed),
         E2E_RUN(the_queue_is_counted),
     };
 
