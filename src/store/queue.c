@@ -78,7 +78,8 @@ void claim_batch_clear(struct claim_batch *b)
 
 /* ---- leases ------------------------------------------------------------------------------------------------------- */
 
-/* When the process began, in clock ticks since boot: field 22 of /proc/<pid>/stat (proc(5)); 0 if there is no such process. */
+/* When the process began, in clock ticks since boot: field 22 of /proc/<pid>/stat (proc(5)); 0 if there is no such process, or if it is dead and
+ * only waits for its parent to hear of it (field 3). */
 static int64_t process_start(int64_t pid)
 {
     char path[64];
@@ -96,6 +97,9 @@ static int64_t process_start(int64_t pid)
         field = strrchr(line, ')'); /* the name before it may hold anything */
     }
     (void)fclose(f);
+    if (field && (text_starts(field, ") Z") || text_starts(field, ") X"))) {
+        return 0;
+    }
     for (int i = 0; field && i < 20; i++) {
         field = strchr(field + 1, ' ');
     }

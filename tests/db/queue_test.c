@@ -351,6 +351,7 @@ E2E_TEST(leases_of_the_dead_are_taken_back)
     char host[256] = "";
     char twin[400];
     pid_t pid = start_twin(twin, sizeof twin);
+    siginfo_t ended;
     struct errmsg err;
 
     assert_int_equal(gethostname(host, sizeof host - 1), 0);
@@ -369,11 +370,13 @@ E2E_TEST(leases_of_the_dead_are_taken_back)
                "select string_agg(ref, ' ' order by ref) from atsync.candidate where lease_owner is null and "
                "lease_until is null",
                "dead-worker mine moved nonsense predecessor same-pid-before");
+    /* dead is dead, also before its parent asks what became of it */
     assert_int_equal(kill(pid, SIGKILL), 0);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_int_equal(waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT), 0);
     assert_done(store_take_back(k->store, k->owner, &err), &err);
     assert_sql(h, "select string_agg(ref, ' ' order by ref) from atsync.candidate where lease_owner is not null",
                "no-instance other-instance worker");
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
     kit_close(k);
 }
 
