@@ -296,6 +296,15 @@ static uint32_t next_jitter(struct delivery *d)
     return (uint32_t)(z >> 32);
 }
 
+/* An ATS that says nothing is told of with what it did. */
+static const char *reason_of(const struct call_result *r, struct arena *arena)
+{
+    if (r->message[0] != '\0' || r->error_class[0] == '\0' || r->http_status == 0) {
+        return arena_strdup(arena, r->message);
+    }
+    return arena_printf(arena, "the ATS answered HTTP %ld, without a reason that could be read", (long)r->http_status);
+}
+
 /* What the outcome of a call means for each of its writes. */
 static void settle(struct task *t, const struct call_result *r)
 {
@@ -326,7 +335,7 @@ static void settle(struct task *t, const struct call_result *r)
         }
         res->item = item;
         res->http_status = r->http_status;
-        res->error = arena_strdup(job->arena, r->message);
+        res->error = reason_of(r, job->arena);
         if (res->verdict.throttle_ms > job->throttle_ms) {
             job->throttle_ms = res->verdict.throttle_ms;
         }

@@ -133,7 +133,7 @@ static void update_candidates(const struct recording *rec, struct db_result **re
         db_array_i64(b.column[9], !kept && one->synced);
         db_array_i64(b.column[10], !kept && one->failed);
         db_array_text(b.column[11], one->error_class);
-        db_array_text(b.column[12], plain(rec, one->error));
+        db_array_text(b.column[12], one->error && one->error[0] ? plain(rec, one->error) : NULL);
         db_array_i64(b.column[13], one->next_due_ms == INT64_MAX ? DB_NULL_I64 : one->next_due_ms);
     }
     batch_queue(&b, rec->db, &sql_record_candidate, DB_ROWS, ret);
@@ -619,7 +619,7 @@ static const char *contact_kind(enum event_type type)
 
 static void add_contact(const struct recording *rec, struct batch *b, const struct claimed *who, const struct event *e)
 {
-    const struct json *is_new = json_get(e->data, "isNewProfile");
+    enum json_type is_new_type = json_type(json_get(e->data, "isNewProfile"));
     const char *const texts[] = {who->source,
                                  e->id,
                                  contact_kind(e->type),
@@ -638,7 +638,8 @@ static void add_contact(const struct recording *rec, struct batch *b, const stru
     db_array_text(b->column[11], plain(rec, e->external_id));
     db_array_text(b->column[12], plain(rec, json_get_str(e->data, "email")));
     db_array_text(b->column[13], plain(rec, json_get_str(e->data, "phoneNumber")));
-    db_array_i64(b->column[14], json_type(is_new) == JSON_NULL ? DB_NULL_I64 : json_type(is_new) == JSON_TRUE);
+    /* a text or a number tells neither */
+    db_array_i64(b->column[14], is_new_type == JSON_TRUE ? 1 : is_new_type == JSON_FALSE ? 0 : DB_NULL_I64);
     db_array_text(b->column[15], plain(rec, json_get_str(e->data, "existingRunStatus")));
     db_array_i64(b->column[16], number_or_null(e->data, "contactIndex"));
     db_array_i64(b->column[17], e->time_us);

@@ -532,6 +532,15 @@ E2E_TEST(the_audit_has_every_member)
                "from atsync.contact_resolutions where kind = 'failed'",
                "-|contact_dedup_77be20|m.okafor@invalid|-|ats_42|2");
     assert_sql(h, "select count(*) from atsync.candidate where ref like 'w:%'", "0");
+    /* what is no truth value tells neither */
+    assert_true(kit_put(k, popp_event(h, "contact-resolved", "candidate", "ats_9", "data.isNewProfile", "yes", NULL)));
+    assert_true(
+        kit_put(k, popp_event(h, "contact-resolved", "candidate", "ats_9", "data.isNewProfile:", "false", NULL)));
+    (void)kit_work(k);
+    assert_sql(h,
+               "select string_agg(coalesce(is_new_profile::text, '-'), ' ' order by is_new_profile) from "
+               "atsync.contact_resolutions where external_id = 'ats_9'",
+               "false -");
     kit_close(k);
 }
 

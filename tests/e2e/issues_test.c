@@ -176,6 +176,22 @@ static void reload(struct harness *h, const struct program *d, unsigned times_so
     "Connector sandbox cannot set stage \"Contcated\" for 1 candidate of workflow cedar-rgn-screening: there is no "   \
     "stage \"Contcated\"; it has: Contacted, Offer."
 
+/* Then at least what it did is told. */
+E2E_TEST(an_ats_that_gives_no_reason)
+{
+    struct program *d = daemon_start(h, &(struct daemon_conf){.workflows = MAPPING("Contacted")});
+
+    ats_fault(h, "{\"match\":{\"method\":\"PUT\",\"path_contains\":\"/"
+                 "stage\"},\"action\":\"status\",\"status\":422,\"body\":\"\"}");
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    wait_sql(h, SYNC_STATE, "dead");
+    assert_string_equal(sql_text(h, "select error from atsync.dead_writes"),
+                        "the ATS answered HTTP 422, without a reason that could be read");
+    wait_sql(h, "select last_error from atsync.sync_status where candidate_external_id = 'ats_42'",
+             "the ATS answered HTTP 422, without a reason that could be read");
+    daemon_stop(h, d);
+}
+
 /* The two ways out that the hint names: in the configuration, and in the ATS. */
 E2E_TEST(a_stage_that_the_ats_does_not_have)
 {
@@ -216,13 +232,10 @@ E2E_TEST(a_stage_that_the_ats_does_not_have)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        E2E_RUN(a_sender_whose_clock_is_wrong),
-        E2E_RUN(a_wrong_secret_is_no_wrong_clock),
-        E2E_RUN(events_from_the_future),
-        E2E_RUN(this_machine_s_clock_is_wrong),
-        E2E_RUN(credentials_that_are_refused),
-        E2E_RUN(a_permission_that_is_missing),
-        E2E_RUN(a_stage_that_the_ats_does_not_have),
+        E2E_RUN(a_sender_whose_clock_is_wrong), E2E_RUN(a_wrong_secret_is_no_wrong_clock),
+        E2E_RUN(events_from_the_future),        E2E_RUN(this_machine_s_clock_is_wrong),
+        E2E_RUN(credentials_that_are_refused),  E2E_RUN(a_permission_that_is_missing),
+        E2E_RUN(an_ats_that_gives_no_reason),   E2E_RUN(a_stage_that_the_ats_does_not_have),
     };
 
     return e2e_main(tests);
