@@ -26,6 +26,13 @@ const char *write_kind_name(enum write_kind k); /* field tag assessment stage re
 bool write_kind_parse(const char *name, enum write_kind *ret);
 bool write_is_append(enum write_kind k); /* notes: exactly one per key; all others are set writes */
 
+struct passage { /* a stage that the same run was to stand in before */
+    const char *stage, *hash;
+    const char *const *only_from;
+    size_t only_from_count; /* 0: it may be entered from anywhere */
+    const struct passage *before;
+};
+
 struct desired {
     const char *key; /* field/<name>, tag/<tag>, assessment/<job>, disposition/<job>, note/<run>/<moment> */
     enum write_kind kind;
@@ -35,6 +42,7 @@ struct desired {
     const char *job;              /* NULL: none */
     const char *const *only_from; /* stage only */
     size_t only_from_count;
+    const struct passage *before; /* stage with only_from; NULL: none */
     const struct run *run;
     const struct workflow_map *workflow;
     const char *workflow_external_id; /* of the run, which may differ from the map's "*" */

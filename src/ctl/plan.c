@@ -91,7 +91,8 @@ struct change {
     const char *error;
     const char *event_type; /* NULL: unknown */
     int64_t line, event_us, next_attempt_us;
-    const struct desired *wish; /* NULL: superseded */
+    const struct desired *wish;     /* NULL: superseded */
+    const struct ledger_item *item; /* likewise */
     bool interrupted;
 };
 
@@ -156,6 +157,7 @@ static struct change change_of_item(const struct view *v, const struct ledger_it
         .run_id = item->wish->run->is_contact_only ? NULL : item->wish->run->run_id,
         .next_attempt_us = item->due_us == INT64_MAX ? INT64_MIN : item->due_us,
         .wish = item->wish,
+        .item = item,
         .interrupted = item->row && item->row->state == WRITE_SENDING && item->step == LEDGER_SEND && !item->fresh,
     };
 
@@ -242,17 +244,17 @@ static void add_before(const struct change *c, struct buf *b)
     json_free(before);
 }
 
-static void add_only_from(const struct desired *wish, struct buf *b)
+static void add_only_from(const struct ledger_item *item, struct buf *b)
 {
     buf_puts(b, ", only from ");
-    for (size_t i = 0; i < wish->only_from_count; i++) {
+    for (size_t i = 0; i < item->only_from_count; i++) {
         if (i > 0) {
-            buf_puts(b, i + 1 == wish->only_from_count ? " or " : ", ");
+            buf_puts(b, i + 1 == item->only_from_count ? " or " : ", ");
         }
-        if (strcmp(wish->only_from[i], "none") == 0) {
+        if (strcmp(item->only_from[i], "none") == 0) {
             buf_puts(b, "no stage");
         } else {
-            add_quoted(wish->only_from[i], b);
+            add_quoted(item->only_from[i], b);
         }
     }
 }
@@ -269,8 +271,8 @@ static void add_state(const struct change *c, struct buf *b)
 {
     switch (c->step) {
     case STEP_WRITE:
-        if (c->wish->only_from_count > 0) {
-            add_only_from(c->wish, b);
+        if (c->item->only_from_count > 0) {
+            add_only_from(c->item, b);
         }
         break;
     case STEP_RETRY:

@@ -192,6 +192,53 @@ static void diff_append(struct ledger_item *item, int64_t now_us)
     }
 }
 
+static bool is_among(const char *const *texts, size_t count, const char *text)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(texts[i], text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* See struct ledger_item. */
+static void find_only_from(struct ledger_item *item, struct arena *arena)
+{
+    const struct desired *wish = item->wish;
+    const char *applied = item->row && item->row->state == WRITE_APPLIED ? item->row->hash : item->base_hash;
+    size_t count = wish->only_from_count;
+    size_t room = count;
+    const char **all;
+
+    item->only_from = wish->only_from;
+    item->only_from_count = count;
+    if (!wish->before) {
+        return;
+    }
+    for (const struct passage *p = wish->before; p; p = p->before) {
+        room += p->only_from_count;
+    }
+    all = arena_alloc(arena, room * sizeof *all);
+    memcpy(all, wish->only_from, count * sizeof *all);
+    for (const struct passage *p = wish->before; p; p = p->before) {
+        if (applied && strcmp(applied, p->hash) == 0) {
+            break; /* the candidate stood there: from now on who moved it counts */
+        }
+        if (!is_among(all, count, p->stage)) {
+            continue;
+        }
+        if (p->only_from_count == 0) {
+            count = 0;
+            break;
+        }
+        memcpy(all + count, p->only_from, p->only_from_count * sizeof *all);
+        count += p->only_from_count;
+    }
+    item->only_from = all;
+    item->only_from_count = count;
+}
+
 /* Calls are made in this order: what the record says before where it stands, and the note that tells of it last. */
 static int rank(enum write_kind k)
 {
@@ -269,6 +316,7 @@ void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t 
             item->rev = item->row->rev;
             (write_is_append(item->wish->kind) ? diff_append : diff_set)(item, now_us);
         }
+        find_only_from(item, arena);
         d.to_send += item->step == LEDGER_SEND;
         d.next_due_us = item->due_us < d.next_due_us ? item->due_us : d.next_due_us;
     }

@@ -185,6 +185,7 @@ struct planner {
     size_t came;   /* so many */
     bool by_event; /* the later event decides, not who came last */
     const struct run *run;
+    const struct passage *passage; /* the last one of this run; NULL: none yet */
     const struct workflow_map *workflow;
     const char *workflow_external_id;
 };
@@ -356,6 +357,19 @@ static struct json *scalar(const char *text)
     return json_parse(text, strlen(text), &j, NULL) == ST_OK ? j : json_string(text);
 }
 
+static const struct passage *pass(struct planner *p, const struct desired *wish, const char *stage,
+                                  const struct json *value)
+{
+    struct passage *passage = arena_alloc(p->arena, sizeof *passage);
+
+    *passage = (struct passage){.stage = stage,
+                                .hash = hash_of(p, WRITE_STAGE, value),
+                                .only_from = wish->only_from,
+                                .only_from_count = wish->only_from_count,
+                                .before = p->passage};
+    return passage;
+}
+
 static void plan_disposition(struct planner *p, const struct happened *h)
 {
     const struct rule *r = deciding_rule(p->workflow, h, says_disposition);
@@ -374,7 +388,13 @@ static void plan_disposition(struct planner *p, const struct happened *h)
         .line = r->line,
         .stamp = h->stamp,
     };
-    want(p, wish, json_string(r->stage ? r->stage : r->reject));
+    struct json *value = json_string(r->stage ? r->stage : r->reject);
+
+    if (wish.only_from_count > 0) {
+        wish.before = p->passage;
+    }
+    p->passage = r->stage ? pass(p, &wish, r->stage, value) : NULL;
+    want(p, wish, value);
 }
 
 static void plan_constants(struct planner *p, const struct happened *h)
@@ -704,6 +724,7 @@ static void plan_run(struct planner *p)
     struct happened *moments;
     size_t count = list_moments(p->run, p->arena, &moments);
 
+    p->passage = NULL;
     for (size_t i = 0; i < count; i++) {
         if (moments[i].moment >= MOMENT_COMPLETED) {
             plan_answers(p, &p->run->terminal); /* before the end's own constants, after those of earlier moments */

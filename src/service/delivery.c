@@ -467,8 +467,8 @@ static struct json *write_context(const struct job *job, const struct job_call *
     case WRITE_STAGE: {
         struct json *only = json_array();
 
-        for (size_t i = 0; i < wish->only_from_count; i++) {
-            json_push(only, json_string(wish->only_from[i]));
+        for (size_t i = 0; i < call->items[0]->only_from_count; i++) {
+            json_push(only, json_string(call->items[0]->only_from[i]));
         }
         json_set(w, "stage", json_copy(wish->value));
         json_set(w, "only_from", only);

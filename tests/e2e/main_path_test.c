@@ -195,6 +195,32 @@ E2E_TEST(failed_criteria_reject)
     daemon_stop(h, d);
 }
 
+static void run_ctl(struct harness *h, const struct program *d, const char *command)
+{
+    const char *output = NULL;
+
+    assert_int_equal(program_run(h, &output, "atsyncctl", "-c", d->conf_path, command, "sandbox", NULL), 0);
+}
+
+/* Whether the events of a run are worked on one by one or all at once is chance, or an outage of the ATS: the stage is the same. */
+E2E_TEST(a_stage_that_was_passed_through_meanwhile)
+{
+    struct program *d = daemon_start(
+        h,
+        &(struct daemon_conf){
+            .workflows = "cedar-rgn-screening:\n  connector: sandbox\n  job: \"" E2E_JOB "\"\n  on:\n"
+                         "    started: {stage: \"Contacted\"}\n"
+                         "    completed/PASSED_CRITERIA: {stage: \"Recruiter screen\", only_from: [\"Contacted\"]}\n"});
+
+    run_ctl(h, d, "pause");
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    run_ctl(h, d, "resume");
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    assert_value(h, "ats_42", "jobs." E2E_JOB ".stage", "\"Recruiter screen\"");
+    daemon_stop(h, d);
+}
+
 E2E_TEST(a_recruiters_own_move_is_not_undone)
 {
     static const char *const tags[] = {"popp-passed"};
@@ -251,6 +277,7 @@ int main(void)
         E2E_RUN(a_workflow_without_a_mapping_is_shown_and_touches_nothing),
         E2E_RUN(a_crowd_that_was_stored_is_worked_through_at_once),
         E2E_RUN(failed_criteria_reject),
+        E2E_RUN(a_stage_that_was_passed_through_meanwhile),
         E2E_RUN(a_recruiters_own_move_is_not_undone),
         E2E_RUN(two_daemons_never_write_to_one_candidate_at_once),
     };

@@ -446,6 +446,80 @@ static void test_intents(void **state)
 }
 
 /* What was being sent counts as if it were in the ledger, and perhaps done. */
+/* ---- from where a candidate is moved */
+
+static const char *const from_contacted[] = {"Contacted"};
+static const char *const from_none[] = {"none", "Sourced"};
+static const struct passage from_anywhere = {.stage = "Contacted", .hash = "contacted"};
+static const struct passage from_some = {
+    .stage = "Contacted", .hash = "contacted", .only_from = from_none, .only_from_count = 2};
+static const struct passage elsewhere = {.stage = "Called", .hash = "called"};
+static const struct passage after_elsewhere = {.stage = "Contacted",
+                                               .hash = "contacted",
+                                               .only_from = (const char *const[]){"Called"},
+                                               .only_from_count = 1,
+                                               .before = &elsewhere};
+
+static const struct {
+    const char *name;
+    const struct passage *before;
+    struct ledger_row row; /* .rev 0: none */
+    const char *only_from; /* "": anywhere */
+} moves[] = {
+    {"nothing came before", NULL, {0}, "Contacted"},
+    {"the stage before was never written, and may be entered from anywhere", &from_anywhere, {0}, ""},
+    {"likewise, and from some stages only", &from_some, {0}, "Contacted none Sourced"},
+    {"the run was in another stage before", &elsewhere, {0}, "Contacted"},
+    {"two stages back", &after_elsewhere, {0}, ""},
+    {"the first of two was written, the second was not",
+     &after_elsewhere,
+     {.rev = 1, .hash = "called", .state = WRITE_APPLIED},
+     "Contacted Called"},
+    {"it was written: who has moved the candidate since counts",
+     &from_anywhere,
+     {.rev = 1, .hash = "contacted", .state = WRITE_APPLIED},
+     "Contacted"},
+    {"likewise, and this is tried again",
+     &from_anywhere,
+     {.rev = 2, .hash = "new", .base_hash = "contacted", .state = WRITE_PENDING, .attempts = 1},
+     "Contacted"},
+    {"it was tried in vain",
+     &from_anywhere,
+     {.rev = 1, .hash = "contacted", .state = WRITE_PENDING, .attempts = 1},
+     ""},
+    {"something else was written before", &from_anywhere, {.rev = 1, .hash = "offer", .state = WRITE_APPLIED}, ""},
+};
+
+static void test_where_a_candidate_is_moved_from(void **state)
+{
+    struct arena *a = arena_new();
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(moves); i++) {
+        struct desired wish = {.key = "disposition/1",
+                               .kind = WRITE_STAGE,
+                               .hash = "new",
+                               .only_from = from_contacted,
+                               .only_from_count = 1,
+                               .before = moves[i].before};
+        struct plan plan = {.items = &wish, .count = 1};
+        struct ledger_row row = moves[i].row;
+        struct ledger_diff diff;
+        const char *from = "";
+
+        row.key = wish.key;
+        row.kind = WRITE_STAGE;
+        ledger_diff(&plan, &row, row.rev > 0 ? 1 : 0, NOW, a, &diff);
+        for (size_t k = 0; k < diff.items[0].only_from_count; k++) {
+            from = arena_printf(a, "%s%s%s", from, k > 0 ? " " : "", diff.items[0].only_from[k]);
+        }
+        if (strcmp(from, moves[i].only_from) != 0) {
+            fail_msg("%s: only from \"%s\"", moves[i].name, from);
+        }
+    }
+    arena_free(a);
+}
+
 static void test_overlay(void **state)
 {
     static const struct ledger_row rows[] = {
@@ -519,9 +593,10 @@ static void test_foreign_lists(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_states),        cmocka_unit_test(test_cases),   cmocka_unit_test(test_order_of_calls),
-        cmocka_unit_test(test_obsolete),      cmocka_unit_test(test_intents), cmocka_unit_test(test_overlay),
-        cmocka_unit_test(test_foreign_lists),
+        cmocka_unit_test(test_states),         cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_order_of_calls), cmocka_unit_test(test_obsolete),
+        cmocka_unit_test(test_intents),        cmocka_unit_test(test_where_a_candidate_is_moved_from),
+        cmocka_unit_test(test_overlay),        cmocka_unit_test(test_foreign_lists),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
