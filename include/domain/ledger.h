@@ -71,8 +71,8 @@ struct ledger_item { /* what to do about one wish */
     int64_t due_us; /* LEDGER_KEEP of a pending row: when it is due; else INT64_MAX */
     const char *base_hash;
     /*
-     * Stages: where the candidate may stand for it to be moved; 0: anywhere. More than the wish's own where the run passed through one of those and that was never
-     * written, because all of it became known at once: what led there leads on, so that it does not matter how many events are worked on together.
+     * Stages: where the candidate may stand for it to be moved; 0: anywhere. More than the wish's own where the run passed through one of those and nothing was
+     * written of that, because all of it became known at once: what led there leads on, so that it does not matter how many events are worked on together.
      */
     const char *const *only_from;
     size_t only_from_count;

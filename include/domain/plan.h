@@ -27,7 +27,7 @@ bool write_kind_parse(const char *name, enum write_kind *ret);
 bool write_is_append(enum write_kind k); /* notes: exactly one per key; all others are set writes */
 
 struct passage { /* a stage that the same run was to stand in before */
-    const char *stage, *hash;
+    const char *stage;
     const char *const *only_from;
     size_t only_from_count; /* 0: it may be entered from anywhere */
     const struct passage *before;

@@ -206,14 +206,16 @@ static bool is_among(const char *const *texts, size_t count, const char *text)
 static void find_only_from(struct ledger_item *item, struct arena *arena)
 {
     const struct desired *wish = item->wish;
-    const char *applied = item->row && item->row->state == WRITE_APPLIED ? item->row->hash : item->base_hash;
+    const struct ledger_row *row = item->row;
+    /* once something of ours was there, who has moved the candidate since counts */
+    bool was_there = row && (row->state == WRITE_APPLIED || row->base_hash);
     size_t count = wish->only_from_count;
     size_t room = count;
     const char **all;
 
     item->only_from = wish->only_from;
     item->only_from_count = count;
-    if (!wish->before) {
+    if (!wish->before || was_there) {
         return;
     }
     for (const struct passage *p = wish->before; p; p = p->before) {
@@ -222,9 +224,6 @@ static void find_only_from(struct ledger_item *item, struct arena *arena)
     all = arena_alloc(arena, room * sizeof *all);
     memcpy(all, wish->only_from, count * sizeof *all);
     for (const struct passage *p = wish->before; p; p = p->before) {
-        if (applied && strcmp(applied, p->hash) == 0) {
-            break; /* the candidate stood there: from now on who moved it counts */
-        }
         if (!is_among(all, count, p->stage)) {
             continue;
         }

@@ -357,15 +357,13 @@ static struct json *scalar(const char *text)
     return json_parse(text, strlen(text), &j, NULL) == ST_OK ? j : json_string(text);
 }
 
-static const struct passage *pass(struct planner *p, const struct desired *wish, const char *stage,
-                                  const struct json *value)
+static const struct passage *pass(struct planner *p, const struct rule *r)
 {
     struct passage *passage = arena_alloc(p->arena, sizeof *passage);
 
-    *passage = (struct passage){.stage = stage,
-                                .hash = hash_of(p, WRITE_STAGE, value),
-                                .only_from = wish->only_from,
-                                .only_from_count = wish->only_from_count,
+    *passage = (struct passage){.stage = r->stage,
+                                .only_from = (const char *const *)r->only_from,
+                                .only_from_count = r->only_from_count,
                                 .before = p->passage};
     return passage;
 }
@@ -388,13 +386,11 @@ static void plan_disposition(struct planner *p, const struct happened *h)
         .line = r->line,
         .stamp = h->stamp,
     };
-    struct json *value = json_string(r->stage ? r->stage : r->reject);
-
     if (wish.only_from_count > 0) {
         wish.before = p->passage;
     }
-    p->passage = r->stage ? pass(p, &wish, r->stage, value) : NULL;
-    want(p, wish, value);
+    p->passage = r->stage ? pass(p, r) : NULL;
+    want(p, wish, json_string(r->stage ? r->stage : r->reject));
 }
 
 static void plan_constants(struct planner *p, const struct happened *h)
