@@ -31,18 +31,25 @@ comment on column atsync.answers.answer is 'as text, whatever was sent';
 comment on column atsync.answers.score is 'null unless a number was sent';
 comment on column atsync.answers.answered_at is 'when the node was completed; null if that was not a time';
 
+-- When something that is due at a time is tried, as its connector stands; null: not before somebody acts.
+create or replace function atsync.not_before(due_at timestamptz, connector_state text, until timestamptz)
+returns timestamptz language sql immutable as $$
+    select case connector_state when 'paused' then null when 'open' then greatest(due_at, until) when 'throttled' then greatest(due_at, until) else due_at end
+$$;
+
 create or replace view atsync.pending_writes as
 select w.source, c.external_id as candidate_external_id, w.workflow_external_id, w.connector, w.kind, w.target, w.value, w.attempts, w.http_status,
-       w.error_class, w.error, w.first_tried_at, coalesce(w.next_attempt_at, c.due_at) as next_attempt_at, w.job, w.run_id, w.state, w.uncertain, w.reason,
+       w.error_class, w.error, w.first_tried_at, atsync.not_before(coalesce(w.next_attempt_at, c.due_at), s.state, s.until) as next_attempt_at, w.job, w.run_id, w.state, w.uncertain, w.reason,
        w.key
 from atsync.ats_write w
 left join atsync.candidate c on c.source = w.source and c.connector = w.connector and c.ref = w.ref
+left join atsync.connector_state s on s.connector = w.connector
 where w.live and w.state in ('pending', 'sending');
 comment on view atsync.pending_writes is 'Writes that are wanted and not done yet. Index ats_write_open.';
 comment on column atsync.pending_writes.target is 'name of the field, the tag, the job, or run and moment of the note';
 comment on column atsync.pending_writes.value is 'a text as it is, anything else as JSON';
 comment on column atsync.pending_writes.reason is 'the line of the mapping that wants it';
-comment on column atsync.pending_writes.next_attempt_at is 'not before this time; null: as soon as possible';
+comment on column atsync.pending_writes.next_attempt_at is 'not before this time; null: as soon as possible, or while the connector is paused not at all';
 comment on column atsync.pending_writes.key is 'with source, connector and candidate: which write this is';
 comment on column atsync.pending_writes.uncertain is 'a call was made whose outcome is not known: a note is looked for before it is written again';
 
@@ -81,8 +88,9 @@ select u.source, u.external_id as candidate_external_id, u.workflow_external_id,
        atsync.sync_state(c.state, c.connector, coalesce(c.lease_until > now(), false), c.version > c.synced_version or w.pending > 0,
                          w.tried > 0 or c.attempts > 0, w.dead > 0, w.writes > 0, s.state, coalesce(s.state = 'throttled' and s.until > now(), false))
            as sync_state,
-       coalesce(w.pending, 0) as pending_writes, coalesce(w.dead, 0) as dead_writes, u.last_event_at, c.last_synced_at, c.blocked_since,
-       case when w.pending > 0 then coalesce(w.next_attempt_at, c.due_at) end as next_attempt_at,
+       coalesce(w.pending, 0) as pending_writes, coalesce(w.dead, 0) as dead_writes, u.last_event_at, c.last_synced_at,
+       coalesce(c.blocked_since, w.dead_since) as blocked_since,
+       case when w.pending > 0 then atsync.not_before(coalesce(w.next_attempt_at, c.due_at), s.state, s.until) end as next_attempt_at,
        coalesce(w.error, c.last_error) as last_error, u.ref
 from (
     select r.source, r.ref, r.connector, r.external_id, r.workflow_external_id, r.job, case when not r.is_contact then r.run_id end as run_id,
@@ -100,6 +108,7 @@ left join lateral (
            count(*) filter (where q.state in ('pending', 'sending')) as pending,
            count(*) filter (where q.state in ('pending', 'sending') and q.attempts > 0 and q.error_class is not null) as tried,
            count(*) filter (where q.state = 'dead') as dead,
+           min(coalesce(q.first_tried_at, q.created_at)) filter (where q.state = 'dead') as dead_since,
            min(q.next_attempt_at) filter (where q.state = 'pending') as next_attempt_at,
            (array_agg(q.error order by q.last_tried_at desc) filter (where q.state in ('pending', 'sending', 'dead') and q.error is not null))[1] as error
     from atsync.ats_write q
@@ -116,7 +125,7 @@ comment on column atsync.sync_status.run_id is 'of the newest run; null for a co
 comment on column atsync.sync_status.last_error is 'of the newest write that failed and is still wanted, else of the candidate';
 comment on column atsync.sync_status.sync_state is
     'synced, pending, in_progress, retrying, throttled, paused, dead, unmapped, waiting_for_identity, nothing_to_do';
-comment on column atsync.sync_status.blocked_since is 'since when nothing has gone through for this candidate; null when all is well';
+comment on column atsync.sync_status.blocked_since is 'since when nothing has gone through for this candidate, or something could not be done; null when all is well';
 
 create or replace view atsync.workflow_versions as
 select source, workflow_id, workflow_external_id, workflow_version_id, version_number, published_by_user_id, published_at, organization_id, event_id,
@@ -143,7 +152,7 @@ select s.connector,
        case when s.quota_day = (now() at time zone 'UTC')::date then s.quota_used else 0 end as quota_used
 from atsync.connector_state s
 left join lateral (
-    select count(*) as waiting, extract(epoch from now() - min(c.last_event_at))::bigint as oldest_seconds
+    select count(*) as waiting, greatest(extract(epoch from now() - min(least(c.due_at, c.blocked_since))), 0)::bigint as oldest_seconds
     from atsync.candidate c where c.connector = s.connector and c.due_at is not null
 ) q on true
 left join lateral (
@@ -153,6 +162,7 @@ left join lateral (
 ) k on true;
 comment on view atsync.connector_status is 'Each connector: whether it works, who waits for it, and how its calls went in the last hour (index ats_call_at).';
 comment on column atsync.connector_status.state is 'ok; throttled: the ATS asked to wait; open: too many calls failed, nothing is tried until the time in until; paused: nothing goes on before somebody acts';
+comment on column atsync.connector_status.oldest_waiting_seconds is 'by this database''s clock: how long the one has waited who has waited longest';
 comment on column atsync.connector_status.calls_last_hour is 'HTTP calls, lookups included';
 comment on column atsync.connector_status.p95_ms is 'of the calls of the last hour';
 comment on column atsync.connector_status.quota_used is 'calls of today (UTC), where the ATS limits the calls of a day; else 0';

@@ -1,4 +1,4 @@
--- A connector's configuration has changed: what failed because of it, and what waits to be tried again, is tried now, the oldest first. A breaker that is open knows the
+-- A connector's configuration has changed: what failed because of it, and what waits to be tried again, is tried now, the longest first. A breaker that is open knows the
 -- ATS under the settings before, and closes. What the ATS asked to wait and an operator's pause stay, and so does the time after which a note is looked for
 -- that may be there.
 with closed as (
@@ -34,7 +34,7 @@ with closed as (
            or w.state = 'pending' and w.next_attempt_at > now() and not w.uncertain)
 ), woken as (
     update atsync.candidate c
-    set version = c.version + 1, attempts = 0, due_at = case when c.lease_owner is null then least(c.last_event_at, now()) else c.due_at end
+    set version = c.version + 1, attempts = 0, due_at = case when c.lease_owner is null then least(c.due_at, c.blocked_since, now()) else c.due_at end
     from who
     where c.source = who.source and c.connector = $1 and c.ref = who.ref
 )

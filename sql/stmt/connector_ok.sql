@@ -1,4 +1,4 @@
--- Ends an automatic pause, a wait, or an open breaker; who waited for it is due, the oldest first.
+-- Ends an automatic pause, a wait, or an open breaker; who waited for it is due, the longest first.
 with resumed as (
     update atsync.connector_state
     set state = 'ok', reason = null, hint = null, until = null, since = now(), config_hash = null, opens = 0, calls = 0, failures = 0, window_at = now()
@@ -6,7 +6,7 @@ with resumed as (
     returning connector
 ), woken as (
     update atsync.candidate c
-    set due_at = least(c.last_event_at, now())
+    set due_at = least(c.due_at, c.blocked_since, now())
     from resumed r
     where c.connector = r.connector and c.lease_owner is null and c.due_at is not null
 ), writes as (

@@ -160,6 +160,24 @@ E2E_TEST(the_row_of_a_candidate)
         "attempts, http_status, error_class, error, "
         "first_tried_at is not null, next_attempt_at > now()) from atsync.pending_writes",
         "popp|ats_42|cedar-rgn-screening|ats|stage|182736|Recruiter screen|1|503|unavailable|the ATS is away|t|t");
+    /* what the connector waits for, its candidates wait for; somebody who has to act has no time */
+    sql_script(h, "update atsync.connector_state set state = 'open', until = now() + interval '1 day'");
+    assert_sql(
+        h,
+        "select concat_ws('|', s.next_attempt_at = c.until, p.next_attempt_at = c.until) from atsync.sync_status s, "
+        "atsync.pending_writes p, atsync.connector_status c where c.connector = 'ats'",
+        "t|t");
+    sql_script(h, "update atsync.connector_state set state = 'throttled', until = now() - interval '1 day'");
+    assert_sql(h,
+               "select s.next_attempt_at > now() and p.next_attempt_at > now() from atsync.sync_status s, "
+               "atsync.pending_writes p",
+               "true");
+    sql_script(h, "update atsync.connector_state set state = 'paused', until = null");
+    assert_sql(h,
+               "select s.next_attempt_at is null and p.next_attempt_at is null from atsync.sync_status s, "
+               "atsync.pending_writes p",
+               "true");
+    sql_script(h, "update atsync.connector_state set state = 'ok'");
     assert_sql(h, "select count(*) from atsync.dead_writes", "0");
     k->answer = answer_dead;
     sql_script(h, "update atsync.candidate set due_at = now(); update atsync.ats_write set next_attempt_at = null");
@@ -169,9 +187,10 @@ E2E_TEST(the_row_of_a_candidate)
         "select concat_ws('|', kind, target, value, attempts, http_status, error_class, error) from atsync.dead_writes",
         "stage|182736|Recruiter screen|2|422|invalid|no such stage");
     assert_sql(h,
-               "select concat_ws('|', sync_state, pending_writes, dead_writes, last_error, next_attempt_at is null) "
+               "select concat_ws('|', sync_state, pending_writes, dead_writes, last_error, next_attempt_at is null, "
+               "blocked_since is null) "
                "from atsync.sync_status",
-               "dead|0|1|no such stage|t");
+               "dead|0|1|no such stage|t|f");
     assert_sql(h, "select count(*) from atsync.pending_writes", "0");
     /* a second workflow has its own row, with its own state */
     assert_true(
@@ -351,11 +370,14 @@ E2E_TEST(connectors_and_the_queue_in_figures)
                "select concat_ws('|', waiting, due_now, leased, retrying, oldest_due_seconds < 60, ingest_per_minute, "
                "synced_per_minute) from atsync.queue_health",
                "3|1|1|2|t|4|2");
-    assert_sql(h,
-               "select concat_ws('|', state, waiting_candidates, oldest_waiting_seconds > 0, calls_last_hour, "
-               "errors_last_hour, p95_ms) from atsync.connector_status "
-               "where connector = 'ats'",
-               "ok|4|t|10|2|12.5");
+    /* the database's clock counts, not what the sender says of the event */
+    sql_script(h, "update atsync.candidate set due_at = now() - interval '90 seconds' where ref = 'x:d'");
+    assert_sql(
+        h,
+        "select concat_ws('|', state, waiting_candidates, oldest_waiting_seconds between 90 and 150, calls_last_hour, "
+        "errors_last_hour, p95_ms) from atsync.connector_status "
+        "where connector = 'ats'",
+        "ok|4|t|10|2|12.5");
     assert_done(store_connector_throttle(k->store, "ats", 3600000, "slow down", &err), &err);
     assert_sql(h,
                "select concat_ws('|', state, reason, since <= now(), until > now()) from atsync.connector_status where "
