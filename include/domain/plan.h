@@ -30,6 +30,7 @@ struct passage { /* a stage that the same run was to stand in before */
     const char *stage;
     const char *const *only_from;
     size_t only_from_count; /* 0: it may be entered from anywhere */
+    const char *event_id;   /* that told of it */
     const struct passage *before;
 };
 

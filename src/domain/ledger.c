@@ -224,7 +224,8 @@ static void find_only_from(struct ledger_item *item, struct arena *arena)
     all = arena_alloc(arena, room * sizeof *all);
     memcpy(all, wish->only_from, count * sizeof *all);
     for (const struct passage *p = wish->before; p; p = p->before) {
-        if (!is_among(all, count, p->stage)) {
+        /* what the same event tells was no time in between: nobody would have written it */
+        if (strcmp(p->event_id, wish->stamp.event_id) == 0 || !is_among(all, count, p->stage)) {
             continue;
         }
         if (p->only_from_count == 0) {

@@ -357,13 +357,14 @@ static struct json *scalar(const char *text)
     return json_parse(text, strlen(text), &j, NULL) == ST_OK ? j : json_string(text);
 }
 
-static const struct passage *pass(struct planner *p, const struct rule *r)
+static const struct passage *pass(struct planner *p, const struct rule *r, const struct happened *h)
 {
     struct passage *passage = arena_alloc(p->arena, sizeof *passage);
 
     *passage = (struct passage){.stage = r->stage,
                                 .only_from = (const char *const *)r->only_from,
                                 .only_from_count = r->only_from_count,
+                                .event_id = h->stamp.event_id,
                                 .before = p->passage};
     return passage;
 }
@@ -389,7 +390,7 @@ static void plan_disposition(struct planner *p, const struct happened *h)
     if (wish.only_from_count > 0) {
         wish.before = p->passage;
     }
-    p->passage = r->stage ? pass(p, r) : NULL;
+    p->passage = r->stage ? pass(p, r, h) : NULL;
     want(p, wish, json_string(r->stage ? r->stage : r->reject));
 }
 

@@ -450,11 +450,16 @@ static void test_intents(void **state)
 
 static const char *const from_contacted[] = {"Contacted"};
 static const char *const from_none[] = {"none", "Sourced"};
-static const struct passage from_anywhere = {.stage = "Contacted"};
-static const struct passage from_some = {.stage = "Contacted", .only_from = from_none, .only_from_count = 2};
-static const struct passage elsewhere = {.stage = "Called"};
-static const struct passage after_elsewhere = {
-    .stage = "Contacted", .only_from = (const char *const[]){"Called"}, .only_from_count = 1, .before = &elsewhere};
+static const struct passage from_anywhere = {.stage = "Contacted", .event_id = "started"};
+static const struct passage of_the_same_event = {.stage = "Contacted", .event_id = "completed"};
+static const struct passage from_some = {
+    .stage = "Contacted", .only_from = from_none, .only_from_count = 2, .event_id = "started"};
+static const struct passage elsewhere = {.stage = "Called", .event_id = "matched"};
+static const struct passage after_elsewhere = {.stage = "Contacted",
+                                               .only_from = (const char *const[]){"Called"},
+                                               .only_from_count = 1,
+                                               .event_id = "started",
+                                               .before = &elsewhere};
 
 static const struct {
     const char *name;
@@ -464,7 +469,8 @@ static const struct {
 } moves[] = {
     {"nothing came before", NULL, {0}, "Contacted"},
     {"the stage before was never written, and may be entered from anywhere", &from_anywhere, {0}, ""},
-    {"likewise, and from some stages only", &from_some, {0}, "Contacted none Sourced"},
+    {"no event told of the stage before by itself", &of_the_same_event, {0}, "Contacted"},
+    {"never written, and from some stages only", &from_some, {0}, "Contacted none Sourced"},
     {"the run was in another stage before", &elsewhere, {0}, "Contacted"},
     {"two stages back", &after_elsewhere, {0}, ""},
     {"it was written: who has moved the candidate since counts",
@@ -496,6 +502,7 @@ static void test_where_a_candidate_is_moved_from(void **state)
                                .hash = "new",
                                .only_from = from_contacted,
                                .only_from_count = 1,
+                               .stamp = {.event_id = "completed"},
                                .before = moves[i].before};
         struct plan plan = {.items = &wish, .count = 1};
         struct ledger_row row = moves[i].row;
