@@ -144,6 +144,8 @@ struct config_problems {
 void config_problem_add(struct config_problems *p, const char *file, unsigned line, const char *path, const char *fmt,
                         ...) ATS_PRINTF(5, 6);
 void config_problems_sort(struct config_problems *p);
+/* Is there one with this key or a key below it? */
+bool config_problems_concern(const struct config_problems *p, const char *path);
 void config_problems_print(const struct config_problems *p,
                            struct buf *out); /* one "FILE:LINE: path: message" a line */
 void config_problems_clear(struct config_problems *p);
@@ -151,6 +153,9 @@ void config_problems_clear(struct config_problems *p);
 /* ST_OK with *ret (one reference), or ST_INVALID / ST_IO with at least one problem. Secrets and certificates are read
  * here. */
 int config_load(const char *path, struct config **ret, struct config_problems *problems) ATS_MUSTCHECK;
+/* The same, but with ST_INVALID *ret holds what could be read, if anything could (otherwise it stays as it was): for checks that find further problems, and nothing
+ * else. Members that are required, and names that something refers to, may be missing in it. */
+int config_load_partly(const char *path, struct config **ret, struct config_problems *problems) ATS_MUSTCHECK;
 /* The same from text; path is for messages (unit tests, fuzzing). */
 int config_parse(const char *path, const char *text, size_t len, struct config **ret,
                  struct config_problems *problems) ATS_MUSTCHECK;

@@ -57,6 +57,19 @@ static int by_line_and_place(const void *a, const void *b)
     return x->place < y->place ? -1 : x->place > y->place;
 }
 
+bool config_problems_concern(const struct config_problems *p, const char *path)
+{
+    size_t len = strlen(path);
+
+    for (size_t i = 0; i < p->count; i++) {
+        const char *other = p->items[i].path;
+
+        if (strncmp(other, path, len) == 0 && (other[len] == '\0' || other[len] == '.'))
+            return true;
+    }
+    return false;
+}
+
 void config_problems_sort(struct config_problems *p)
 {
     if (p->count < 2)
@@ -170,27 +183,33 @@ static int build(struct config_reader *r, const char *text, size_t len, struct c
     if (root->kind == YAML_MAP)
         config_check(r, &shared->config, root);
     yaml_tree_free(root);
-    if (r->problems->count > before) {
-        config_unref(&shared->config);
-        return ST_INVALID;
-    }
     *ret = &shared->config;
-    return ST_OK;
+    return r->problems->count > before ? ST_INVALID : ST_OK;
+}
+
+static int whole_or_nothing(int st, struct config *c, struct config **ret)
+{
+    if (st == ST_OK) {
+        *ret = c;
+    } else {
+        config_unref(c);
+    }
+    return st;
 }
 
 int config_parse(const char *path, const char *text, size_t len, struct config **ret, struct config_problems *problems)
 {
     struct config_reader r = {.file = path, .problems = problems};
-    int st = build(&r, text, len, ret);
+    struct config *c = NULL;
+    int st = build(&r, text, len, &c);
 
     config_problems_sort(problems);
-    return st;
+    return whole_or_nothing(st, c, ret);
 }
 
-int config_load(const char *path, struct config **ret, struct config_problems *problems)
+int config_load_partly(const char *path, struct config **ret, struct config_problems *problems)
 {
     struct config_reader r = {.file = path, .problems = problems};
-    struct config *c = NULL;
     char *text = NULL;
     size_t len = 0;
     unsigned mode = 0;
@@ -200,7 +219,7 @@ int config_load(const char *path, struct config **ret, struct config_problems *p
         config_problem_add(problems, path, 0, "", "%s", err.text);
         return ST_IO;
     }
-    int st = build(&r, text, len, &c);
+    int st = build(&r, text, len, ret);
     mem_wipe(text, len);
     mem_free(text);
     if (r.inline_secret && (mode & OTHERS) != 0) {
@@ -211,12 +230,15 @@ int config_load(const char *path, struct config **ret, struct config_problems *p
         st = ST_INVALID;
     }
     config_problems_sort(problems);
-    if (st != ST_OK) {
-        config_unref(c);
-        return st;
-    }
-    *ret = c;
-    return ST_OK;
+    return st;
+}
+
+int config_load(const char *path, struct config **ret, struct config_problems *problems)
+{
+    struct config *c = NULL;
+    int st = config_load_partly(path, &c, problems);
+
+    return whole_or_nothing(st, c, ret);
 }
 
 /* ---- looking up */

@@ -62,7 +62,7 @@ static const char *pattern_misfit(const char *pattern, const char *value)
 static void check_pattern(const struct fitting *f, unsigned line, const char *path, const char *pattern,
                           const char *value)
 {
-    const char *misfit = pattern != NULL ? pattern_misfit(pattern, value) : "";
+    const char *misfit = pattern != NULL && value != NULL ? pattern_misfit(pattern, value) : "";
 
     if (strcmp(misfit, "value") == 0)
         problem(f, line, path, "\"%.100s\" does not look like the connector wants it (pattern %s)", value, pattern);
@@ -108,8 +108,9 @@ static void check_there(const struct fitting *f, unsigned line, const char *sect
     if (value != NULL || json_type(json_get(entry, "required")) == JSON_FALSE || json_get(entry, "default") != NULL)
         return;
     path = mem_printf("connectors.%s.%s.%s", f->name, section, json_key(entry));
-    problem(f, line, path, "is required by type %s: %s", connector_module_type(f->module),
-            json_str(json_get(entry, "help")));
+    if (!config_problems_concern(f->problems, path)) /* else it is there, and could not be read */
+        problem(f, line, path, "is required by type %s: %s", connector_module_type(f->module),
+                json_str(json_get(entry, "help")));
     mem_free(path);
 }
 
@@ -119,7 +120,7 @@ static void check_base_url(const struct fitting *f, const struct connector_confi
     struct errmsg err;
     char *path = mem_printf("connectors.%s.base_url", f->name);
 
-    if (target_new(f->meta, connector, &t, &err) != ST_OK)
+    if (!config_problems_concern(f->problems, path) && target_new(f->meta, connector, &t, &err) != ST_OK)
         problem(f, connector->line, path, "%s", err.text);
     target_free(t);
     mem_free(path);
@@ -142,7 +143,8 @@ void fit_connector(const struct config *c, const struct connector_config *connec
     for (const struct json *e = json_first(json_get(f.meta, "credentials")); e != NULL; e = json_next(e))
         check_there(&f, connector->line, "credentials", e,
                     config_value(connector->credentials, connector->credential_count, json_key(e)));
-    if (auth_gets_tokens(f.meta) && c->database.encryption_key_count == 0)
+    if (auth_gets_tokens(f.meta) && c->database.encryption_key_count == 0 &&
+        !config_problems_concern(problems, "database.encryption_key"))
         problem(&f, connector->line, "database.encryption_key",
                 "is required by connector \"%s\": type %s gets tokens, which are stored encrypted", connector->name,
                 connector_module_type(m));
@@ -210,6 +212,8 @@ static void check_value(const struct fitting *f, const struct action *a, unsigne
     const char *meant;
     int64_t max_chars;
 
+    if (value == NULL) /* it could not be read, as has been told */
+        return;
     if (json_get_i64(a->ability, "max_chars", &max_chars) && chars_of(value) > (size_t)max_chars)
         problem(f, line, a->path, "\"%s\" is longer than the %lld characters that the ATS allows", value,
                 (long long)max_chars);
@@ -287,8 +291,10 @@ void fit_workflow(const struct config *c, const struct workflow_map *w, const st
         .config = c, .problems = problems, .name = w->connector, .module = m, .meta = connector_module_meta(m)};
     struct action a;
 
-    for (size_t i = 0; i < w->rule_count; i++)
-        fit_rule(&f, w, &w->rules[i]);
+    for (size_t i = 0; i < w->rule_count; i++) {
+        if (w->rules[i].condition_text != NULL)
+            fit_rule(&f, w, &w->rules[i]);
+    }
     if (w->field_count == 0)
         return;
     a = action_of(&f, w, WRITE_FIELD, mem_printf("workflows.%s.fields", w->external_id), w->fields[0].line);

@@ -501,9 +501,14 @@ struct connector_module *connector_set_find(const struct connector_set *s, const
 static void load_one(struct connector_set *s, const struct config *c, const struct connector_config *connector,
                      struct config_problems *problems)
 {
-    struct connector_module *m = find_type(s, connector->type);
+    struct connector_module *m = connector->type != NULL ? find_type(s, connector->type) : NULL;
+    char *key = mem_printf("connectors.%s.type", connector->name);
+    bool has_type = connector->type != NULL && !config_problems_concern(problems, key);
     struct errmsg err;
 
+    mem_free(key);
+    if (!has_type) /* it has been told already */
+        return;
     if (m != NULL) {
         connector_module_ref(m);
     } else if (connector_module_load(c->path, connector->type, &m, &err) != ST_OK) {
@@ -529,7 +534,7 @@ int connector_set_load(const struct config *c, struct connector_set **ret, struc
         load_one(s, c, &c->connectors[i], problems);
     for (size_t i = 0; i < c->mapping.count; i++) {
         const struct workflow_map *w = &c->mapping.workflows[i];
-        const struct connector_module *m = connector_set_find(s, w->connector);
+        const struct connector_module *m = w->connector != NULL ? connector_set_find(s, w->connector) : NULL;
 
         if (m != NULL) /* otherwise it has been told already */
             fit_workflow(c, w, m, problems);

@@ -5,21 +5,27 @@ static int load(const char *path, const struct config *before, struct config **r
 {
     struct config_problems found = {0};
     struct config *config = NULL;
-    int st = config_load(path, &config, &found);
+    struct connector_set *connectors = NULL;
+    int st = config_load_partly(path, &config, &found);
 
     if (st == ST_OK && before) {
         config_keep_fixed(config, before, kept);
     }
-    if (st == ST_OK) {
-        st = connector_set_load(config, ret_connectors, &found);
+    if (config) { /* with what could be read, so that all problems are told in one go */
+        int fits = connector_set_load(config, &connectors, &found);
+
+        st = st == ST_OK ? fits : st;
     }
     if (st == ST_OK) {
+        *ret_connectors = connectors;
+        connectors = NULL;
         *ret_config = config;
         config = NULL;
     } else {
         config_problems_sort(&found);
         config_problems_print(&found, problems);
     }
+    connector_set_unref(connectors);
     config_unref(config);
     config_problems_clear(&found);
     return st;

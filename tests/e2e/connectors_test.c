@@ -255,6 +255,55 @@ E2E_TEST(faulty_module_is_told_with_file_and_line)
     daemon_stop(h, d);
 }
 
+/* Whoever corrects a file wants to know of everything at once: what the parts are, and what the connectors can do with those that could be read. */
+E2E_TEST(all_problems_are_told_in_one_go)
+{
+    static const char text[] = "receiver: {lisen: x}\n"
+                               "sources: {popp: {signing_secrets: [{env: HOME}]}}\n"
+                               "database: {conninfo: dbname=x}\n"
+                               "connectors:\n"
+                               "  good: {type: lever, credentials: {api_key: x}, settings: {perform_as: "
+                               "0123abcd-0123-0123-0123-0123456789ab}}\n"
+                               "  lever: {type: lever, rate_limit: fast, credentials: {foo: x, api_key: {file: "
+                               "/nowhere}}, settings: {perform_as: x}}\n"
+                               "  wrong: {type: ../x}\n"
+                               "  none: {credentials: {token: x}}\n"
+                               "workflows:\n"
+                               "  a: {connector: lever, on: {finished: {assessment: mean}, completd: {stage: x}}, "
+                               "fields: {x: y, z: {feld: u}}}\n"
+                               "  b: {connector: nobody, on: {started: {stage: x}}}\n"
+                               "  c: {on: {started: {tags: [t]}}}\n"
+                               "  d: {connector: none, on: {started: {tags: [t]}}}\n";
+    static const struct {
+        unsigned line;
+        const char *problem;
+    } expected[] = {
+        {1, "receiver.lisen: unknown key, did you mean \"listen\"?"},
+        {6, "connectors.lever.rate_limit: must be a rate"},
+        {6, "connectors.lever.credentials.foo: type lever has no such credential"},
+        {6, "connectors.lever.credentials.api_key"},
+        {7, "connectors.wrong.type: must consist of"},
+        {8, "connectors.none.type: is missing"},
+        {6, "connectors.lever.settings.perform_as: \"x\" does not look like"},
+        {10, "workflows.a.on.finished.assessment: connector \"lever\" (type lever) cannot record assessments"},
+        {10, "workflows.a.on.completd: unknown condition \"completd\", did you mean \"completed\"?"},
+        {10, "workflows.a.fields: connector \"lever\" (type lever) cannot write fields"},
+        {10, "workflows.a.fields.z.feld: unknown key, did you mean \"field\"?"},
+        {10, "workflows.a.fields.z.field: is missing"},
+        {11, "workflows.b.connector: there is no connector \"nobody\""},
+        {12, "workflows.c.connector: is missing"},
+    };
+    const char *path = private_file(h, "faulty.conf", text);
+    const char *output = run(h, 1, "atsyncd", path, "-t", NULL, NULL);
+    size_t lines = 0;
+
+    for (const char *at = output; (at = strstr(at, path)) != NULL; at++)
+        lines++;
+    for (size_t i = 0; i < ATS_COUNT(expected); i++)
+        assert_has(output, arena_printf(h->arena, "%s:%u: %s", path, expected[i].line, expected[i].problem));
+    assert_int_equal(lines, ATS_COUNT(expected)); /* and none of them twice, nor what only follows from another */
+}
+
 /* ---- connector-test */
 
 E2E_TEST(connector_test_of_the_example)
@@ -291,6 +340,7 @@ int main(void)
         E2E_RUN(own_module_overrides_a_shipped_one),
         E2E_RUN(own_module_of_a_new_type),
         E2E_RUN(faulty_module_is_told_with_file_and_line),
+        E2E_RUN(all_problems_are_told_in_one_go),
         E2E_RUN(connector_test_of_the_example),
     };
 
