@@ -50,6 +50,7 @@ void db_free(struct db *db); /* NULL is harmless */
 void db_set_timeout(struct db *db, int timeout_ms);
 
 /* ---- connection strings, without connecting */
+bool db_conninfo_is_valid(const char *conninfo); /* its keywords and form; not whether anybody is there */
 /* What conninfo itself says of a keyword ("user"); NULL if nothing, or if it is no connection string. Caller:
  * mem_free_secret. */
 char *db_conninfo_value(const char *conninfo, const char *keyword);

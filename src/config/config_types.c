@@ -10,6 +10,7 @@
 #include "config/file.h"
 #include "config/secret.h"
 #include "lib/crypto.h"
+#include "lib/db.h"
 #include "lib/json.h"
 
 enum { PEM_MAX_BYTES = 256 * 1024, OTHERS = 07, CHOICES_MAX = 16 };
@@ -487,7 +488,7 @@ const struct key_type type_address = {
 static void read_address_or_none(struct config_reader *r, const struct key *key, const struct yaml *node,
                                  const struct key_path *path, void *object)
 {
-    if (node->kind == YAML_SCALAR && text_eq(node->scalar, "none"))
+    if (node->kind == YAML_SCALAR && (text_eq(node->scalar, "none") || text_eq(node->scalar, "off")))
         text_put(object, key->offset, NULL);
     else
         read_address(r, key, node, path, object);
@@ -591,6 +592,14 @@ static void read_conninfo(struct config_reader *r, const struct key *key, const 
             r, node->line, path,
             "holds an @ that does not end user and password: in them @ is written %%40, : %%3A, / %%2F, ? %%3F, "
             "# %%23 and %% %%25");
+        return;
+    }
+    if (!db_conninfo_is_valid(s)) {
+        /* in libpq's own words there may be a part of a password */
+        reader_problem(
+            r, node->line, path,
+            "is no connection string that PostgreSQL's libpq takes: \"dbname=atsync host=db.example user=atsyncd\" or "
+            "\"postgresql://atsyncd@db.example/atsync\", with its keywords");
         return;
     }
     text_put(object, key->offset, mem_strdup(s));

@@ -213,7 +213,7 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
-/* Takes --json out, wherever it stands before "--"; returns whether --help is among the arguments. */
+/* Takes --json and -c FILE out, wherever they stand before "--"; returns whether --help is among the arguments. */
 static bool take_common(struct ctl *ctl, int *argc, char **argv)
 {
     int kept = 1;
@@ -224,6 +224,8 @@ static bool take_common(struct ctl *ctl, int *argc, char **argv)
         help = help || (open && (text_eq(argv[i], "--help") || text_eq(argv[i], "-h")));
         if (open && text_eq(argv[i], "--json")) {
             ctl->json = true;
+        } else if (open && text_eq(argv[i], "-c") && i + 1 < *argc) {
+            ctl->config_path = argv[++i];
         } else {
             argv[kept++] = argv[i];
         }

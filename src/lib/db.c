@@ -176,6 +176,15 @@ static PGconn *connect_with_defaults(const struct db *db, char **ret_error)
 
 /* ---- connection strings */
 
+bool db_conninfo_is_valid(const char *conninfo)
+{
+    PQconninfoOption *given = PQconninfoParse(conninfo, NULL);
+    bool is_valid = given != NULL;
+
+    PQconninfoFree(given);
+    return is_valid;
+}
+
 char *db_conninfo_value(const char *conninfo, const char *keyword)
 {
     PQconninfoOption *given = PQconninfoParse(conninfo, NULL);

@@ -115,7 +115,9 @@ E2E_TEST(plan_of_the_nine_samples)
     assert_has(output, "0 candidates looked at: nothing to write.");
     output = CTL(h, d, 0, "plan", "--since", "2099-01-01T00:00:00Z");
     assert_has(output, "0 candidates looked at");
-    output = CTL(h, d, 0, "plan", "--connector", "sandbox", "--json");
+    /* options for all commands may stand behind the command too */
+    assert_int_equal(
+        program_run(h, &output, "atsyncctl", "plan", "--connector", "sandbox", "-c", d->conf_path, "--json", NULL), 0);
     assert_int_equal(json_count(json_of(h, output)), 11);
 
     assert_string_equal(footprint(h), before);

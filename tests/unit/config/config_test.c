@@ -504,6 +504,9 @@ static void test_problems(void **state)
          "t.conf:1: receiver.listen: \"::1:8480\" is an IPv6 address without brackets: write [IPV6]:PORT\n"},
         {"receiver: {listen: \"a:70000\"}\n",
          "t.conf:1: receiver.listen: \"a:70000\" must be HOST:PORT or [IPV6]:PORT\n"},
+        {"database: {conninfo: \"host=a passwort=secret\"}\n",
+         "t.conf:1: database.conninfo: is no connection string that PostgreSQL's libpq takes: \"dbname=atsync "
+         "host=db.example user=atsyncd\" or \"postgresql://atsyncd@db.example/atsync\", with its keywords\n"},
         {"receiver: {listen: none}\n", "t.conf:1: receiver.listen: \"none\" must be HOST:PORT or [IPV6]:PORT\n"},
         {"instance: a b\n", "t.conf:1: instance: \"a b\" must consist of letters, digits, \".\", \"_\" and \"-\"\n"},
         {"sources: {a/b: {signing_secrets: [x]}}\n",
@@ -992,6 +995,7 @@ static void test_keep_fixed_together(void **state)
     assert_kept("admin: {listen: 0.0.0.0:8481, token: token-one}\n",
                 "admin: {listen: 127.0.0.1:8481, token: token-two}\n",
                 "admin: {listen: 0.0.0.0:8481, token: token-two}\n", "admin.listen: 0.0.0.0:8481 -> 127.0.0.1:8481\n");
+    assert_kept("admin: {listen: none}\n", "admin: {listen: off}\n", "admin: {listen: none}\n", "");
     assert_kept("admin: {listen: none, token: token-one}\n", "admin: {listen: 127.0.0.1:8481}\n",
                 "admin: {listen: none}\n", "admin.listen: (none) -> 127.0.0.1:8481\n");
     assert_kept("delivery: {lease: 2s, poll: 100ms}\n", "delivery: {lease: 10m, poll: 5s}\n",
