@@ -288,7 +288,9 @@ E2E_TEST(a_stop_longer_than_the_lease_at_every_point)
     daemon_stop(h, two);
     find_points(h, &points);
     for (size_t i = 0; i < points.count; i++) {
-        if (text_starts(points.names[i], "ingest-")) /* no lease is held there */
+        /* No lease is held there; and who is stopped while half of a transaction is on its way to the server, as is chance before the commit, holds its locks
+         * until it goes on: no time limit of PostgreSQL ends a session that waits for the rest of a pipeline. */
+        if (text_starts(points.names[i], "ingest-") || text_eq(points.names[i], "record-before-commit"))
             continue;
         print_message("%s\n", points.names[i]);
         stop_at(h, one, two, points.names[i]);
