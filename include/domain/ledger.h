@@ -44,7 +44,8 @@ struct ledger_row { /* the live row of a key, as stored */
     const char
         *base_hash; /* of what the ATS is known to hold: the last applied value of the key; NULL: nothing of ours */
     enum write_state state;
-    bool uncertain; /* a call was made whose outcome is not known */
+    bool uncertain;     /* a call was made whose outcome is not known */
+    bool failed_before; /* also when its attempts are counted anew since (atsyncctl retry) */
     int64_t attempts;
     int64_t first_tried_us;          /* INT64_MIN: never */
     int64_t next_attempt_us;         /* INT64_MIN: at once */
@@ -56,6 +57,7 @@ enum ledger_step {
     LEDGER_KEEP,   /* nothing to do: there already, dead, skipped, or not due yet */
     LEDGER_SEND,   /* make the call */
     LEDGER_RECORD, /* no call, but a new row says that the value is there (it never left) */
+    LEDGER_LIST,   /* no call now, but a new row says that it is wanted */
 };
 
 struct ledger_item { /* what to do about one wish */
@@ -102,10 +104,18 @@ void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t 
                  struct arena *arena, struct ledger_diff *ret);
 
 /*
- * Whether something has to be durable before the calls of this diff are made. Not of set writes under keys that have no row: should what became of them be
- * forgotten, there is still no row, and whatever is wanted then is sent, so that it does not matter what the ATS was told before. A value that
- * follows another needs its intent, because the row before it says what the ATS holds; a note needs it, because it must not be written twice. What else the
- * diff asks to record (superseded rows, values that never left) counts as an intent.
+ * Of a connector that waits: no call is made; what would be sent for the first time gets a row without an attempt (LEDGER_LIST), and all else stays. Also a
+ * note that was given up in the middle of a call: a new row of it would not say that it has to be looked for.
+ */
+void ledger_list_only(struct ledger_diff *diff);
+/* Whether that is all that is known of this row. */
+bool ledger_is_listed(const struct ledger_row *row);
+
+/*
+ * Whether something has to be durable before the calls of this diff are made. Not of set writes under keys that have no row, or one without an attempt and
+ * without a value before it (LEDGER_LIST): should what became of them be forgotten, it is still so, and whatever is wanted then is sent, so that it does not
+ * matter what the ATS was told before. A value that follows another needs its intent, because the row before it says what the ATS holds; a note needs it,
+ * because it must not be written twice. What else the diff asks to record (superseded rows, values that never left) counts as an intent.
  */
 bool ledger_needs_intent(const struct ledger_diff *diff);
 

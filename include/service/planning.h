@@ -28,6 +28,7 @@ struct planning { /* what is the same for all candidates of one claim */
     const struct claim_batch *claim; /* what is made lives in its arena */
     int64_t claimed_mono_us;         /* our monotonic clock at the claim's answer, */
     int64_t claim_began_ms;          /* and before it was sent */
+    bool connector_waits;            /* no calls: what is wanted is recorded as waiting, so that people see it */
     void *batch;                     /* of the jobs */
 };
 

@@ -108,6 +108,20 @@ struct claim_mark {
  */
 int store_claim(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms, size_t limit,
                 struct claim_mark *mark, struct claim_batch *ret, struct errmsg *err) ATS_MUSTCHECK;
+/* How far a walk through those that are due has come: at ("(block,row)") among those due at due_us. All zero: it begins. */
+struct claim_walk {
+    int64_t due_us;
+    char at[32];
+    bool at_end; /* the next one goes on a little before that end, and finds who has become due since */
+};
+/*
+ * Of a connector whose calls wait: leases up to limit of the next due candidates that have something new to be worked out (events since they were planned last), so
+ * that the views show it. What is read is bounded: call again until walk->at_end. Who had been passed already when something new came is found by
+ * the next walk from the beginning.
+ */
+int store_claim_unplanned(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms,
+                          size_t limit, struct claim_walk *walk, struct claim_batch *ret,
+                          struct errmsg *err) ATS_MUSTCHECK;
 void claim_batch_clear(struct claim_batch *b);
 /*
  * Who holds a lease: "<instance>@<host>:<pid>:<start of the process>[/<worker>]", so that a restarted daemon can tell its own dead predecessor from a living
@@ -202,6 +216,8 @@ struct record {
     size_t call_count;
     /* release */
     bool release;
+    bool
+        waits; /* its connector does: it keeps its place in the queue and all that is said of it, and only its lease ends */
     const char *state;       /* pending, retrying, synced, … */
     int64_t next_due_ms;     /* from now; INT64_MAX: nothing to do before something happens */
     bool failed;             /* something has to be tried again: counts as an attempt of the candidate */

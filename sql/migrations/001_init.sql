@@ -39,6 +39,7 @@ create table atsync.candidate (
     due_at timestamptz,
     version bigint not null default 1,
     synced_version bigint not null default 0,
+    planned_version bigint not null default 0,
     attempts integer not null default 0,
     lease_no bigint not null default 0,
     lease_owner text collate "C",

@@ -1,9 +1,11 @@
 -- Locks the candidates that are still ours, in the order in which they come, and tells which they are. Those that stay in work (kept) get the list of what is
--- being sent; the others are given back: idle, due again later, or due at once because something arrived meanwhile.
+-- being sent; those whose connector waits (waits) keep their place and lose their lease; the others are given back: idle, due again later, or due at once because
+-- something arrived meanwhile.
 update atsync.candidate q
 set sending = r.sending,
-    lease_owner = case when r.kept then q.lease_owner end,
-    lease_until = case when r.kept then q.lease_until end,
+    planned_version = r.version,
+    lease_owner = case when r.kept and not r.waits then q.lease_owner end,
+    lease_until = case when r.kept and not r.waits then q.lease_until end,
     state = case when r.kept then q.state else r.state end,
     synced_version = case when r.synced then r.version else q.synced_version end,
     last_synced_at = case when r.synced then now() else q.last_synced_at end,
@@ -18,6 +20,6 @@ set sending = r.sending,
 from (select unnest($1::text[]) as source, unnest($2::text[]) as connector, unnest($3::text[]) as ref, unnest($4::bigint[]) as lease_no,
              unnest($5::bigint[]) as idx, unnest($6::boolean[]) as kept, unnest($7::text[]) as sending, unnest($8::bigint[]) as version,
              unnest($9::text[]) as state, unnest($10::boolean[]) as synced, unnest($11::boolean[]) as failed, unnest($12::text[]) as error_class,
-             unnest($13::text[]) as error, unnest($14::bigint[]) as delay_ms) r
+             unnest($13::text[]) as error, unnest($14::bigint[]) as delay_ms, unnest($15::boolean[]) as waits) r
 where q.source = r.source and q.connector = r.connector and q.ref = r.ref and q.lease_no = r.lease_no
 returning r.idx

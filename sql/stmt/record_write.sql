@@ -1,4 +1,4 @@
--- The intent to make a call, before it is made ("sending"), or a value that is there without one ("applied").
+-- The intent to make a call, before it is made ("sending"); a value that is there without one ("applied"), or that waits for its connector ("pending").
 insert into atsync.ats_write as w
     (source, connector, ref, key, rev, kind, target, value, hash, base_hash, job, run_id, workflow_external_id, event_id, event_time, reason,
      config_line, state, attempts, lease_no, first_tried_at, last_tried_at, applied_at)

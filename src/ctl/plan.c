@@ -109,7 +109,7 @@ static const struct ledger_value *find_value(const struct ledger_values *values,
 static enum step step_of(const struct ledger_item *item)
 {
     if (item->step == LEDGER_SEND) {
-        return item->fresh ? STEP_WRITE : STEP_RETRY;
+        return item->fresh || ledger_is_listed(item->row) ? STEP_WRITE : STEP_RETRY;
     }
     if (item->step == LEDGER_RECORD || !item->row) {
         return STEP_NOTHING;

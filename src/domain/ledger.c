@@ -331,6 +331,23 @@ void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t 
     *ret = d;
 }
 
+void ledger_list_only(struct ledger_diff *diff)
+{
+    for (size_t i = 0; i < diff->count; i++) {
+        struct ledger_item *item = &diff->items[i];
+
+        if (item->step == LEDGER_SEND) {
+            item->step = item->fresh && !item->look_first ? LEDGER_LIST : LEDGER_KEEP;
+        }
+    }
+    diff->to_send = 0;
+}
+
+bool ledger_is_listed(const struct ledger_row *row)
+{
+    return row->state == WRITE_PENDING && row->attempts == 0 && !row->uncertain && !row->failed_before;
+}
+
 bool ledger_needs_intent(const struct ledger_diff *diff)
 {
     bool needs = diff->obsolete_count > 0;
@@ -338,8 +355,10 @@ bool ledger_needs_intent(const struct ledger_diff *diff)
     for (size_t i = 0; i < diff->count && !needs; i++) {
         const struct ledger_item *item = &diff->items[i];
 
+        bool is_first = !item->row || (ledger_is_listed(item->row) && !item->row->base_hash);
+
         needs = item->step == LEDGER_RECORD ||
-                (item->step == LEDGER_SEND && (item->row || write_is_append(item->wish->kind)));
+                (item->step == LEDGER_SEND && (!is_first || write_is_append(item->wish->kind)));
     }
     return needs;
 }

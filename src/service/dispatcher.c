@@ -44,6 +44,10 @@ enum {
     ONE_BY_ONE_MAX_MS = 1000,
     TOO_LARGE_FIRST_MS = 60000, /* when one that is too large is looked at again, twice as long each time */
     TOO_LARGE_CAP_MS = 3600000,
+    LIST_FROM_MS = 1000,  /* a connector that waits for less is not worth planning twice */
+    LIST_EVERY_MS = 250,  /* how often its newest candidates are looked for, */
+    WALK_EVERY_MS = 5000, /* and all of them, or more seldom by this many times what that takes */
+    WALK_REST = 20,
     AHEAD_MAX_MS = 250, /* how long the views may not know of runs whose candidate went ahead */
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
@@ -56,6 +60,7 @@ struct batch_memory {
     struct name_table *names; /* as they were when it was planned */
     int64_t claimed_mono_us;
     int64_t claim_began_ms;
+    bool connector_waits;   /* no calls follow */
     struct memory_use *use; /* where its bytes count */
     size_t bytes;
     bool is_large;
@@ -79,6 +84,12 @@ struct look {
     int64_t probe_until_ms; /* so long the one candidate that may try while the breaker is open is ours; 0: it is not */
     int64_t retries_at_ms;  /* when retries are looked for next */
     struct claim_mark marks[2]; /* of first attempts and of retries */
+    /* while its calls wait: its candidates are gone through for what is new of them */
+    bool waits;
+    struct claim_walk walks[2]; /* likewise */
+    int64_t walk_began_ms;
+    int64_t walk_again_ms; /* when it begins anew */
+    int64_t walk_on_ms;    /* at its end: when it is looked for more */
     struct look *next;
 };
 
@@ -175,6 +186,7 @@ static int lane_room(struct dispatcher *d, struct look *l, size_t *ret, struct e
 
     *ret = 0;
     lane_set_waits(l->lane, open || held);
+    l->waits = open || (held && (strcmp(s->state, "paused") == 0 || s->until_ms > age_ms + LIST_FROM_MS));
     if (held) {
         return ST_OK;
     }
@@ -492,7 +504,8 @@ static void look_for_identities_soon(struct dispatcher *d, const struct record *
 /* What is loaded is planned, recorded and handed over. Returns the number of candidates, or a negative status. */
 static int work_on(struct dispatcher *d, struct look *look, struct batch_memory *memory, struct errmsg *err)
 {
-    const struct planning planning = {.config = d->config,
+    const struct planning planning = {.connector_waits = memory->connector_waits,
+                                      .config = d->config,
                                       .connectors = d->connectors,
                                       .lanes = d->lanes,
                                       .names = memory->names,
@@ -602,6 +615,7 @@ static struct batch_memory *batch_of_one(struct dispatcher *d, const struct batc
     m->claim = (struct claim_batch){.items = who, .count = 1, .now_us = all->claim.now_us, .arena = arena};
     m->claimed_mono_us = all->claimed_mono_us;
     m->claim_began_ms = all->claim_began_ms;
+    m->connector_waits = all->connector_waits;
     return m;
 }
 
@@ -704,28 +718,14 @@ static int work_one_by_one(struct dispatcher *d, struct look *look, bool retries
 
 /* ---- a claim ------------------------------------------------------------------------------------------------------------------ */
 
-/*
- * Returns the number of candidates with whom something was done, or a negative status. *ret_more becomes true when more may be due already: as many as there was
- * room for were taken, or some were put back. Who comes later wakes us.
- */
-static int claim_round(struct dispatcher *d, struct look *look, bool retries, size_t limit, bool *ret_more,
-                       struct errmsg *err)
+/* What follows a claim that was asked for with st. Takes the memory. Returns the number of candidates with whom something was done, or a negative status. */
+static int work_on_claim(struct dispatcher *d, struct look *look, bool retries, struct batch_memory *memory, int st,
+                         bool *ret_more, struct errmsg *err)
 {
-    struct batch_memory *memory = batch_new(d);
-    int st;
-
-    memory->claim_began_ms = clock_mono_ms();
-    st = store_claim(d->store, lane_name(look->lane), retries, d->owner, d->config->delivery.lease_ms, limit,
-                     &look->marks[retries], &memory->claim, err);
+    memory->claimed_mono_us = clock_mono_us();
     if (st != ST_OK) {
         d->give_back = true; /* it may have been done all the same */
-        name_table_unref(memory->names);
-        mem_free(memory);
-        return st;
-    }
-    memory->claimed_mono_us = clock_mono_us();
-    *ret_more = *ret_more || memory->claim.count == limit;
-    if (memory->claim.count > 0) {
+    } else if (memory->claim.count > 0) {
         FAULT_POINT("claimed");
         if (!is_any_known_large(d, &memory->claim)) {
             st = store_load(d->store, &memory->claim, load_max_bytes(d, false), &memory->loaded, err);
@@ -742,6 +742,79 @@ static int claim_round(struct dispatcher *d, struct look *look, bool retries, si
     }
     batch_unref(memory);
     return st;
+}
+
+static struct batch_memory *claim_begin(struct dispatcher *d)
+{
+    struct batch_memory *memory = batch_new(d);
+
+    memory->claim_began_ms = clock_mono_ms();
+    return memory;
+}
+
+/* As work_on_claim. *ret_more becomes true when more may be due already: as many as there was room for were taken, or some were put back. Who comes later wakes us. */
+static int claim_round(struct dispatcher *d, struct look *look, bool retries, size_t limit, bool *ret_more,
+                       struct errmsg *err)
+{
+    struct batch_memory *memory = claim_begin(d);
+    int st = store_claim(d->store, lane_name(look->lane), retries, d->owner, d->config->delivery.lease_ms, limit,
+                         &look->marks[retries], &memory->claim, err);
+
+    *ret_more = *ret_more || (st == ST_OK && memory->claim.count == limit);
+    return work_on_claim(d, look, retries, memory, st, ret_more, err);
+}
+
+/* ---- while a connector waits ------------------------------------------------------------------------------------------------------- */
+
+static int list_round(struct dispatcher *d, struct look *look, bool retries, bool *ret_more, struct errmsg *err)
+{
+    struct batch_memory *memory = claim_begin(d);
+    int st = store_claim_unplanned(d->store, lane_name(look->lane), retries, d->owner, d->config->delivery.lease_ms,
+                                   CLAIM_MAX, &look->walks[retries], &memory->claim, err);
+
+    memory->connector_waits = true;
+    *ret_more = *ret_more || (st == ST_OK && !look->walks[retries].at_end);
+    return work_on_claim(d, look, retries, memory, st, ret_more, err);
+}
+
+/*
+ * Nothing is sent, but what has come is worked out and recorded, so that the views show runs, answers, and what is going to be written. Those that became due last
+ * come first to be seen: at the end of the walk through all. Now and then it begins anew, because who waited already may have got another event.
+ */
+static int list_waiting(struct dispatcher *d, struct look *look, bool *ret_more, struct errmsg *err)
+{
+    int64_t now_ms = clock_mono_ms();
+    int st = ST_OK;
+
+    if (!look->waits) {
+        look->walk_again_ms = 0;
+        return ST_OK;
+    }
+    if (now_ms >= look->walk_again_ms) {
+        look->walks[0] = look->walks[1] = (struct claim_walk){0};
+        look->walk_began_ms = now_ms;
+        look->walk_again_ms = INT64_MAX;
+        look->walk_on_ms = 0;
+    }
+    if (now_ms < look->walk_on_ms || !has_memory(d)) {
+        return ST_OK;
+    }
+    for (int retries = 0; retries < 2 && st >= 0; retries++) {
+        if (look->walk_again_ms != INT64_MAX || !look->walks[retries].at_end) {
+            st = list_round(d, look, retries, ret_more, err);
+        }
+    }
+    if (st >= 0 && look->walks[0].at_end && look->walks[1].at_end) {
+        now_ms = clock_mono_ms();
+        look->walk_on_ms = now_ms + LIST_EVERY_MS;
+        due_in(d, LIST_EVERY_MS);
+        if (look->walk_again_ms == INT64_MAX) {
+            int64_t rest_ms = WALK_REST * (now_ms - look->walk_began_ms);
+
+            look->walk_again_ms = now_ms + (rest_ms > WALK_EVERY_MS ? rest_ms : WALK_EVERY_MS);
+        }
+    }
+    return st < 0 ? st : ST_OK;
 }
 
 /* ---- rounds ------------------------------------------------------------------------------------------------------- */
@@ -785,6 +858,9 @@ static int claim_lane(struct dispatcher *d, struct look *look, bool *ret_more, s
 
     room = room < free_slots ? room : free_slots;
     room = room < CLAIM_MAX ? room : CLAIM_MAX;
+    if (st == ST_OK) {
+        st = list_waiting(d, look, ret_more, err);
+    }
     if (st != ST_OK || room == 0 || !has_memory(d)) {
         return st;
     }

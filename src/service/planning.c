@@ -69,10 +69,11 @@ static struct job *make_job(const struct planning *p, struct work *w)
     return job;
 }
 
-/* A row without an attempt that is there before its first call: atsyncctl retry made it so. */
+/* A row whose attempts are counted anew: atsyncctl retry made it so. */
 static bool is_tried_again(const struct ledger_item *item)
 {
-    return item->row && !item->fresh && item->row->state == WRITE_PENDING && item->attempts == 0;
+    return item->row && !item->fresh && item->row->state == WRITE_PENDING && item->attempts == 0 &&
+           item->row->failed_before;
 }
 
 /*
@@ -119,6 +120,12 @@ static void plan_candidate(const struct planning *p, struct work *w)
 
     plan_make(&w->runs, &p->config->mapping, w->who->connector, &w->names, arena, &w->plan);
     ledger_diff(&w->plan, w->loaded->rows, w->loaded->row_count, p->claim->now_us, arena, &w->diff);
+    if (p->connector_waits && w->diff.to_send > 0) {
+        ledger_list_only(&w->diff);
+        w->record.diff = &w->diff;
+        w->record.release = w->record.waits = true;
+        return;
+    }
     list_writes(p, w);
     w->job = make_job(p, w);
     if (!w->job) {

@@ -105,6 +105,7 @@ static bool take_rows(const struct db_result *r, const size_t *rows, size_t coun
             .attempts = db_i64(r, rows[i], 8),
             .first_tried_us = db_time(r, rows[i], 9),
             .next_attempt_us = db_time(r, rows[i], 10),
+            .failed_before = db_bool(r, rows[i], 11),
         };
         if (write_kind_parse(db_text(r, rows[i], 3), &w.kind) && write_state_parse(db_text(r, rows[i], 6), &w.state)) {
             l->rows[l->row_count++] = w;

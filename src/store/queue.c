@@ -24,6 +24,34 @@ static int64_t seen_before(struct claim_mark *mark)
     return mark->since_us;
 }
 
+static struct claimed claimed_of(const struct db_result *r, size_t row, struct arena *arena)
+{
+    return (struct claimed){
+        .source = arena_strdup(arena, db_text(r, row, 0)),
+        .connector = arena_strdup(arena, db_text(r, row, 1)),
+        .ref = arena_strdup(arena, db_text(r, row, 2)),
+        .external_id = arena_strdup(arena, db_text(r, row, 3)),
+        .version = db_i64(r, row, 4),
+        .lease_no = db_i64(r, row, 5),
+        .attempts = db_i64(r, row, 6),
+        .due_us = db_time(r, row, 7),
+        .sending = arena_strdup(arena, db_text(r, row, 9)),
+        .index = row,
+    };
+}
+
+/* The parameters that both claims begin with. */
+static void add_claim(struct db_params *p, const char *connector, bool retries, const char *owner, int64_t lease_ms,
+                      size_t limit)
+{
+    db_params_init(p);
+    db_add_text(p, connector);
+    db_add_text(p, owner);
+    db_add_i64(p, lease_ms);
+    db_add_i64(p, (int64_t)limit);
+    db_add_i32(p, retries);
+}
+
 int store_claim(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms, size_t limit,
                 struct claim_mark *mark, struct claim_batch *ret, struct errmsg *err)
 {
@@ -32,12 +60,7 @@ int store_claim(struct store *s, const char *connector, bool retries, const char
     struct db_params p;
     int st;
 
-    db_params_init(&p);
-    db_add_text(&p, connector);
-    db_add_text(&p, owner);
-    db_add_i64(&p, lease_ms);
-    db_add_i64(&p, (int64_t)limit);
-    db_add_i32(&p, retries);
+    add_claim(&p, connector, retries, owner, lease_ms, limit);
     db_add_time(&p, seen_before(mark));
     st = db_exec(s->db, &sql_claim, &p, DB_ROWS, &r, err);
     if (st != ST_OK) {
@@ -47,21 +70,46 @@ int store_claim(struct store *s, const char *connector, bool retries, const char
     b.count = db_rows(r);
     b.items = arena_alloc(b.arena, (b.count + 1) * sizeof *b.items);
     for (size_t i = 0; i < b.count; i++) {
-        b.items[i] = (struct claimed){
-            .source = arena_strdup(b.arena, db_text(r, i, 0)),
-            .connector = arena_strdup(b.arena, db_text(r, i, 1)),
-            .ref = arena_strdup(b.arena, db_text(r, i, 2)),
-            .external_id = arena_strdup(b.arena, db_text(r, i, 3)),
-            .version = db_i64(r, i, 4),
-            .lease_no = db_i64(r, i, 5),
-            .attempts = db_i64(r, i, 6),
-            .due_us = db_time(r, i, 7),
-            .sending = arena_strdup(b.arena, db_text(r, i, 9)),
-            .index = i,
-        };
+        b.items[i] = claimed_of(r, i, b.arena);
         b.now_us = db_time(r, i, 8);
         if (mark && b.items[i].due_us - MARK_MARGIN_US > mark->since_us) {
             mark->since_us = b.items[i].due_us - MARK_MARGIN_US;
+        }
+    }
+    db_result_free(r);
+    *ret = b;
+    return ST_OK;
+}
+
+int store_claim_unplanned(struct store *s, const char *connector, bool retries, const char *owner, int64_t lease_ms,
+                          size_t limit, struct claim_walk *walk, struct claim_batch *ret, struct errmsg *err)
+{
+    struct claim_batch b = {0};
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    add_claim(&p, connector, retries, owner, lease_ms, limit);
+    db_add_time(&p, walk->due_us);
+    db_add_text(&p, walk->at[0] ? walk->at : "(0,0)");
+    st = db_exec(s->db, &sql_claim_unplanned, &p, DB_ROWS, &r, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    b.arena = arena_new();
+    b.items = arena_alloc(b.arena, db_rows(r) * sizeof *b.items);
+    for (size_t i = 0; i < db_rows(r); i++) {
+        b.now_us = db_time(r, i, 8);
+        if (db_text(r, i, 2)) {
+            b.items[b.count] = claimed_of(r, i, b.arena);
+            b.items[b.count].index = b.count;
+            b.count++;
+        } else if (db_text(r, i, 10)) {
+            walk->due_us = db_time(r, i, 7);
+            snprintf(walk->at, sizeof walk->at, "%s", db_text(r, i, 10));
+            walk->at_end = false;
+        } else {
+            *walk = (struct claim_walk){.due_us = b.now_us - MARK_MARGIN_US, .at_end = true};
         }
     }
     db_result_free(r);

@@ -117,10 +117,10 @@ static void update_candidates(const struct recording *rec, struct db_result **re
     const struct record **sorted = sort(rec);
     struct batch b;
 
-    batch_init(&b, "tttllbtltbbttl");
+    batch_init(&b, "tttllbtltbbttlb");
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *one = sorted[i];
-        bool kept = !one->release || one->forget;
+        bool kept = !one->release || one->forget || one->waits;
 
         rec->records[one - rec->records].lost = true;
         add_who(&b, one->who);
@@ -135,6 +135,7 @@ static void update_candidates(const struct recording *rec, struct db_result **re
         db_array_text(b.column[11], one->error_class);
         db_array_text(b.column[12], one->error && one->error[0] ? plain(rec, one->error) : NULL);
         db_array_i64(b.column[13], one->next_due_ms == INT64_MAX ? DB_NULL_I64 : one->next_due_ms);
+        db_array_i64(b.column[14], one->waits);
     }
     batch_queue(&b, rec->db, &sql_record_candidate, DB_ROWS, ret);
     batch_clear(&b);
@@ -169,10 +170,19 @@ static void add_replaced(struct batch *b, const struct claimed *who, const struc
     }
 }
 
-/* A set write gets its row when it is known what became of it; until then it is in the candidate's list. */
+/* A set write that is sent gets its row when it is known what became of it; until then it is in the candidate's list. */
 static bool has_row_before(const struct ledger_item *item)
 {
-    return item->step == LEDGER_RECORD || (item->step == LEDGER_SEND && write_is_append(item->wish->kind));
+    return item->step == LEDGER_RECORD || item->step == LEDGER_LIST ||
+           (item->step == LEDGER_SEND && write_is_append(item->wish->kind));
+}
+
+static enum write_state state_before(const struct ledger_item *item)
+{
+    if (item->step == LEDGER_LIST) {
+        return WRITE_PENDING;
+    }
+    return item->step == LEDGER_SEND ? WRITE_SENDING : WRITE_APPLIED;
 }
 
 static void add_obsolete(struct batch *b, const struct claimed *who, const struct ledger_row *row)
@@ -262,7 +272,7 @@ static void insert_writes(const struct recording *rec)
             const struct ledger_item *item = &r->diff->items[k];
 
             if (has_row_before(item)) {
-                add_wish(rec, &b, r->who, item, item->step == LEDGER_SEND ? WRITE_SENDING : WRITE_APPLIED);
+                add_wish(rec, &b, r->who, item, state_before(item));
             }
         }
     }

@@ -87,6 +87,8 @@ static const struct {
 } statements[] = {
     {"claim", "'ats', 'me', 60000, 100, 0, '-infinity'", NULL},
     {"claim", "'ats', 'me', 60000, 100, 1, now() - interval '1 second'", NULL},
+    {"claim_unplanned", "'ats', 'me', 60000, 100, 0, '-infinity', '(0,0)'", NULL},
+    {"claim_unplanned", "'ats', 'me', 60000, 100, 1, now() - interval '1 second', '(5,1)'", NULL},
     {"connector_changed", "'ats'", NULL},
     {"connector_ok", "'ats'", NULL},
     {"connector_resume", "'ats'", NULL},
@@ -127,7 +129,8 @@ static const struct {
     {"record_call", KEYS ", same(1::bigint), " T T T "same(200), " T "same(5::bigint), same('t'::text)", NULL},
     {"record_lost_call", KEYS ", same(1::bigint), " T T T "same(200), " T "same(5::bigint), same('t'::text)", NULL},
     {"record_candidate",
-     KEYS ", same(0::bigint), same(1::bigint), " B T "same(5::bigint), " T B B T T "same(5::bigint)", NULL},
+     KEYS ", same(0::bigint), same(1::bigint), " B T "same(5::bigint), " T B B T T "same(5::bigint), same(false)",
+     NULL},
     {"record_forget", KEYS ", same(5::bigint)", NULL},
     {"record_identity", "same('popp'::text), refs(), refs(), refs(), same(false), same('popp'::text), runs()", NULL},
     {"record_result",

@@ -96,6 +96,92 @@ E2E_TEST(what_was_seen_lately_is_passed_over)
     kit_close(k);
 }
 
+/* One step of a walk through those that wait for their connector: how many were leased, the first and the last of them. */
+static const char *walk_on(struct kit *k, bool retries, struct claim_walk *walk, size_t limit)
+{
+    struct claim_batch b;
+    struct errmsg err;
+    const char **refs;
+    const char *told;
+
+    assert_done(store_claim_unplanned(k->store, "ats", retries, k->owner, 60000, limit, walk, &b, &err), &err);
+    refs = arena_alloc(k->h->arena, (b.count + 1) * sizeof *refs);
+    for (size_t i = 0; i < b.count; i++) {
+        refs[i] = arena_strdup(k->h->arena, b.items[i].ref);
+        assert_int_equal(b.items[i].index, i);
+        assert_true(b.now_us > 0);
+    }
+    qsort(refs, b.count, sizeof *refs, by_text);
+    told = b.count == 0 ? "none" : arena_printf(k->h->arena, "%zu: %s to %s", b.count, refs[0], refs[b.count - 1]);
+    claim_batch_clear(&b);
+    return told;
+}
+
+/* Who waits for a connector is gone through in pieces, those that became due at the same time too, and nobody twice. */
+E2E_TEST(who_waits_is_gone_through_once)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct claim_walk walk = {0};
+    size_t steps = 0;
+
+    /* 2,500 of one commit, and three before them that were planned already */
+    sql_script(
+        h, "insert into atsync.candidate (source, connector, ref, due_at, last_event_at, version, planned_version) "
+           "select 'popp', 'ats', 'x:p' || i, now() - interval '1 hour', now(), 3, 3 from generate_series(1, 3) as i;"
+           "insert into atsync.candidate (source, connector, ref, due_at, last_event_at) "
+           "select 'popp', 'ats', 'x:c' || i, now() - interval '1 minute', now() from generate_series(1001, 3500) as i;"
+           "insert into atsync.candidate (source, connector, ref, due_at, last_event_at, attempts, sending) values "
+           "('popp', 'ats', 'x:later', now() + interval '1 hour', now(), 0, null), "
+           "('popp', 'spare', 'x:other', now(), now(), 0, null), "
+           "('popp', 'ats', 'x:idle', null, now(), 0, null), "
+           "('popp', 'ats', 'x:failed', now(), now(), 2, null), "
+           "('popp', 'ats', 'x:interrupted', now(), now(), 0, '1 field h 1:a')");
+    assert_string_equal(walk_on(k, false, &walk, 600), "600: x:c1001 to x:c1600");
+    assert_false(walk.at_end);
+    while (!walk.at_end && steps++ < 10) {
+        (void)walk_on(k, false, &walk, 600);
+    }
+    assert_true(walk.at_end);
+    assert_string_equal(
+        sql_text(h, "select count(*) || ' ' || max(lease_no) from atsync.candidate where lease_owner is not null"),
+        "2500 1");
+    walk = (struct claim_walk){0};
+    assert_string_equal(walk_on(k, true, &walk, 600), "1: x:failed to x:failed");
+    assert_true(walk.at_end);
+    kit_close(k);
+}
+
+/* At its end the walk finds who comes; who got something new behind its back is found by the next one. A piece without anything new is passed over. */
+E2E_TEST(a_walk_goes_on_at_its_end)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct claim_walk walk = {0};
+
+    sql_script(
+        h,
+        "insert into atsync.candidate (source, connector, ref, due_at, last_event_at, planned_version) "
+        "select 'popp', 'ats', 'x:c' || i, now() - interval '1 minute', now(), 1 from generate_series(1, 2500) as i");
+    for (unsigned i = 0; i < 3; i++) {
+        assert_false(walk.at_end);
+        assert_string_equal(walk_on(k, false, &walk, 600), "none");
+    }
+    assert_true(walk.at_end);
+    sql_script(h, "update atsync.candidate set version = version + 1 where ref = 'x:c7';"
+                  "insert into atsync.candidate (source, connector, ref, due_at, last_event_at) values "
+                  "('popp', 'ats', 'x:new', now(), now())");
+    assert_string_equal(walk_on(k, false, &walk, 600), "1: x:new to x:new");
+    assert_string_equal(walk_on(k, false, &walk, 600), "none");
+    assert_true(walk.at_end);
+    walk = (struct claim_walk){0};
+    for (unsigned i = 0; i < 3 && !walk.at_end; i++) {
+        (void)walk_on(k, false, &walk, 600);
+    }
+    assert_string_equal(
+        sql_text(h, "select string_agg(ref, ' ' order by ref) from atsync.candidate where lease_owner is not null"),
+        "x:c7 x:new");
+    kit_close(k);
+}
+
 E2E_TEST(retries_are_claimed_apart)
 {
     struct kit *k = kit_open(h, NULL);
@@ -625,6 +711,8 @@ int main(void)
         E2E_RUN(the_longest_due_come_first),
         E2E_RUN(what_is_put_back),
         E2E_RUN(what_was_seen_lately_is_passed_over),
+        E2E_RUN(who_waits_is_gone_through_once),
+        E2E_RUN(a_walk_goes_on_at_its_end),
         E2E_RUN(retries_are_claimed_apart),
         E2E_RUN(what_a_claim_tells),
         E2E_RUN(what_somebody_else_holds_is_passed_over),

@@ -55,6 +55,56 @@ E2E_TEST(intent_then_result)
     kit_close(k);
 }
 
+static void everything_away(const struct ledger_item *item, struct record_result *res)
+{
+    (void)item;
+    res->verdict = (struct verdict){.state = WRITE_PENDING, .delay_ms = 600000, .error_class = "unavailable"};
+    res->http_status = 503;
+    res->error = "the ATS is away";
+}
+
+#define STANDING                                                                                                       \
+    "select concat_ws('|', state, attempts, blocked_since is not null, last_error, due_at <= now(), lease_owner is "   \
+    "null, sending is null, version - planned_version) from atsync.candidate"
+
+/* While its connector waits: runs and wishes are there, and it stands where it stood. */
+E2E_TEST(what_waits_is_recorded_without_an_attempt)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    assert_true(kit_put(k, popp_event(h, "run-started", NULL)));
+    k->waits = true;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h, STANDING, "pending|0|f|t|t|t|0");
+    assert_sql(h, "select state from atsync.run", "running");
+    assert_sql(
+        h,
+        LEDGER("key, rev, state, attempts, first_tried_at is null, last_tried_at is null, applied_at is null", "live"),
+        "disposition/182736|1|pending|0|t|t|t");
+
+    /* It fails, and something new comes: the attempts that were made stay, a value that nobody wants any more gives way. */
+    k->waits = false;
+    k->answer = everything_away;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    sql_script(h, "update atsync.candidate set due_at = now()");
+    assert_true(kit_put(k, popp_event(h, "run-completed", NULL)));
+    k->waits = true;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h, STANDING, "retrying|1|t|the ATS is away|t|t|t|0");
+    assert_sql(h, "select state from atsync.run", "completed");
+    assert_sql(h, LEDGER("key, rev, state, live, attempts", "kind = 'stage'"),
+               "disposition/182736|1|superseded|f|1 disposition/182736|2|pending|t|0");
+    assert_sql(h, "select string_agg(distinct state || attempts, ' ') from atsync.ats_write where live", "pending0");
+
+    /* At last: each once, the note as well. */
+    k->waits = false;
+    k->answer = NULL;
+    assert_int_equal(kit_work_connector(k, "ats"), 1);
+    assert_sql(h, STANDING, "synced|0|f|t|t|0");
+    assert_sql(h, "select string_agg(distinct state || attempts, ' ') from atsync.ats_write where live", "applied1");
+    kit_close(k);
+}
+
 /* One that went ahead: what is known of it before and what became of it come together, or not at all. */
 E2E_TEST(first_values_need_no_intent)
 {
@@ -613,6 +663,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         E2E_RUN(intent_then_result),
+        E2E_RUN(what_waits_is_recorded_without_an_attempt),
         E2E_RUN(first_values_need_no_intent),
         E2E_RUN(what_was_being_sent_is_uncertain),
         E2E_RUN(what_may_have_been_sent_is_not_forgotten),

@@ -221,6 +221,55 @@ E2E_TEST(a_stage_that_was_passed_through_meanwhile)
     daemon_stop(h, d);
 }
 
+/* Nothing is sent while a connector is paused; what has come, and what is going to be written, is seen all the same. */
+E2E_TEST(what_waits_for_a_connector_is_seen)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    run_ctl(h, d, "pause");
+    daemon_stop(h, d); /* the next one sees it at once */
+    d = daemon_start(h, NULL);
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    popp_deliver(h, d, popp_event(h, "run-started", "candidate", "ats_43", "run", "run_43", NULL));
+    wait_sql(h,
+             "select string_agg(candidate_external_id || ' ' || kind || ' ' || value || ' ' || attempts, ', ' order by "
+             "1) from atsync.pending_writes",
+             "ats_42 stage Contacted 0, ats_43 stage Contacted 0");
+    sql_script(h, "update atsync.candidate set due_at = due_at - interval '1 minute'");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL)); /* of one that has waited for long */
+    wait_sql(h, "select state || ' ' || outcome from atsync.runs where candidate_external_id = 'ats_42'",
+             "completed completed");
+    wait_sql(h,
+             "select run_state || ' ' || sync_state || ' ' || pending_writes from atsync.sync_status where "
+             "candidate_external_id = 'ats_42'",
+             "completed paused 8");
+    assert_string_equal(
+        sql_text(
+            h, "select count(*) > 0 from atsync.answers where candidate_external_id = 'ats_42' and answer is not null"),
+        "true");
+    assert_string_equal(
+        sql_text(h, "select string_agg(kind || ':' || target || ':' || attempts || ':' || (next_attempt_at is null and "
+                    "error is null), ' ' order by kind, target) "
+                    "from atsync.pending_writes where candidate_external_id = 'ats_42'"),
+        "field:dbs_number:0:true field:has_licence:0:true field:nmc_pin_score:0:true field:nmc_pin_status:0:true "
+        "field:popp_outcome:0:true note:run_4a1e9c/completed:0:true stage:182736:0:true tag:popp-passed:0:true");
+    assert_string_equal(sql_text(h, "select waiting || ' ' || leased || ' ' || retrying from atsync.queue_health"),
+                        "2 0 0");
+    assert_int_equal(ats_figure(h, "requests"), 0);
+
+    run_ctl(h, d, "resume");
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    wait_sql(h, STATE_OF("ats_43"), "synced");
+    assert_value(h, "ats_42", "jobs." E2E_JOB ".stage", "\"Recruiter screen\"");
+    assert_value(h, "ats_43", "jobs." E2E_JOB ".stage", "\"Contacted\"");
+    assert_notes(h, "ats_42", 1);
+    assert_int_equal(ats_calls(h, "ats_42", "PUT", "/stage"), 1);
+    assert_string_equal(sql_text(h, "select count(*) from atsync.pending_writes"), "0");
+    assert_string_equal(sql_text(h, "select string_agg(distinct state || ' ' || attempts, ', ') from atsync.ats_write"),
+                        "applied 1, superseded 0");
+    daemon_stop(h, d);
+}
+
 E2E_TEST(a_recruiters_own_move_is_not_undone)
 {
     static const char *const tags[] = {"popp-passed"};
@@ -278,6 +327,7 @@ int main(void)
         E2E_RUN(a_crowd_that_was_stored_is_worked_through_at_once),
         E2E_RUN(failed_criteria_reject),
         E2E_RUN(a_stage_that_was_passed_through_meanwhile),
+        E2E_RUN(what_waits_for_a_connector_is_seen),
         E2E_RUN(a_recruiters_own_move_is_not_undone),
         E2E_RUN(two_daemons_never_write_to_one_candidate_at_once),
     };

@@ -329,11 +329,15 @@ static size_t work_once(struct kit *k, const char *connector, bool retries)
             plan_make(&works[i].runs, &k->config->mapping, connector, &names, batch.arena, &works[i].plan);
             ledger_diff(&works[i].plan, loaded[i].rows, loaded[i].row_count, batch.now_us, batch.arena, &works[i].diff);
             records[i].diff = &works[i].diff;
+            if (k->waits) {
+                ledger_list_only(&works[i].diff);
+                records[i].release = records[i].waits = true;
+            }
             works[i].is_ahead = k->goes_ahead && works[i].diff.to_send > 0 && !ledger_needs_intent(&works[i].diff);
         }
     }
     record_intents(k, works, records, count, batch.arena);
-    if (connector[0] != '\0' && !k->dies) {
+    if (connector[0] != '\0' && !k->dies && !k->waits) {
         for (size_t i = 0; i < count; i++) {
             conclude(k, &works[i], &records[i], batch.arena);
         }

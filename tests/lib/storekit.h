@@ -25,6 +25,7 @@ struct kit {
     kit_answer answer;
     bool goes_ahead; /* who needs no intent is recorded with the results only */
     bool dies;       /* between intent and result: the candidates stay leased */
+    bool waits;      /* the connector: no calls are made */
 };
 
 #define KIT_WORKFLOW "cedar-rgn-screening"

@@ -421,6 +421,28 @@ static void test_intents(void **state)
          true},
         {"a value that was given up", {.hash = "new", .state = WRITE_SUPERSEDED}, WRITE_STAGE, true, true},
         {"a value that is there", {.hash = "new", .state = WRITE_APPLIED}, WRITE_STAGE, true, false},
+        {"a first value that has waited", {.hash = "new", .state = WRITE_PENDING}, WRITE_STAGE, true, false},
+        {"a first value in place of one that has waited",
+         {.hash = "old", .state = WRITE_PENDING},
+         WRITE_STAGE,
+         true,
+         false},
+        {"a note that has waited", {.hash = "new", .state = WRITE_PENDING}, WRITE_NOTE, true, true},
+        {"a value after another that has waited",
+         {.hash = "new", .base_hash = "old", .state = WRITE_PENDING},
+         WRITE_STAGE,
+         true,
+         true},
+        {"a value that was perhaps sent, and waits",
+         {.hash = "new", .state = WRITE_PENDING, .uncertain = true},
+         WRITE_STAGE,
+         true,
+         true},
+        {"a value whose attempts are counted anew",
+         {.hash = "new", .state = WRITE_PENDING, .failed_before = true},
+         WRITE_STAGE,
+         true,
+         true},
         {"a value that nobody wants any more", {.hash = "old", .state = WRITE_PENDING}, WRITE_STAGE, false, true},
         {"nothing", {0}, WRITE_STAGE, false, false},
     };
@@ -445,7 +467,53 @@ static void test_intents(void **state)
     }
 }
 
-/* What was being sent counts as if it were in the ledger, and perhaps done. */
+/* While the connector waits, what has no row yet gets one without an attempt, and nothing else changes. */
+static void test_list_only(void **state)
+{
+    static const struct ledger_row rows[] = {
+        {.key = "after", .rev = 4, .kind = WRITE_FIELD, .hash = "old", .state = WRITE_APPLIED},
+        {.key = "again", .rev = 2, .kind = WRITE_FIELD, .hash = "new", .state = WRITE_PENDING, .attempts = 1},
+        {.key = "back", .rev = 2, .kind = WRITE_FIELD, .hash = "old", .base_hash = "new", .state = WRITE_PENDING},
+        {.key = "lost", .rev = 1, .kind = WRITE_NOTE, .hash = "new", .state = WRITE_SUPERSEDED, .attempts = 1},
+        {.key = "there", .rev = 1, .kind = WRITE_FIELD, .hash = "new", .state = WRITE_APPLIED},
+    };
+    static const enum ledger_step wanted[] = {LEDGER_LIST, LEDGER_KEEP, LEDGER_RECORD, LEDGER_LIST,
+                                              LEDGER_KEEP, LEDGER_KEEP, LEDGER_LIST};
+    struct desired wishes[] = {
+        {.key = "after", .kind = WRITE_FIELD, .hash = "new"}, {.key = "again", .kind = WRITE_FIELD, .hash = "new"},
+        {.key = "back", .kind = WRITE_FIELD, .hash = "new"},  {.key = "first", .kind = WRITE_FIELD, .hash = "new"},
+        {.key = "there", .kind = WRITE_FIELD, .hash = "new"}, {.key = "lost", .kind = WRITE_NOTE, .hash = "new"},
+        {.key = "note", .kind = WRITE_NOTE, .hash = "new"},
+    };
+    struct desired sorted[ATS_COUNT(wishes)];
+    struct plan plan = {sorted, ATS_COUNT(wishes)};
+    struct arena *a = arena_new();
+    struct ledger_diff d;
+
+    (void)state;
+    memcpy(sorted, wishes, sizeof wishes);
+    sorted[4] = wishes[5];
+    sorted[5] = wishes[6];
+    sorted[6] = wishes[4];
+    ledger_diff(&plan, rows, ATS_COUNT(rows), NOW, a, &d);
+    assert_int_equal(d.to_send, 5);
+    ledger_list_only(&d);
+    assert_int_equal(d.to_send, 0);
+    assert_int_equal(d.count, ATS_COUNT(wishes));
+    for (size_t i = 0; i < d.count; i++) { /* fields by their keys, then notes */
+        assert_string_equal(d.items[i].wish->key, wishes[i].key);
+        if (d.items[i].step != wanted[i]) {
+            fail_msg("%s: step %d", wishes[i].key, (int)d.items[i].step);
+        }
+    }
+    assert_int_equal(d.items[0].rev, 5);
+    assert_string_equal(d.items[0].base_hash, "old");
+    assert_false(ledger_is_listed(&rows[1]));
+    assert_true(ledger_is_listed(&rows[2]));
+    assert_false(ledger_is_listed(&rows[4]));
+    arena_free(a);
+}
+
 /* ---- from where a candidate is moved */
 
 static const char *const from_contacted[] = {"Contacted"};
@@ -595,10 +663,15 @@ static void test_foreign_lists(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_states),         cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_order_of_calls), cmocka_unit_test(test_obsolete),
-        cmocka_unit_test(test_intents),        cmocka_unit_test(test_where_a_candidate_is_moved_from),
-        cmocka_unit_test(test_overlay),        cmocka_unit_test(test_foreign_lists),
+        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_order_of_calls),
+        cmocka_unit_test(test_obsolete),
+        cmocka_unit_test(test_intents),
+        cmocka_unit_test(test_list_only),
+        cmocka_unit_test(test_where_a_candidate_is_moved_from),
+        cmocka_unit_test(test_overlay),
+        cmocka_unit_test(test_foreign_lists),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1019,13 +1019,14 @@ static struct ledger_row *intend(struct world *w, const struct ledger_item *item
                                    .rev = item->rev,
                                    .kind = item->wish->kind,
                                    .base_hash = arena_strdup(w->arena, item->base_hash),
-                                   .first_tried_us = w->now_us,
+                                   .first_tried_us = state == WRITE_PENDING ? INT64_MIN : w->now_us,
                                    .next_attempt_us = INT64_MIN};
     }
     row->hash = arena_strdup(w->arena, item->wish->hash);
     row->uncertain = row->uncertain || row->state == WRITE_SENDING;
     row->state = state;
     row->attempts += state == WRITE_SENDING;
+    row->failed_before = row->failed_before || row->attempts > 0;
     return row;
 }
 
@@ -1082,6 +1083,9 @@ static size_t deliver(struct world *w, const struct plan *plan, bool rough)
     size_t work;
 
     ledger_diff(plan, w->rows, w->row_count, w->now_us, w->arena, &d);
+    if (rough && percent(20)) {
+        ledger_list_only(&d); /* the connector waits */
+    }
     work = d.to_send + d.obsolete_count;
     targets = arena_alloc(w->arena, (d.count + 1) * sizeof(struct ledger_row *));
     for (size_t i = 0; i < d.obsolete_count; i++) {
@@ -1096,7 +1100,10 @@ static size_t deliver(struct world *w, const struct plan *plan, bool rough)
         }
         work += item->step == LEDGER_RECORD;
         if (item->step != LEDGER_KEEP) {
-            targets[i] = intend(w, item, item->step == LEDGER_SEND ? WRITE_SENDING : WRITE_APPLIED);
+            targets[i] = intend(w, item,
+                                item->step == LEDGER_LIST   ? WRITE_PENDING
+                                : item->step == LEDGER_SEND ? WRITE_SENDING
+                                                            : WRITE_APPLIED);
         }
     }
     for (size_t i = 0; i < d.count; i++) {
