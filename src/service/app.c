@@ -43,6 +43,7 @@ struct app {
     struct janitor *janitor;
     struct metric *ready;
     bool told_up;
+    atomic_bool ending; /* no event is taken any more; what is under way ends */
     bool database_seen;
     int64_t reloads; /* its number makes the lines of each one its own: they are not folded */
 };
@@ -67,6 +68,9 @@ static int is_ready(void *ctx, struct errmsg *reason)
 {
     struct app *app = ctx;
 
+    if (atomic_load(&app->ending)) {
+        return err_set(reason, ST_UNAVAILABLE, "the daemon is ending: no events are taken any more");
+    }
     switch (receiver_database(app->receiver, reason)) {
     case INGEST_READY:
         return ST_OK;
@@ -403,6 +407,10 @@ static void stop(struct app *app)
 {
     struct dispatcher *dispatchers[DELIVERY_WORKERS_MAX];
 
+    atomic_store(&app->ending, true);
+    if (app->ready) {
+        refresh_gauges(app);
+    }
     for (size_t i = 0; i < ATS_COUNT(dispatchers); i++) {
         dispatchers[i] = atomic_load(&app->dispatchers[i]);
     }

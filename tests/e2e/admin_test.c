@@ -500,6 +500,37 @@ E2E_TEST(a_slow_page_does_not_delay_probes)
     daemon_stop(h, d);
 }
 
+static bool one_is_pending(struct harness *h, void *arg)
+{
+    (void)arg;
+    return ats_figure(h, "pending") == 1;
+}
+
+/* Who ends lets what is under way end, for as long as that takes: nobody should be sent here any more. */
+E2E_TEST(who_is_ending_is_not_ready)
+{
+    static const char ending[] = "the daemon is ending: no events are taken any more";
+    struct program *d = daemon_start(h, NULL);
+    static const char state[] = "select sync_state from atsync.sync_status";
+    struct http_answer answer;
+
+    ats_fault(h, "{\"action\":\"delay\",\"times\":1}"); /* until it is released */
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    wait_until(h, one_is_pending, NULL, "a call is under way");
+    assert_int_equal(http_call(h, d->admin_port, "GET", "/readyz", NULL, NULL, 0).status, 200);
+    assert_int_equal(kill(d->pid, SIGTERM), 0);
+    do {
+        answer = http_call(h, d->admin_port, "GET", "/readyz", NULL, NULL, 0);
+    } while (answer.status == 200); /* its end at the latest */
+    assert_int_equal(answer.status, 503);
+    assert_true(text_has(answer.body, ending));
+    assert_int_equal(http_call(h, d->admin_port, "GET", "/healthz", NULL, NULL, 0).status, 200);
+    assert_true(text_has(http_call(h, d->admin_port, "GET", "/metrics", NULL, NULL, 0).body, "\natsyncd_ready 0\n"));
+    ats_control(h, "POST", "/_sandbox/release", NULL);
+    assert_int_equal(program_wait(h, d), 0);
+    assert_string_equal(sql_text(h, state), "synced");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -513,6 +544,7 @@ int main(void)
         E2E_RUN(other_sites_see_nothing),
         E2E_RUN(headers_and_methods),
         E2E_RUN(a_slow_page_does_not_delay_probes),
+        E2E_RUN(who_is_ending_is_not_ready),
     };
 
     return e2e_main(tests);
