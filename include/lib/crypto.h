@@ -51,6 +51,9 @@ struct crypto_certificates {
     char subject[200]; /* "CN=atsync.example.com, O=…", cut */
 };
 int crypto_certificates(const char *pem, size_t len, struct crypto_certificates *ret, struct errmsg *err) ATS_MUSTCHECK;
+/* Whether a server can show the first certificate of one PEM text with the private key of the other. ST_INVALID: not, and why; also if the key asks for a
+ * passphrase. */
+int crypto_key_fits(const char *certificate_pem, const char *key_pem, struct errmsg *err) ATS_MUSTCHECK;
 
 /* A UUID (RFC 9562, version 8: our own) made from a digest of the text: equal texts, equal UUIDs. ret: 37 bytes. */
 void crypto_uuid_of(const char *text, char ret[37]);

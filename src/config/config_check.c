@@ -7,6 +7,7 @@
 #include "config/config_keys.h"
 #include "domain/completion.h"
 #include "domain/note.h"
+#include "lib/crypto.h"
 #include "lib/jqvm.h"
 
 enum { NAME_MAX_BYTES = 64 };
@@ -52,9 +53,14 @@ static void needs_both(struct config_reader *r, const struct yaml *node, const s
 void check_receiver_tls(struct config_reader *r, const struct yaml *node, unsigned key_line,
                         const struct key_path *path, void *object)
 {
+    const struct config *c = object;
+    struct errmsg err;
+
     (void)key_line;
-    (void)object;
     needs_both(r, node, path, "certificate", "key");
+    if (c->receiver.tls_certificate_pem != NULL && c->receiver.tls_key_pem != NULL &&
+        crypto_key_fits(c->receiver.tls_certificate_pem, c->receiver.tls_key_pem, &err) != ST_OK)
+        reader_problem(r, node->line, path, "%s", err.text);
 }
 
 void check_receiver(struct config_reader *r, const struct yaml *node, unsigned key_line, const struct key_path *path,

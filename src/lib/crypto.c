@@ -365,3 +365,36 @@ int crypto_certificates(const char *pem, size_t len, struct crypto_certificates 
     *ret = all;
     return ST_OK;
 }
+
+/* Instead of the terminal. */
+static int no_passphrase(char *buf, int size, int writing, void *ctx)
+{
+    (void)buf;
+    (void)size;
+    (void)writing;
+    (void)ctx;
+    return -1;
+}
+
+int crypto_key_fits(const char *certificate_pem, const char *key_pem, struct errmsg *err)
+{
+    BIO *in = BIO_new_mem_buf(certificate_pem, -1);
+    X509 *certificate = in ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *key;
+    int st = ST_OK;
+
+    BIO_free(in);
+    in = BIO_new_mem_buf(key_pem, -1);
+    key = in ? PEM_read_bio_PrivateKey(in, NULL, no_passphrase, NULL) : NULL;
+    BIO_free(in);
+    if (certificate == NULL)
+        st = err_set(err, ST_INVALID, "the certificate cannot be read");
+    else if (key == NULL)
+        st = err_set(err, ST_INVALID, "the key cannot be read: it must be a private key without a passphrase");
+    else if (X509_check_private_key(certificate, key) != 1)
+        st = err_set(err, ST_INVALID, "the key does not belong to the certificate");
+    X509_free(certificate);
+    EVP_PKEY_free(key);
+    ERR_clear_error();
+    return st;
+}

@@ -822,12 +822,42 @@ static void test_files_that_cannot_be_read(void **state)
     mem_free(path);
 }
 
-static const char pem[] = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+/* made with openssl req -x509: two certificates with one key */
+static const char pem[] = "-----BEGIN CERTIFICATE-----\n"
+                          "MIIBczCCARmgAwIBAgIUIapBQob1dI2V7d+x++tJyfBOix8wCgYIKoZIzj0EAwIw\n"
+                          "DjEMMAoGA1UEAwwDb25lMCAXDTI2MTEyNzE3MzEyMFoYDzIxMjYxMTAzMTczMTIw\n"
+                          "WjAOMQwwCgYDVQQDDANvbmUwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASuPYIJ\n"
+                          "K7JDULjMIenv8Kxs5W4ckgyxiKptIl3AS0OW86rL4hkcNAvOeBl2PtHwBI7x4d8T\n"
+                          "jOSrJGhtw/3w0lbZo1MwUTAdBgNVHQ4EFgQUmsYjl5IDuJFLWZeIfM6JmOBYlDAw\n"
+                          "HwYDVR0jBBgwFoAUmsYjl5IDuJFLWZeIfM6JmOBYlDAwDwYDVR0TAQH/BAUwAwEB\n"
+                          "/zAKBggqhkjOPQQDAgNIADBFAiAvAlzT8PUmxCD6A5pw1/mvlDyafbDJP1F46h3K\n"
+                          "OP3DIwIhAIG6TRkmGsRhbePId3b1nx4Nz48wzpsZetCtcFFy3ucW\n"
+                          "-----END CERTIFICATE-----\n";
+static const char other_pem[] = "-----BEGIN CERTIFICATE-----\n"
+                                "MIIBdDCCARmgAwIBAgIUaukhWblldbp+FIcUOexGlwBZ2WcwCgYIKoZIzj0EAwIw\n"
+                                "DjEMMAoGA1UEAwwDdHdvMCAXDTI2MTEyNzE3MzEyMFoYDzIxMjYxMTAzMTczMTIw\n"
+                                "WjAOMQwwCgYDVQQDDAN0d28wWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASuPYIJ\n"
+                                "K7JDULjMIenv8Kxs5W4ckgyxiKptIl3AS0OW86rL4hkcNAvOeBl2PtHwBI7x4d8T\n"
+                                "jOSrJGhtw/3w0lbZo1MwUTAdBgNVHQ4EFgQUmsYjl5IDuJFLWZeIfM6JmOBYlDAw\n"
+                                "HwYDVR0jBBgwFoAUmsYjl5IDuJFLWZeIfM6JmOBYlDAwDwYDVR0TAQH/BAUwAwEB\n"
+                                "/zAKBggqhkjOPQQDAgNJADBGAiEA3twm9jh0mQpvVQtivY/otBk506Fv9tVk2xk2\n"
+                                "KIGil1wCIQCPmg3lxFY4+at/Ajtqqr5+0n1DiTMYBcpdwscbFC90yQ==\n"
+                                "-----END CERTIFICATE-----\n";
+static const char key_pem[] = "-----BEGIN PRIVATE KEY-----\n"
+                              "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgAUaD+jNICDpUhYgJ\n"
+                              "+CHAxwZLMznwo9hvyIkvNu9nYouhRANCAASuPYIJK7JDULjMIenv8Kxs5W4ckgyx\n"
+                              "iKptIl3AS0OW86rL4hkcNAvOeBl2PtHwBI7x4d8TjOSrJGhtw/3w0lbZ\n"
+                              "-----END PRIVATE KEY-----\n";
+static const char other_key_pem[] = "-----BEGIN PRIVATE KEY-----\n"
+                                    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgNLfyfBfxZ0Lhment\n"
+                                    "M9sl9ZoJJtNJAGNQpURgO+42pdahRANCAATmsn7oeBtQMkV+cRxFTtboWwO5yXWm\n"
+                                    "pbBGKDIr9ZUN6la9Q+q4QV0caAuj0UDoduiICIGYIP+KfbojcXSqsPAL\n"
+                                    "-----END PRIVATE KEY-----\n";
 
 static void test_certificates(void **state)
 {
     char *certificate = write_file("certificate.pem", pem, 0644);
-    char *key = write_file("key.pem", pem, 0640);
+    char *key = write_file("key.pem", key_pem, 0640);
     char *text = mem_printf("receiver: {tls: {certificate: %s, key: %s}}\n", certificate, key);
     struct config *c = parse(text);
 
@@ -835,16 +865,21 @@ static void test_certificates(void **state)
     assert_string_equal(c->receiver.tls_certificate_file, certificate);
     assert_string_equal(c->receiver.tls_certificate_pem, pem);
     assert_string_equal(c->receiver.tls_key_file, key);
-    assert_string_equal(c->receiver.tls_key_pem, pem);
+    assert_string_equal(c->receiver.tls_key_pem, key_pem);
     config_unref(c);
 
-    mem_free(write_file("key.pem", pem, 0644));
+    mem_free(write_file("key.pem", key_pem, 0644));
     char *wanted = mem_printf("t.conf:1: receiver.tls.key: others can read or write %s (mode 0644): run chmod o-rwx on "
                               "it\n",
                               key);
     char *got = problems_of(text);
     assert_string_equal(got, wanted);
     mem_free(wanted);
+    mem_free(got);
+
+    mem_free(write_file("key.pem", other_key_pem, 0600));
+    got = problems_of(text);
+    assert_string_equal(got, "t.conf:1: receiver.tls: the key does not belong to the certificate\n");
     mem_free(got);
 
     mem_free(write_file("key.pem", "no key", 0600));
@@ -1005,13 +1040,13 @@ static void test_keep_fixed_together(void **state)
 static void test_diff_of_certificates(void **state)
 {
     char *certificate = write_file("certificate.pem", pem, 0644);
-    char *key = write_file("key.pem", pem, 0600);
+    char *key = write_file("key.pem", key_pem, 0600);
     char *text = mem_printf("receiver: {tls: {certificate: %s, key: %s}}\n", certificate, key);
     struct config *before = parse(text), *after = NULL;
     struct buf out;
 
     (void)state;
-    mem_free(write_file("certificate.pem", "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n", 0644));
+    mem_free(write_file("certificate.pem", other_pem, 0644));
     after = parse(text);
     buf_init(&out, 65536);
     config_diff(before, after, &out);
@@ -1148,9 +1183,11 @@ static void test_the_sample_names_every_key_and_is_right(void **state)
     yaml_tree_free(root);
 
     for (size_t i = 1; i < ATS_COUNT(made); i++)
-        mem_free(write_file(
-            made[i], strstr(made[i], "pem") != NULL || text_starts(made[i], "client") ? pem : "0123456789abcdef\n",
-            0600));
+        mem_free(write_file(made[i],
+                            strcmp(made[i], "key.pem") == 0                                    ? key_pem
+                            : strstr(made[i], "pem") != NULL || text_starts(made[i], "client") ? pem
+                                                                                               : "0123456789abcdef\n",
+                            0600));
     const char *const versions[] = {sample, full};
     for (size_t i = 0; i < ATS_COUNT(versions); i++) {
         tls = replaced(versions[i], "/etc/atsyncd/tls/", "/etc/atsyncd/");

@@ -310,6 +310,60 @@ static void test_certificates(void **state)
     }
 }
 
+static const char one_certificate[] = "-----BEGIN CERTIFICATE-----\n"
+                                      "MIIBczCCARmgAwIBAgIUIapBQob1dI2V7d+x++tJyfBOix8wCgYIKoZIzj0EAwIw\n"
+                                      "DjEMMAoGA1UEAwwDb25lMCAXDTI2MTEyNzE3MzEyMFoYDzIxMjYxMTAzMTczMTIw\n"
+                                      "WjAOMQwwCgYDVQQDDANvbmUwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASuPYIJ\n"
+                                      "K7JDULjMIenv8Kxs5W4ckgyxiKptIl3AS0OW86rL4hkcNAvOeBl2PtHwBI7x4d8T\n"
+                                      "jOSrJGhtw/3w0lbZo1MwUTAdBgNVHQ4EFgQUmsYjl5IDuJFLWZeIfM6JmOBYlDAw\n"
+                                      "HwYDVR0jBBgwFoAUmsYjl5IDuJFLWZeIfM6JmOBYlDAwDwYDVR0TAQH/BAUwAwEB\n"
+                                      "/zAKBggqhkjOPQQDAgNIADBFAiAvAlzT8PUmxCD6A5pw1/mvlDyafbDJP1F46h3K\n"
+                                      "OP3DIwIhAIG6TRkmGsRhbePId3b1nx4Nz48wzpsZetCtcFFy3ucW\n"
+                                      "-----END CERTIFICATE-----\n";
+static const char one_key[] = "-----BEGIN PRIVATE KEY-----\n"
+                              "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgAUaD+jNICDpUhYgJ\n"
+                              "+CHAxwZLMznwo9hvyIkvNu9nYouhRANCAASuPYIJK7JDULjMIenv8Kxs5W4ckgyx\n"
+                              "iKptIl3AS0OW86rL4hkcNAvOeBl2PtHwBI7x4d8TjOSrJGhtw/3w0lbZ\n"
+                              "-----END PRIVATE KEY-----\n";
+static const char other_key[] = "-----BEGIN PRIVATE KEY-----\n"
+                                "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgNLfyfBfxZ0Lhment\n"
+                                "M9sl9ZoJJtNJAGNQpURgO+42pdahRANCAATmsn7oeBtQMkV+cRxFTtboWwO5yXWm\n"
+                                "pbBGKDIr9ZUN6la9Q+q4QV0caAuj0UDoduiICIGYIP+KfbojcXSqsPAL\n"
+                                "-----END PRIVATE KEY-----\n";
+static const char locked_key[] = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n"
+                                 "MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAhvVv4qcOnhXQICCAAw\n"
+                                 "DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEGgaPeJkk7IFY8CGmnq7YCwEgZDk\n"
+                                 "mobP2smsV2GsmCI4p1GHMwj7mFSl+utrDjX0A6k5DAUfXV3yhp0nZYE+A2T6Y5gm\n"
+                                 "qVaV98Q+Y2PjFN7mLpHziv8Ws9GkfvDSy3WjBw9WbSG1KjgZQnXpUmwXdcma4319\n"
+                                 "nUYnyIx/IsIv4VDz88veHbgRWJqjmeTglIpEG61Iv0hdUZAzozHtKyGkQy6krOg=\n"
+                                 "-----END ENCRYPTED PRIVATE KEY-----\n";
+
+static void test_certificate_and_key(void **state)
+{
+    static const struct {
+        const char *certificate, *key, *message; /* NULL: they fit */
+    } pairs[] = {
+        {one_certificate, one_key, NULL},
+        {one_certificate, other_key, "the key does not belong to the certificate"},
+        {good, one_key, "the key does not belong to the certificate"},
+        {one_certificate, locked_key, "the key cannot be read: it must be a private key without a passphrase"},
+        {one_certificate, one_certificate, "the key cannot be read: it must be a private key without a passphrase"},
+        {one_certificate, "", "the key cannot be read: it must be a private key without a passphrase"},
+        {one_key, one_key, "the certificate cannot be read"},
+        {"", one_key, "the certificate cannot be read"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(pairs); i++) {
+        struct errmsg err = {""};
+        int st = crypto_key_fits(pairs[i].certificate, pairs[i].key, &err);
+
+        print_message("pair %zu\n", i);
+        assert_int_equal(st, pairs[i].message ? ST_INVALID : ST_OK);
+        assert_string_equal(err.text, pairs[i].message ? pairs[i].message : "");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_stored_form_never_changes),
         cmocka_unit_test(test_open_refuses),
         cmocka_unit_test(test_certificates),
+        cmocka_unit_test(test_certificate_and_key),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
