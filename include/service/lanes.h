@@ -66,6 +66,8 @@ enum lane_answer lane_ask(struct lane *lane, const struct desired *wish, bool is
 /* It failed so. c: the configuration that the wish came from; of one that is not in use any more nothing is remembered. */
 void lane_remember_misfit(struct lane *lane, const struct config *c, const struct desired *wish, int64_t now_ms,
                           const char *error);
+/* It ended otherwise, which says nothing of whether it fits: who waited for what comes of it need not. */
+void lane_leave_misfit(struct lane *lane, const struct desired *wish);
 /* It came true. */
 void lane_forget_misfit(struct lane *lane, const struct desired *wish);
 

@@ -357,6 +357,18 @@ void lane_remember_misfit(struct lane *lane, const struct config *c, const struc
     unlock(lane);
 }
 
+void lane_leave_misfit(struct lane *lane, const struct desired *wish)
+{
+    struct misfit **at;
+
+    lock(lane);
+    at = find_misfit(lane, wish);
+    if (at) {
+        (*at)->tried_until_ms = 0;
+    }
+    unlock(lane);
+}
+
 void lane_forget_misfit(struct lane *lane, const struct desired *wish)
 {
     struct misfit **at;

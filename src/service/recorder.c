@@ -130,6 +130,8 @@ static void remember_misfits(struct recorder *r, const struct job *job)
             lane_remember_misfit(lane, job->config, res->item->wish, clock_mono_ms(), res->error);
         } else if (res->verdict.state == WRITE_APPLIED) {
             lane_forget_misfit(lane, res->item->wish);
+        } else {
+            lane_leave_misfit(lane, res->item->wish);
         }
     }
 }

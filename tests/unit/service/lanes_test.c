@@ -119,6 +119,21 @@ static void a_try_of_which_nothing_is_heard_is_given_up(void **state)
     assert_int_equal(ask(f, true, NOW_MS + TRY_MS), LANE_TRY);
 }
 
+/* The candidate of the try was not found, say: the next one tries. */
+static void a_try_that_shows_nothing_makes_nobody_wait(void **state)
+{
+    struct fixture *f = *state;
+
+    fails(f, NOW_MS);
+    assert_int_equal(ask(f, false, NOW_MS + MINUTE_MS), LANE_TRY);
+    lane_leave_misfit(f->lane, &f->wish);
+    assert_int_equal(ask(f, false, NOW_MS + MINUTE_MS + 1), LANE_TRY);
+    assert_int_equal(ask(f, false, NOW_MS + MINUTE_MS + 1), LANE_WAIT);
+    fails(f, NOW_MS + MINUTE_MS + 2);
+    lane_leave_misfit(f->lane, &f->wish); /* of one that was under way before: what is known stays known */
+    assert_int_equal(ask(f, false, NOW_MS + MINUTE_MS + 3), LANE_REFUSE);
+}
+
 /* Notes say something different for each candidate. */
 static void notes_are_not_remembered(void **state)
 {
@@ -136,6 +151,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_minute_later_one_tries, setup, teardown),
         cmocka_unit_test_setup_teardown(who_asks_for_it_need_not_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(a_try_of_which_nothing_is_heard_is_given_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_try_that_shows_nothing_makes_nobody_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(notes_are_not_remembered, setup, teardown),
     };
 
