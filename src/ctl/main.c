@@ -14,7 +14,7 @@
     "  --connector C   at this connector\n"                                                                            \
     "  --workflow W    of this workflow (external id)\n"                                                               \
     "  --class E       with this class of error: not_found, invalid, …\n"                                            \
-    "  --since T       tried (resync: with an event) since then: 2h, 3d, or 2026-04-28T10:45:00Z\n"                    \
+    "  --since T       tried (resync: with an event received) since then: 2h, 3d, or 2026-04-28T10:45:00Z\n"           \
     "  -y, --yes       do not ask\n"                                                                                   \
     "\n"
 
@@ -94,7 +94,7 @@ static const struct command {
     {"plan", "[--candidate X] [--since T] [--workflow W] [--connector C] [--config NEW]",
      "show what would be written and why, without a call",
      "  --candidate X   only this candidate (external id), with what needs nothing too\n"
-     "  --since T       only candidates with an event since then: 2h, 3d, or 2026-04-28T10:45:00Z\n"
+     "  --since T       only candidates with an event received since then: 2h, 3d, or 2026-04-28T10:45:00Z\n"
      "  --workflow W    only what this workflow (external id) wants\n"
      "  --connector C   only at this connector\n"
      "  --config NEW    what changing to this configuration would write, beyond what happens today\n"

@@ -50,9 +50,11 @@ static struct kit *open_case(struct harness *h)
                                           cases[i][1], NULL)));
     }
     (void)kit_work(k);
-    sql_script(h, "update atsync.ats_write set last_tried_at = '2026-06-01Z'; update atsync.ats_write set "
-                  "last_tried_at = '2026-07-01Z' where ref = 'x:b';"
-                  "update atsync.candidate set last_event_at = '2026-07-01Z' where ref = 'x:b'");
+    sql_script(
+        h, "update atsync.ats_write set last_tried_at = '2026-06-01Z'; update atsync.ats_write set "
+           "last_tried_at = '2026-07-01Z' where ref = 'x:b';"
+           "update atsync.event set received_at = '2026-06-01Z'; update atsync.event set received_at = '2026-07-01Z' "
+           "where subject = 'x:b'");
     return k;
 }
 
@@ -160,6 +162,13 @@ E2E_TEST(worked_out_again_by_filter)
                    cases[i].due);
         assert_int_equal(fits.total.candidates, (strlen(cases[i].due) + 1) / 2);
     }
+    /* what came under another name of the candidate counts; when it happened does not */
+    sql_script(h, "update atsync.candidate set due_at = null, last_event_at = '2026-06-30Z';"
+                  "update atsync.event set subject = 'r:told' where subject = 'x:b';"
+                  "insert into atsync.identity (source, alias, ref, external_id, origin) values ('popp', 'r:told', "
+                  "'x:d', 'd', 'event')");
+    assert_int_equal(all_pages(k, store_resync, &cases[4].filter), 1);
+    assert_sql(h, "select string_agg(ref, ' ') from atsync.candidate where due_at is not null", "x:d");
     sql_script(h, "update atsync.candidate set due_at = now() + interval '1 minute', lease_owner = 'him', version = 1");
     (void)all_pages(k, store_resync, &everything);
     assert_sql(h, "select bool_and(due_at > now() and version = 2) from atsync.candidate",
