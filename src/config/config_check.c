@@ -154,6 +154,7 @@ void check_signature(struct config_reader *r, const struct yaml *node, unsigned 
     const struct key_path header_path = {.parent = path, .name = "header"};
     const struct yaml *header = yaml_tree_get(node, "header");
     const char *scheme = NULL;
+    enum signature_encoding own = SIGNATURE_HEX; /* what the scheme does anyway may be said */
 
     (void)key_line;
     if (!is_header_name(s->signature.header))
@@ -164,6 +165,7 @@ void check_signature(struct config_reader *r, const struct yaml *node, unsigned 
         return;
     case SIGNATURE_STANDARD_WEBHOOKS:
         scheme = "standard-webhooks";
+        own = SIGNATURE_BASE64;
         if (header != NULL && !text_ieq(s->signature.header, fixed_header))
             reader_problem(r, header->line, &header_path,
                            "scheme standard-webhooks has fixed headers (%s): leave it out", fixed_header);
@@ -173,8 +175,10 @@ void check_signature(struct config_reader *r, const struct yaml *node, unsigned 
         scheme = "timestamped";
         break;
     }
-    only_with(r, node, path, "encoding", scheme, "body");
-    only_with(r, node, path, "prefix", scheme, "body");
+    if (s->signature.encoding != own)
+        only_with(r, node, path, "encoding", scheme, "body");
+    if (s->signature.prefix[0] != '\0')
+        only_with(r, node, path, "prefix", scheme, "body");
 }
 
 /* The key must not travel unencrypted, unless it stays on this machine or in its network. */

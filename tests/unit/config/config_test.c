@@ -202,11 +202,16 @@ static void test_sources(void **state)
                              "  asking: {signing_secrets: [a], organizations: org_1, api: {key: k}}\n"
                              "  plain: {signing_secrets: [a]}\n"
                              "  standard: {signing_secrets: [whsec_c2VjcmV0], signature: {scheme: standard-webhooks}}\n"
-                             "  stamped: {signing_secrets: [c], signature: {scheme: timestamped, tolerance: 30s}}\n");
+                             "  stamped: {signing_secrets: [c], signature: {scheme: timestamped, tolerance: 30s}}\n"
+                             /* what a scheme does anyway may be said */
+                             "  said: {signing_secrets: [d], signature: {scheme: standard-webhooks, header: "
+                             "Webhook-Signature, encoding: base64, prefix: \"\"}}\n"
+                             "  told: {signing_secrets: [e], signature: {scheme: timestamped, encoding: hex, prefix: "
+                             "\"\"}}\n");
     const struct source_config *s = config_source(c, "popp");
 
     (void)state;
-    assert_int_equal(c->source_count, 5);
+    assert_int_equal(c->source_count, 7);
     assert_non_null(s);
     assert_int_equal(s->line, 2);
     assert_int_equal(s->organization_count, 2);
@@ -578,7 +583,7 @@ static void test_problems(void **state)
         {"sources: {popp: {signing_secrets: [x], signature: {tolerance: 5m}}}\n",
          "t.conf:1: sources.popp.signature.tolerance: has no meaning with scheme body, only with standard-webhooks and "
          "timestamped: leave it out\n"},
-        {"sources: {popp: {signing_secrets: [x], signature: {scheme: timestamped, encoding: hex, prefix: a}}}\n",
+        {"sources: {popp: {signing_secrets: [x], signature: {scheme: timestamped, encoding: base64, prefix: a}}}\n",
          "t.conf:1: sources.popp.signature.encoding: has no meaning with scheme timestamped, only with body: leave it "
          "out\n"
          "t.conf:1: sources.popp.signature.prefix: has no meaning with scheme timestamped, only with body: leave it "
