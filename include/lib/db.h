@@ -73,7 +73,7 @@ int db_exec(struct db *db, const struct sql_stmt *stmt, const struct db_params *
 /*
  * Several statements in one round trip (libpq's pipeline mode; one after the other where libpq is older than 14). db_queue only notes: parameters may
  * be changed once it returns, *ret is set by db_flush. db_flush sends, waits and returns the first failure; what was queued behind a failed statement
- * was not carried out, and all results are NULL then. A transaction that was begun in the queue and not committed in it is still open afterwards,
+ * was not carried out, and all results are NULL then. Without db_queue_begin the statements are one transaction, committed at the end. A transaction that was begun in the queue and not committed in it is still open afterwards,
  * also after a failure: db_rollback. Nothing else may be called between the first db_queue and db_flush.
  */
 enum db_durability {
@@ -82,6 +82,12 @@ enum db_durability {
 };
 void db_queue(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
               struct db_result **ret);
+/*
+ * As db_queue. answered is called, within db_flush, as soon as this statement has been carried out, while what follows it, the commit above all, is still waited
+ * for; not after a failure. With a libpq older than 14 it is not called at all.
+ */
+void db_queue_telling(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
+                      struct db_result **ret, void (*answered)(void *ctx), void *ctx);
 void db_queue_begin(struct db *db, enum db_durability durability); /* as db_begin */
 void db_queue_commit(struct db *db);
 int db_flush(struct db *db, struct errmsg *err) ATS_MUSTCHECK;

@@ -1,12 +1,12 @@
 /*
- * ingest - the group commit: many requests, one writer, one statement, one commit.
+ * ingest - the group commit: many requests, one statement, one commit.
  *
- * Events wait in a bounded queue; the writer thread takes whatever arrived during its last commit (at most 200 events
- * or 8 MiB), stores it in one transaction, and only then tells each submitter. An idle daemon so answers after one
- * commit, a busy one after one shared commit.
+ * Events wait in a bounded queue; a writer takes whatever is there (at most 200 events or 8 MiB), stores it in one transaction, and only then tells each
+ * submitter. An idle daemon so answers after one commit, a busy one after one shared commit. Where a commit takes a
+ * millisecond or longer (disks, a synchronous standby), the next writer takes what has come meanwhile into the tables, over a connection of its own: one
+ * batch is inserted at a time, and up to four are on their way.
  *
- * Thread: ingest_submit from any thread; `done` is called from the writer thread, in the order of submission within a
- * batch, then `batch_done` once.
+ * Thread: ingest_submit from any thread; `done` is called from the writers' threads, in the order of submission within a batch, then `batch_done` once.
  */
 #ifndef ATSYNC_SERVICE_INGEST_H
 #define ATSYNC_SERVICE_INGEST_H

@@ -11,7 +11,9 @@
 
 struct store {
     struct db *db;
-    bool knows_erased; /* somebody was erased: who else was is asked before events are stored */
+    bool knows_erased;           /* somebody was erased: who else was is asked before events are stored */
+    void (*inserted)(void *ctx); /* see store_tell_inserted */
+    void *inserted_ctx;
 };
 
 /* Text for a text column: itself when it is clean UTF-8, else a cleaned copy in the arena. NULL stays NULL. */

@@ -74,6 +74,11 @@ struct ingest_event { /* borrowed texts, plain UTF-8 */
     bool erased;           /* out: it is about somebody who was erased (store/erase.h), and was not stored; */
     bool tells_more;       /* out: and it told names of that person that were not known: store_erase_told */
 };
+/*
+ * fn is called within store_ingest, in its thread, when a batch is in the tables and only its commit is waited for: who stores other events over another
+ * connection has the processor now, and cannot meet this one in a deadlock. Not at every batch: not if it fails, and with an old libpq never.
+ */
+void store_tell_inserted(struct store *s, void (*fn)(void *ctx), void *ctx);
 /* All or nothing, one commit; a deadlock, which PostgreSQL undoes, is tried again here. Event ids may repeat within the batch: only the first is
  * stored. */
 int store_ingest(struct store *s, struct ingest_event *events, size_t count, struct errmsg *err) ATS_MUSTCHECK;

@@ -21,6 +21,8 @@ struct queued {
     bool prepares; /* its preparation, not its execution */
     enum db_shape shape;
     struct db_result **ret;
+    void (*answered)(void *ctx); /* NULL: nobody is told of it before the end of the whole */
+    void *ctx;
 };
 
 struct db {
@@ -747,8 +749,8 @@ static bool send_queued(struct db *db, const struct sql_stmt *stmt, const struct
     return PQsendQueryPrepared(db->conn, stmt->name, count, values, lengths, formats, 1) == 1;
 }
 
-void db_queue(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
-              struct db_result **ret)
+void db_queue_telling(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
+                      struct db_result **ret, void (*answered)(void *ctx), void *ctx)
 {
     if (ret) {
         *ret = NULL;
@@ -768,12 +770,14 @@ void db_queue(struct db *db, const struct sql_stmt *stmt, const struct db_params
     if (!db->conn || db->queued_count + 2 > QUEUED_MAX ||
         (PQpipelineStatus(db->conn) == PQ_PIPELINE_OFF &&
          (PQsetnonblocking(db->conn, 1) != 0 || PQenterPipelineMode(db->conn) != 1)) ||
-        !send_queued(db, stmt, params)) {
+        !send_queued(db, stmt, params) || (answered && PQsendFlushRequest(db->conn) != 1)) {
         (void)not_queued(db, db->conn ? lost(db, &db->queue_error, stmt->name, false)
                                       : err_set(&db->queue_error, ST_UNAVAILABLE, "%s: not connected", stmt->name));
         return;
     }
     remember_queued(db, stmt, false, shape, ret);
+    db->queued[db->queued_count - 1].answered = answered;
+    db->queued[db->queued_count - 1].ctx = ctx;
 }
 
 /* The answer to the next of the queued statements. NULL: the connection is of no use any more, and *st says why. */
@@ -820,6 +824,32 @@ static int take_answer(struct db *db, const struct queued *q, PGresult *pg, stru
     return st;
 }
 
+/* The answer to the end of the whole. What was queued without db_queue_begin is committed there, which may fail. */
+static int end_of_pipeline(struct db *db, int64_t deadline_ms, struct errmsg *err)
+{
+    struct errmsg later;
+    bool ended = false;
+    int st = ST_OK;
+
+    while (db->conn && !ended) {
+        int one = ST_OK;
+        PGresult *pg = next_answer(db, "pipeline", deadline_ms, &one, st == ST_OK ? err : &later);
+
+        ended = pg && PQresultStatus(pg) == PGRES_PIPELINE_SYNC;
+        if (pg && !ended) {
+            one = failed_result(db, "pipeline", pg, st == ST_OK ? err : &later);
+        }
+        PQclear(pg);
+        st = st == ST_OK ? one : st;
+    }
+    if (db->conn && PQexitPipelineMode(db->conn) != 1) {
+        int one = lost(db, st == ST_OK ? err : &later, "pipeline", true);
+
+        st = st == ST_OK ? one : st;
+    }
+    return st;
+}
+
 static int read_answers(struct db *db, struct errmsg *err)
 {
     int64_t deadline_ms = clock_mono_ms() + db->timeout_ms;
@@ -841,15 +871,13 @@ static int read_answers(struct db *db, struct errmsg *err)
             one = take_answer(db, q, pg, st == ST_OK ? err : &later);
         }
         st = st == ST_OK ? one : st;
-    }
-    if (db->conn) { /* the answer to the end of the whole */
-        int one = ST_OK;
-        PGresult *pg = next_answer(db, "pipeline", deadline_ms, &one, st == ST_OK ? err : &later);
-
-        PQclear(pg);
-        if (db->conn && PQexitPipelineMode(db->conn) != 1) {
-            one = lost(db, st == ST_OK ? err : &later, "pipeline", true);
+        if (st == ST_OK && q->answered) {
+            q->answered(q->ctx);
         }
+    }
+    if (db->conn) {
+        int one = end_of_pipeline(db, deadline_ms, st == ST_OK ? err : &later);
+
         st = st == ST_OK ? one : st;
     }
     return st;
@@ -891,9 +919,11 @@ int db_flush(struct db *db, struct errmsg *err)
 
 #else /* libpq before 14: one after the other */
 
-void db_queue(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
-              struct db_result **ret)
+void db_queue_telling(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
+                      struct db_result **ret, void (*answered)(void *ctx), void *ctx)
 {
+    (void)answered; /* the answer is the end of it: nobody could begin with anything earlier */
+    (void)ctx;
     if (ret) {
         *ret = NULL;
     }
@@ -922,6 +952,12 @@ int db_flush(struct db *db, struct errmsg *err)
 }
 
 #endif
+
+void db_queue(struct db *db, const struct sql_stmt *stmt, const struct db_params *params, enum db_shape shape,
+              struct db_result **ret)
+{
+    db_queue_telling(db, stmt, params, shape, ret, NULL, NULL);
+}
 
 void db_queue_begin(struct db *db, enum db_durability durability)
 {

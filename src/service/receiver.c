@@ -227,7 +227,7 @@ static void pending_free(void *p)
     arena_free(pending->arena);
 }
 
-/* From the writer thread, when the event is on disk or cannot be brought there. The request may be gone when this
+/* From a writer thread, when the event is on disk or cannot be brought there. The request may be gone when this
  * returns. */
 static void on_done(struct ingest_item *item, enum ingest_result result)
 {

@@ -143,8 +143,9 @@ static void read_erased(const struct sorted *s, const struct db_result *r)
 }
 
 /* Where people were erased: their events are found out first, in the same transaction, so that nobody is erased in between. */
-static int store_beside_erased(struct db *db, const struct sorted *s, struct errmsg *err)
+static int store_beside_erased(const struct store *store, const struct sorted *s, struct errmsg *err)
 {
+    struct db *db = store->db;
     struct db_result *r = NULL;
     struct db_params p;
     struct batch b;
@@ -156,7 +157,7 @@ static int store_beside_erased(struct db *db, const struct sorted *s, struct err
         read_erased(s, r);
         db_result_free(r);
         fill_events(s, true, &b, &p);
-        db_queue(db, &sql_ingest, &p, DB_ROWS, &r);
+        db_queue_telling(db, &sql_ingest, &p, DB_ROWS, &r, store->inserted, store->inserted_ctx);
         batch_clear(&b);
         db_queue_commit(db);
         st = db_flush(db, err);
@@ -180,20 +181,31 @@ static int store_once(struct store *s, struct ingest_event *events, size_t count
     int st;
 
     if (s->knows_erased) {
-        st = store_beside_erased(s->db, &sorted, err);
+        st = store_beside_erased(s, &sorted, err);
     } else {
         fill_events(&sorted, false, &b, &p);
-        st = db_exec(s->db, &sql_ingest, &p, DB_ROWS, &r, err);
+        if (s->inserted) {
+            db_queue_telling(s->db, &sql_ingest, &p, DB_ROWS, &r, s->inserted, s->inserted_ctx);
+            st = db_flush(s->db, err);
+        } else {
+            st = db_exec(s->db, &sql_ingest, &p, DB_ROWS, &r, err);
+        }
         batch_clear(&b);
         done = st != ST_OK || read_stored(&sorted, r);
         db_result_free(r);
         if (!done) {
             s->knows_erased = true; /* tombstones stay */
-            st = store_beside_erased(s->db, &sorted, err);
+            st = store_beside_erased(s, &sorted, err);
         }
     }
     mem_free(sorted.events);
     return st;
+}
+
+void store_tell_inserted(struct store *s, void (*fn)(void *ctx), void *ctx)
+{
+    s->inserted = fn;
+    s->inserted_ctx = ctx;
 }
 
 int store_ingest(struct store *s, struct ingest_event *events, size_t count, struct errmsg *err)

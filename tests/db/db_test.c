@@ -653,6 +653,84 @@ E2E_TEST(what_follows_a_failure_is_not_done)
     db_free(db);
 }
 
+struct listener {
+    struct harness *h;
+    struct db *holder; /* of the lock that each commit waits for */
+    struct db_result **result;
+    unsigned told;
+};
+
+/* The result is there, and nobody else sees what the statement did. */
+static void look(void *ctx)
+{
+    struct listener *l = ctx;
+
+    l->told++;
+    assert_int_equal(db_i64(*l->result, 0, 0), l->told);
+    assert_sql(l->h, "select count(*) from kept", l->told == 1 ? "0" : "1");
+    assert_int_equal(number_of(l->holder, "select 1::bigint from pg_advisory_unlock(7)"), 1);
+}
+
+static void not_told(void *ctx)
+{
+    (void)ctx;
+    fail_msg("told of a statement that was not carried out");
+}
+
+/* Who wants to know is told of a statement before the commit that follows it, with a transaction that was begun or without. */
+E2E_TEST(a_statement_is_told_before_the_commit)
+{
+    struct db *db = open_db(h);
+    struct db_result *count = NULL;
+    struct listener listener = {h, open_db(h), &count, 0};
+    struct errmsg err;
+
+    sql_script(h, "create table kept (n bigint);"
+                  "create function wait_for_it() returns trigger language plpgsql as "
+                  "$$ begin perform pg_advisory_xact_lock(7); return null; end $$;"
+                  "create constraint trigger at_commit after insert on kept deferrable initially deferred for each row "
+                  "execute function wait_for_it()");
+    for (unsigned round = 1; round <= 2; round++) {
+        assert_int_equal(number_of(listener.holder, "select 1::bigint from pg_advisory_lock(7)"), 1);
+        if (round == 2)
+            db_queue_begin(db, DB_DURABLE);
+        queue_number(db, &insert_stmt, 1, DB_COMMAND, NULL);
+        db_queue_telling(db, &count_stmt, NULL, DB_ROW, &count, look, &listener);
+        if (round == 2)
+            db_queue_commit(db);
+        assert_done(db_flush(db, &err), &err);
+        db_result_free(count);
+    }
+    assert_int_equal(listener.told, 2);
+    assert_sql(h, "select count(*) from kept", "2");
+
+    queue_number(db, &bad_stmt, 0, DB_ROW, &count);
+    db_queue_telling(db, &count_stmt, NULL, DB_ROW, &count, not_told, NULL);
+    assert_int_equal(db_flush(db, &err), ST_INVALID);
+    assert_int_equal(number_of(db, "select 7"), 7);
+    db_free(listener.holder);
+    db_free(db);
+}
+
+/* A commit that fails at the end of the queue undoes it all, and the connection goes on. */
+E2E_TEST(a_commit_at_the_end_of_a_queue_may_fail)
+{
+    struct db *db = open_db(h);
+    struct errmsg err;
+
+    sql_script(h, "create table kept (n bigint unique deferrable initially deferred)");
+    queue_number(db, &insert_stmt, 1, DB_COMMAND, NULL);
+    queue_number(db, &insert_stmt, 1, DB_COMMAND, NULL);
+    assert_true(db_flush(db, &err) != ST_OK);
+    assert_string_equal(db_sqlstate(db), "23505");
+    assert_sql(h, "select count(*) from kept", "0");
+    queue_number(db, &insert_stmt, 1, DB_COMMAND, NULL);
+    assert_done(db_flush(db, &err), &err);
+    assert_sql(h, "select count(*) from kept", "1");
+    assert_int_equal(number_of(db, "select 7"), 7);
+    db_free(db);
+}
+
 /* More than a connection keeps prepared: the others go without. */
 E2E_TEST(a_connection_prepares_a_bounded_number_of_statements)
 {
@@ -775,6 +853,8 @@ int main(void)
         E2E_RUN(connection_strings_are_read_and_changed),
         E2E_RUN(statements_go_together),
         E2E_RUN(what_follows_a_failure_is_not_done),
+        E2E_RUN(a_statement_is_told_before_the_commit),
+        E2E_RUN(a_commit_at_the_end_of_a_queue_may_fail),
         E2E_RUN(a_connection_prepares_a_bounded_number_of_statements),
         E2E_RUN(plans_do_not_stay_for_ever),
         E2E_RUN(a_lost_connection_shows_at_the_end_of_the_queue),

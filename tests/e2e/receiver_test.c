@@ -304,6 +304,79 @@ E2E_TEST(without_the_database_503_and_the_retry_succeeds)
     daemon_stop(h, d);
 }
 
+enum { SENDERS = 12 };
+
+/* One event of each sender, all at once. Returns how many were answered 200. */
+static unsigned send_round(struct harness *h, const struct program *d, unsigned round)
+{
+    int fds[SENDERS];
+    unsigned stored = 0;
+
+    for (unsigned i = 0; i < SENDERS; i++) {
+        const char *body = popp_event(h, "run-started", "candidate", arena_printf(h->arena, "ats_%u_%u", round, i),
+                                      "run", arena_printf(h->arena, "run_%u_%u", round, i), NULL);
+        const char *request = arena_printf(
+            h->arena, "POST /webhooks/popp HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%sContent-Length: %zu\r\n\r\n%s",
+            signed_headers(h, E2E_SECRET, body), strlen(body), body);
+
+        fds[i] = http_open(h, d->port);
+        http_write(h, fds[i], request, strlen(request));
+    }
+    for (unsigned i = 0; i < SENDERS; i++) {
+        stored += http_read(h, fds[i]).status == 200;
+        (void)close(fds[i]);
+    }
+    return stored;
+}
+
+#define WRITERS_NOW                                                                                                    \
+    "select count(*) from pg_stat_activity where datname = current_database() and application_name like '%receiver'"
+
+/* Where commits take long, what comes meanwhile is stored over other connections. */
+E2E_TEST(slow_commits_do_not_wait_for_each_other)
+{
+    struct program *d = daemon_start(h, &(struct daemon_conf){.delivery = "enabled: false\n"});
+    unsigned round = 0;
+
+    for (; round < 3; round++)
+        popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    sql_script(
+        h, "create function atsync.slowly() returns trigger language plpgsql as $$ begin perform pg_sleep(0.01); "
+           "return null; end $$;"
+           "create constraint trigger slowly after insert on atsync.event deferrable initially deferred for each row "
+           "execute function atsync.slowly()");
+    for (; round < 100 && strcmp(sql_text(h, WRITERS_NOW), "4") != 0; round++)
+        assert_int_equal(send_round(h, d, round), SENDERS);
+    assert_string_equal(sql_text(h, WRITERS_NOW), "4");
+    assert_int_equal(send_round(h, d, round), SENDERS);
+    assert_string_equal(sql_text(h, "select count(*) from atsync.event"),
+                        arena_printf(h->arena, "%u", 3 + (round - 2) * SENDERS));
+    daemon_stop(h, d);
+}
+
+/* An event is not acknowledged before its commit has succeeded; the others of its batch are. */
+E2E_TEST(a_commit_that_fails_is_not_acknowledged)
+{
+    struct program *d = daemon_start(h, &(struct daemon_conf){.delivery = "enabled: false\n"});
+    struct attempt attempt = {d, popp_event(h, "run-started", "candidate", "ats_bad", "run", "run_bad", NULL)};
+    struct http_answer a;
+
+    sql_script(
+        h, "create function atsync.refuse() returns trigger language plpgsql as $$ begin if new.run_id = 'run_bad' "
+           "then raise "
+           "'not today'; end if; return null; end $$;"
+           "create constraint trigger refuse after insert on atsync.event deferrable initially deferred for each row "
+           "execute function atsync.refuse()");
+    a = popp_post(h, d, attempt.body);
+    assert_problem(h, &a, 503, NULL);
+    assert_string_equal(sql_text(h, "select count(*) from atsync.event"), "0");
+    assert_int_equal(send_round(h, d, 1), SENDERS);
+    sql_script(h, "drop trigger refuse on atsync.event");
+    assert_true(is_taken(h, &attempt));
+    assert_string_equal(sql_text(h, "select count(*) from atsync.event"), arena_printf(h->arena, "%d", SENDERS + 1));
+    daemon_stop(h, d);
+}
+
 E2E_TEST(a_second_daemon_gives_the_same_answers)
 {
     struct program *one = daemon_start(h, NULL);
@@ -451,6 +524,8 @@ int main(void)
         E2E_RUN(twenty_times_the_same_event_is_one_set_of_calls),
         E2E_RUN(a_bad_signature_stores_nothing_and_is_one_line_of_the_log),
         E2E_RUN(without_the_database_503_and_the_retry_succeeds),
+        E2E_RUN(slow_commits_do_not_wait_for_each_other),
+        E2E_RUN(a_commit_that_fails_is_not_acknowledged),
         E2E_RUN(a_second_daemon_gives_the_same_answers),
         E2E_RUN(an_ipv6_network_is_one_address),
         E2E_RUN(a_listener_of_ipv6),
