@@ -155,11 +155,18 @@ static void wake_one(struct ingest *in)
     }
 }
 
+/* When the daemon is ending: there may be nothing left to wait for. */
+static void wake_who_ends(struct ingest *in)
+{
+    for (unsigned i = 0; i < WRITERS && in->stopping; i++) {
+        wake(&in->writers[i]);
+    }
+}
+
 /* From store_ingest: only the commit of this batch is waited for. */
 static void inserted(void *writer)
 {
     struct writer *w = writer;
-
     int64_t now_us = clock_mono_us();
 
     (void)pthread_mutex_lock(&w->in->mutex);
@@ -254,6 +261,7 @@ static void go_away(struct ingest *in, enum ingest_state state, const struct err
     item = in->first;
     in->first = in->last = NULL;
     in->queued = 0;
+    wake_who_ends(in);
     (void)pthread_mutex_unlock(&in->mutex);
 
     if (!item) {
@@ -513,9 +521,10 @@ static void batch_ended(struct writer *w, bool any)
     if (any) {
         wake(&in->writers[0]);
     }
-    for (unsigned i = 0; i < WRITERS && in->stopping; i++) {
-        wake(&in->writers[i]); /* this may have been the last one */
+    if (!w->connected) {
+        wake_one(in); /* it has to connect first */
     }
+    wake_who_ends(in);
     (void)pthread_mutex_unlock(&in->mutex);
 }
 
@@ -622,9 +631,7 @@ void ingest_stop(struct ingest *in)
 {
     (void)pthread_mutex_lock(&in->mutex);
     in->stopping = true;
-    for (unsigned i = 0; i < WRITERS; i++) {
-        wake(&in->writers[i]);
-    }
+    wake_who_ends(in);
     (void)pthread_mutex_unlock(&in->mutex);
 }
 
