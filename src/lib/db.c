@@ -126,6 +126,12 @@ static int fail_text(struct errmsg *err, int st, const char *what, const char *m
     return err_set(err, st, "%s: %s", what, line);
 }
 
+static void ignore_notice(void *ctx, const PGresult *result)
+{
+    (void)ctx;
+    (void)result;
+}
+
 /* What the caller's conninfo does not say itself gets our limits, so that a dead peer is noticed within seconds. */
 static PGconn *connect_with_defaults(const struct db *db, char **ret_error)
 {
@@ -169,7 +175,13 @@ static PGconn *connect_with_defaults(const struct db *db, char **ret_error)
     }
     keys[n] = "fallback_application_name";
     values[n++] = db->application_name;
-    conn = PQconnectdbParams(keys, values, 0);
+    conn = PQconnectStartParams(keys, values, 0);
+    if (conn) {
+        /* Before a receiver is set, libpq prints what a server that is shut down says to a connection in the making on standard error, in between the lines of
+         * the log. This begins once more, as PQconnectdbParams would have, with its time limit for each host. */
+        PQsetNoticeReceiver(conn, ignore_notice, NULL);
+        PQreset(conn);
+    }
     mem_free(keys);
     mem_free(values);
     PQconninfoFree(given);
@@ -263,12 +275,6 @@ char *db_conninfo_with(const char *conninfo, ...)
     return text;
 }
 
-static void ignore_notice(void *ctx, const PGresult *result)
-{
-    (void)ctx;
-    (void)result;
-}
-
 static int run(struct db *db, const char *name, bool queued, PGresult **ret, struct errmsg *err);
 
 /* A pooler makes up the process id that it gives at the start of a connection. */
@@ -358,7 +364,6 @@ int db_connect(struct db *db, struct errmsg *err)
         PQfinish(conn);
         return st;
     }
-    PQsetNoticeReceiver(conn, ignore_notice, NULL);
     (void)PQsetErrorVerbosity(conn, PQERRORS_SQLSTATE); /* what PQerrorMessage() says must not quote values */
     db->conn = conn;
     db->plans_ms = PLANS_FIRST_MS;

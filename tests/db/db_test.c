@@ -1,7 +1,13 @@
 /* The wrapper of libpq against a real server: values there and back, shapes, classes of failure, lost connections. */
 #include "lib/db.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -406,6 +412,61 @@ E2E_TEST(no_connection_is_said_in_words)
     db_free(db);
     mem_free(refused);
     mem_free(nobody);
+}
+
+/* A server that lets everybody in, says that it is going down, and goes. */
+static void *end_in_the_middle(void *arg)
+{
+    static const char answer[] = "R\0\0\0\10\0\0\0\0"
+                                 "N\0\0\0\45SWARNING\0C57P02\0Mgoing down now\0";
+    int listener = *(int *)arg;
+    int fd;
+
+    while ((fd = accept(listener, NULL, NULL)) >= 0) {
+        char startup[1000];
+
+        if (read(fd, startup, sizeof startup) > 0) { /* else it was given up before it began */
+            assert_int_equal(write(fd, answer, sizeof answer), sizeof answer);
+        }
+        (void)close(fd);
+    }
+    return NULL;
+}
+
+/* Every line on standard error is one of the log: also while connections are made to a server that is shut down. */
+E2E_TEST(what_a_server_says_meanwhile_is_not_printed)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const char *path = arena_printf(h->arena, "%s/stderr", h->dir);
+    int kept = dup(STDERR_FILENO);
+    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    pthread_t server;
+    struct errmsg err;
+    struct db *db;
+    int st;
+
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(listener, 5), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    assert_int_equal(pthread_create(&server, NULL, end_in_the_middle, &listener), 0);
+    db = db_new(arena_printf(h->arena, "host=127.0.0.1 port=%u sslmode=disable gssencmode=disable dbname=x user=x",
+                             ntohs(address.sin_port)),
+                "test");
+    (void)fflush(stderr);
+    assert_true(dup2(file, STDERR_FILENO) >= 0);
+    st = db_connect(db, &err);
+    (void)fflush(stderr);
+    assert_true(dup2(kept, STDERR_FILENO) >= 0);
+    assert_int_equal(st, ST_UNAVAILABLE);
+    assert_int_equal(lseek(file, 0, SEEK_END), 0);
+    db_free(db);
+    (void)shutdown(listener, SHUT_RDWR);
+    (void)pthread_join(server, NULL);
+    (void)close(listener);
+    (void)close(file);
+    (void)close(kept);
 }
 
 E2E_TEST(an_ended_connection_is_made_anew)
@@ -845,6 +906,7 @@ int main(void)
         E2E_RUN(errors_do_not_quote_values),
         E2E_RUN(a_failed_transaction_is_undone),
         E2E_RUN(no_connection_is_said_in_words),
+        E2E_RUN(what_a_server_says_meanwhile_is_not_printed),
         E2E_RUN(an_ended_connection_is_made_anew),
         E2E_RUN(a_restart_of_the_server_is_survived),
         E2E_RUN(dying_during_a_statement_or_commit_is_uncertain),
