@@ -109,9 +109,9 @@ void decimal_print(double n, char ret[DECIMAL_TEXT_MAX])
     double back;
 
     if (decimal_is_short_integer(n)) {
-        struct num_text text = signbit(n) && n >= 0 ? (struct num_text){"-0"} : num_text((int64_t)n);
+        bool is_minus_zero = signbit(n) && n >= 0;
 
-        memcpy(ret, text.s, strlen(text.s) + 1);
+        snprintf(ret, DECIMAL_TEXT_MAX, "%s", is_minus_zero ? "-0" : num_text((int64_t)n).s);
         return;
     }
     snprintf(ret, DECIMAL_TEXT_MAX, "%.15g", n);
