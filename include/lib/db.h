@@ -73,8 +73,9 @@ int db_exec(struct db *db, const struct sql_stmt *stmt, const struct db_params *
 /*
  * Several statements in one round trip (libpq's pipeline mode; one after the other where libpq is older than 14). db_queue only notes: parameters may
  * be changed once it returns, *ret is set by db_flush. db_flush sends, waits and returns the first failure; what was queued behind a failed statement
- * was not carried out, and all results are NULL then. Without db_queue_begin the statements are one transaction, committed at the end. A transaction that was begun in the queue and not committed in it is still open afterwards,
- * also after a failure: db_rollback. Nothing else may be called between the first db_queue and db_flush.
+ * was not carried out, and all results are NULL then. Without db_queue_begin they are one transaction in a pipeline, and one each without. A transaction that was
+ * begun in the queue and not committed in it is still open afterwards, also after a failure: db_rollback. Nothing else may be called between the first
+ * db_queue and db_flush.
  */
 enum db_durability {
     DB_DURABLE,

@@ -221,8 +221,7 @@ struct record {
     size_t call_count;
     /* release */
     bool release;
-    bool
-        waits; /* its connector does: it keeps its place in the queue and all that is said of it, and only its lease ends */
+    bool waits;              /* its connector does: only its lease ends, and all that is said of it stays */
     const char *state;       /* pending, retrying, synced, … */
     int64_t next_due_ms;     /* from now; INT64_MAX: nothing to do before something happens */
     bool failed;             /* something has to be tried again: counts as an attempt of the candidate */

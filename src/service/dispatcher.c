@@ -4,6 +4,7 @@
  * Whatever fell due during one round is handled together in the next, so that rounds grow with the load.
  * A candidate that needs no intent (ledger_needs_intent) goes ahead: it is handed over when it is planned, and its runs are recorded with its results, or
  * here when its calls take long.
+ * While a connector's calls wait, its candidates go as far as the record, and no further.
  */
 #include "service/dispatcher.h"
 
@@ -778,8 +779,8 @@ static int list_round(struct dispatcher *d, struct look *look, bool retries, boo
 }
 
 /*
- * Nothing is sent, but what has come is worked out and recorded, so that the views show runs, answers, and what is going to be written. Those that became due last
- * come first to be seen: at the end of the walk through all. Now and then it begins anew, because who waited already may have got another event.
+ * Nothing is sent, but what has come is worked out and recorded, so that the views show runs, answers, and what is going to be written. Once the walk
+ * through all has come to its end, who becomes due is found there. Now and then it begins anew, because who waited already may have got another event.
  */
 static int list_waiting(struct dispatcher *d, struct look *look, bool *ret_more, struct errmsg *err)
 {
