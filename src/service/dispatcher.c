@@ -127,6 +127,7 @@ struct dispatcher {
     /* hashes of some that are large, so that they need not be loaded to know it while another is in work */
     uint64_t large[LARGE_KNOWN_MAX];
     size_t large_count;
+    int64_t walk_at_ms;     /* when candidates of a connector that waits are gone through next; INT64_MAX: none waits */
     int64_t ahead_since_ms; /* the first that went ahead since they were looked at last; 0: none */
     int64_t renewed_at_ms;
     int64_t beat_at_ms;
@@ -778,6 +779,11 @@ static int list_round(struct dispatcher *d, struct look *look, bool retries, boo
     return work_on_claim(d, look, retries, memory, st, ret_more, err);
 }
 
+static void walk_at(struct dispatcher *d, int64_t at_ms)
+{
+    d->walk_at_ms = at_ms < d->walk_at_ms ? at_ms : d->walk_at_ms;
+}
+
 /*
  * Nothing is sent, but what has come is worked out and recorded, so that the views show runs, answers, and what is going to be written. Once the walk
  * through all has come to its end, who becomes due is found there. Now and then it begins anew, because who waited already may have got another event.
@@ -797,7 +803,11 @@ static int list_waiting(struct dispatcher *d, struct look *look, bool *ret_more,
         look->walk_again_ms = INT64_MAX;
         look->walk_on_ms = 0;
     }
-    if (now_ms < look->walk_on_ms || !has_memory(d)) {
+    if (now_ms < look->walk_on_ms) {
+        walk_at(d, look->walk_on_ms);
+        return ST_OK;
+    }
+    if (!has_memory(d)) { /* whoever leaves it wakes us */
         return ST_OK;
     }
     for (int retries = 0; retries < 2 && st >= 0; retries++) {
@@ -808,7 +818,7 @@ static int list_waiting(struct dispatcher *d, struct look *look, bool *ret_more,
     if (st >= 0 && look->walks[0].at_end && look->walks[1].at_end) {
         now_ms = clock_mono_ms();
         look->walk_on_ms = now_ms + LIST_EVERY_MS;
-        due_in(d, LIST_EVERY_MS);
+        walk_at(d, look->walk_on_ms);
         if (look->walk_again_ms == INT64_MAX) {
             int64_t rest_ms = WALK_REST * (now_ms - look->walk_began_ms);
 
@@ -886,6 +896,7 @@ static int claim_all(struct dispatcher *d, bool *ret_more, struct errmsg *err)
 {
     int st = ST_OK;
 
+    d->walk_at_ms = INT64_MAX;
     for (size_t i = 0; i < d->config->connector_count && st == ST_OK; i++) {
         st = claim_lane(d, look_of(d, d->config->connectors[i].name), ret_more, err);
     }
@@ -1055,7 +1066,10 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
     } else {
         int64_t until_ms = next_due_in_ms(d);
         int64_t ahead_ms = record_ahead_in_ms(d);
+        int64_t walk_ms = d->walk_at_ms - clock_mono_ms();
 
+        *ret_wait_ms = walk_ms < *ret_wait_ms ? walk_ms : *ret_wait_ms;
+        *ret_wait_ms = *ret_wait_ms > 0 ? *ret_wait_ms : 0;
         *ret_wait_ms = until_ms < *ret_wait_ms ? until_ms : *ret_wait_ms;
         *ret_wait_ms = ahead_ms < *ret_wait_ms ? ahead_ms : *ret_wait_ms;
     }
