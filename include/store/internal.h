@@ -9,8 +9,12 @@
 #include "lib/db.h"
 #include "store/store.h"
 
+struct known_source;
+
 struct store {
     struct db *db;
+    struct arena *sources; /* see ingest.c; NULL: none told yet */
+    struct known_source *known_sources;
     bool knows_erased;           /* somebody was erased: who else was is asked before events are stored */
     void (*inserted)(void *ctx); /* see store_tell_inserted */
     void *inserted_ctx;

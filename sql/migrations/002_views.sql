@@ -278,6 +278,7 @@ comment on table atsync.workflow_version is 'Read the view workflow_versions.';
 comment on table atsync.contact_resolution is 'Read the view contact_resolutions.';
 comment on table atsync.connector_state is 'What all daemons share about a connector.';
 comment on table atsync.source_api is 'What all daemons share about Popp''s API, which incomplete runs are asked for at; empty unless it is configured.';
+comment on table atsync.source is 'Senders (sources) that anything was stored of, and since when.';
 comment on table atsync.daemon is 'Daemons that are alive, so that they can share the rate of a connector.';
 comment on table atsync.activity_minute is 'Read the view activity.';
 comment on table atsync.tombstone is 'Names of erased people, as keyed hashes: what comes under them is not kept. Read the view erasures.';

@@ -25,7 +25,7 @@ from (
                    coalesce((select max(e.received_at) from atsync.event e where e.source = s.source and e.received_at > now() - interval '1 hour'),
                             (select max(e.received_at) from atsync.event e where e.source = s.source and e.received_at > now() - interval '1 day'),
                             (select max(e.received_at) from atsync.event e where e.source = s.source and e.received_at > now() - interval '8 days')) end as last_at
-        from (select exists (select from atsync.event e where e.source = s.source) as is_known) o
+        from (select exists (select from atsync.source k where k.source = s.source) as is_known) o
         offset 0 -- once, not once for each event that is compared with it
     ) l
     left join lateral (

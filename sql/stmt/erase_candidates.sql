@@ -5,7 +5,7 @@ select c.connector, c.ref, c.lease_owner, greatest(extract(epoch from c.lease_un
 from (
     select q.ctid as tid
     from atsync.candidate q
-    where q.source = $1 and q.connector = any (atsync.connectors_of($1)) and q.ref = any ($2::text[])
+    where q.source = $1 and q.ref = any ($2::text[])
 ) f
 join atsync.candidate c on c.ctid = f.tid
 order by c.source, c.connector, c.ref

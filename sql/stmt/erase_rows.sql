@@ -24,7 +24,7 @@ with gone as materialized (
     where r.source = $1 and (r.ref = any ($2) or r.run_id = any (array(select substr(u.name, 3) from unnest($2) as u (name) where u.name like 'r:%')))
     returning 1
 ), writes as (
-    delete from atsync.ats_write w where w.source = $1 and w.connector = any (atsync.connectors_of($1)) and w.ref = any ($2) returning 1
+    delete from atsync.ats_write w where w.source = $1 and w.ref = any ($2) returning 1
 ), calls as (
     delete from atsync.ats_call a where a.source = $1 and a.ref = any ($2) returning 1
 ), contacts as (
@@ -34,7 +34,7 @@ with gone as materialized (
 ), identities as (
     delete from atsync.identity i where i.source = $1 and (i.ref = any ($2) or i.alias = any ($2)) returning 1
 ), candidates as (
-    delete from atsync.candidate c where c.source = $1 and c.connector = any (atsync.connectors_of($1)) and c.ref = any ($2) returning 1
+    delete from atsync.candidate c where c.source = $1 and c.ref = any ($2) returning 1
 )
 select (select count(*) from events), (select count(*) from runs), (select count(*) from writes), (select count(*) from calls),
        (select count(*) from contacts), (select count(*) from identities), (select count(*) from candidates)

@@ -10,13 +10,13 @@ with name as materialized (
     from (
         select w.error
         from atsync.ats_write w
-        where w.source = $1 and w.connector = any (atsync.connectors_of($1)) and w.ref = any ($2)
+        where w.source = $1 and w.ref = any ($2)
         union
         select a.error from atsync.ats_call a where a.source = $1 and a.ref = any ($2)
         union
         select c.last_error
         from atsync.candidate c
-        where c.source = $1 and c.connector = any (atsync.connectors_of($1)) and c.ref = any ($2)
+        where c.source = $1 and c.ref = any ($2)
     ) s
     where s.error <> ''
       and not exists (select from atsync.ats_write o

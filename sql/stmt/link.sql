@@ -1,5 +1,7 @@
 -- An operator says who stands behind a name; that ends a conflict, and what waited is looked at again.
-with given as (
+with sender as (
+    insert into atsync.source (source) values ($1) on conflict (source) do nothing
+), given as (
     insert into atsync.identity (source, alias, ref, external_id, origin)
     values ($1, $2, $3, $4, 'operator')
     on conflict (source, alias, ref) do update set origin = 'operator', conflict = false, external_id = excluded.external_id

@@ -10,8 +10,8 @@ where ($1::text is null or c.external_id = $1)
        or exists (select from atsync.identity i
                   join atsync.event e on e.source = i.source and e.subject = i.alias and e.subject <> ''
                   where i.source = c.source and i.ref = c.ref and e.received_at >= $4))
-  and ($5::text is null or (c.source, c.ref) > ($5, $6))
+  and ($5::text is null or (c.ref, c.source) > ($6, $5))
   and c.ref ~ '^x:'
-group by c.source, c.ref
-order by c.source, c.ref
+group by c.ref, c.source
+order by c.ref, c.source
 limit $7

@@ -1,7 +1,7 @@
 -- $4: of whom something was received since then, under whatever name; the sender may tell of what happened long ago.
 -- Everything is worked out again for these candidates, a page of $9 in key order behind ($6, $7, $8); what the ATS holds already is not written again.
 -- plan: anew
-with page as (
+with page as materialized (
     select c.source, c.connector, c.ref
     from atsync.candidate c
     where ($1::text is null or c.external_id = $1)
@@ -14,14 +14,19 @@ with page as (
                       where i.source = c.source and i.ref = c.ref and e.received_at >= $4))
       and ($5::text is null or exists (select from atsync.ats_write w where w.source = c.source and w.connector = c.connector and w.ref = c.ref and w.live
                                        and w.state = 'dead' and w.error_class = $5))
-      and ($6::text is null or (c.source, c.connector, c.ref) > ($6, $7, $8))
-    order by c.source, c.connector, c.ref
+      and ($6::text is null or (c.ref, c.source, c.connector) > ($8, $6, $7))
+    order by c.ref, c.source, c.connector
     limit $9
-    for no key update
+), locked as materialized (
+    select c.source, c.connector, c.ref
+    from page p
+    join atsync.candidate c on c.source = p.source and c.connector = p.connector and c.ref = p.ref
+    order by c.source, c.connector, c.ref -- as whoever stores events does
+    for no key update of c
 ), woken as (
     update atsync.candidate c
     set version = c.version + 1, attempts = 0, due_at = case when c.lease_owner is null then now() else c.due_at end
-    from page p
+    from locked p
     where c.source = p.source and c.connector = p.connector and c.ref = p.ref
 )
-select p.source, p.connector, p.ref, (select count(*) from page) from page p order by p.source desc, p.connector desc, p.ref desc limit 1
+select p.source, p.connector, p.ref, (select count(*) from page) from page p order by p.ref desc, p.source desc, p.connector desc limit 1

@@ -4,7 +4,7 @@
 -- A run goes after those that began before it, so that no older run becomes the one that decides. Of a candidate of whom other runs are left, what the ATS holds
 -- stays known by its hash, without the value: these runs may want the same, and it is not sent again.
 -- (offset 0, ctid: by index, whatever the planner believes about the number of rows.)
-with recursive unit as materialized (
+with unit as materialized (
     select * from unnest($1::text[], $2::text[]) with ordinality as u (source, ref, idx)
 ), age as materialized (
     select now() - $3 * interval '1 millisecond' as done, now() - $4 * interval '1 millisecond' as undone
@@ -14,22 +14,13 @@ with recursive unit as materialized (
     select u.idx, u.source, i.alias
     from unit u
     cross join lateral (select n.alias from atsync.identity n where n.source = u.source and n.ref = u.ref and not n.conflict offset 0) i
-), step (source, connector) as ( -- from one connector that has candidates to the next
-    select u.source, (select q.connector from atsync.candidate q where q.source = u.source order by q.connector limit 1)
-    from (select distinct source from unit) u
-    union all
-    select p.source, (select q.connector from atsync.candidate q where q.source = p.source and q.connector > p.connector order by q.connector limit 1)
-    from step p
-    where p.connector is not null
-), connector as materialized (
-    select source, array_agg(connector) as names from step where connector is not null group by source
 ), written as materialized (
     select n.idx, w.tid, w.kind, w.live, w.run_id, w.at, w.live and w.state in ('pending', 'sending', 'dead') as open
-    from name n join connector k on k.source = n.source
+    from name n
     cross join lateral (
         select q.ctid as tid, q.kind, q.live, q.run_id, q.state, coalesce(q.applied_at, q.last_tried_at, q.created_at) as at
         from atsync.ats_write q
-        where q.source = n.source and q.connector = any (k.names) and q.ref = n.subject
+        where q.source = n.source and q.ref = n.subject
         offset 0
     ) w
 ), found as materialized (
@@ -135,11 +126,11 @@ with recursive unit as materialized (
     set state = 'nothing_to_do', blocked_since = null, error_class = null, last_error = null
     where ctid = any (array(
         select c.tid
-        from emptied x join name n on n.idx = x.idx join connector k on k.source = n.source
+        from emptied x join name n on n.idx = x.idx
         cross join lateral (
             select q.ctid as tid
             from atsync.candidate q
-            where q.source = n.source and q.connector = any (k.names) and q.ref = n.subject and q.due_at is null and q.state <> 'nothing_to_do'
+            where q.source = n.source and q.ref = n.subject and q.due_at is null and q.state <> 'nothing_to_do'
             offset 0
         ) c))
 )

@@ -1,7 +1,7 @@
 -- Forgets ids of events whose bodies went long ago; with the last of them, whom they were about.
 -- (offset 0, ctid: by index, whatever the planner believes about the number of rows.)
 -- plan: anew
-with recursive old as materialized (
+with old as materialized (
     select e.ctid as tid, e.source, e.event_id, e.subject, e.run_id
     from atsync.event e
     where e.body is null and e.received_at < now() - $1 * interval '1 millisecond'
@@ -15,15 +15,6 @@ with recursive old as materialized (
     select w.source, w.ref, i.alias
     from who w
     cross join lateral (select n.alias from atsync.identity n where n.source = w.source and n.ref = w.ref offset 0) i
-), step (source, connector) as ( -- from one connector that has candidates to the next
-    select u.source, (select q.connector from atsync.candidate q where q.source = u.source order by q.connector limit 1)
-    from (select distinct source from who) u
-    union all
-    select p.source, (select q.connector from atsync.candidate q where q.source = p.source and q.connector > p.connector order by q.connector limit 1)
-    from step p
-    where p.connector is not null
-), connector as materialized (
-    select source, array_agg(connector) as names from step where connector is not null group by source
 ), needed as materialized (
     select distinct n.source, n.ref
     from name n
@@ -37,11 +28,10 @@ with recursive old as materialized (
     select c.tid
     from forgotten f
     join name n on n.source = f.source and n.ref = f.ref
-    join connector k on k.source = n.source
     cross join lateral (
         select q.ctid as tid
         from atsync.candidate q
-        where q.source = n.source and q.connector = any (k.names) and q.ref = n.subject and q.due_at is null
+        where q.source = n.source and q.ref = n.subject and q.due_at is null
               and not exists (select from atsync.ats_write w where w.source = q.source and w.connector = q.connector and w.ref = q.ref)
         for update skip locked
     ) c
@@ -49,9 +39,8 @@ with recursive old as materialized (
     select distinct f.source, f.ref
     from forgotten f
     join name n on n.source = f.source and n.ref = f.ref
-    join connector k on k.source = n.source
     cross join lateral (
-        select q.ctid as tid from atsync.candidate q where q.source = n.source and q.connector = any (k.names) and q.ref = n.subject offset 0
+        select q.ctid as tid from atsync.candidate q where q.source = n.source and q.ref = n.subject offset 0
     ) c
     where not exists (select from unused u where u.tid = c.tid)
 ), candidates as (

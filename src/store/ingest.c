@@ -57,29 +57,101 @@ static struct sorted sort(struct ingest_event *events, size_t count)
     return s;
 }
 
-/* The columns of what is to be stored, with the parameter behind them; valid as long as the batch. */
-static void fill_events(const struct sorted *s, bool erased_are_left_out, struct batch *b, struct db_params *p)
+/* ---- parameters --------------------------------------------------------------------------------------------------- */
+
+/* One row of the queue: what a batch tells of a candidate. */
+static int by_candidate(const void *a, const void *b)
 {
-    batch_init(b, "ttttttttttzy");
+    const struct ingest_event *x = *(const struct ingest_event *const *)a;
+    const struct ingest_event *y = *(const struct ingest_event *const *)b;
+    int order = strcmp(x->source, y->source);
+
+    order = order ? order : strcmp(x->connector, y->connector);
+    return order ? order : strcmp(x->subject, y->subject);
+}
+
+static const char *greater(const char *a, const char *b)
+{
+    if (!a || !b) {
+        return a ? a : b;
+    }
+    return strcmp(a, b) < 0 ? b : a;
+}
+
+/* Candidates whose events were all there already are among them: which these are only the statement finds out. */
+static void fill_candidates(const struct sorted *s, struct batch *b)
+{
+    struct ingest_event **with = mem_array(s->count + 1, sizeof *with);
+    size_t count = 0;
+
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->events[i]->connector && !s->events[i]->erased) {
+            with[count++] = s->events[i];
+        }
+    }
+    qsort(with, count, sizeof *with, by_candidate);
+    for (size_t i = 0, next; i < count; i = next) {
+        const char *external_id = NULL, *workflow_external_id = NULL;
+        int64_t time_us = with[i]->time_us;
+
+        for (next = i; next < count && by_candidate(&with[i], &with[next]) == 0; next++) {
+            external_id = greater(external_id, with[next]->external_id);
+            workflow_external_id = greater(workflow_external_id, with[next]->workflow_external_id);
+            if (time_us != EVENT_TIME_NONE &&
+                (with[next]->time_us == EVENT_TIME_NONE || with[next]->time_us > time_us)) {
+                time_us = with[next]->time_us;
+            }
+        }
+        db_array_text(b->column[0], with[i]->source);
+        db_array_text(b->column[1], with[i]->connector);
+        db_array_text(b->column[2], with[i]->subject);
+        db_array_text(b->column[3], external_id);
+        db_array_text(b->column[4], workflow_external_id);
+        db_array_i64(b->column[5], time_us);
+    }
+    mem_free(with);
+}
+
+/* What the statement needs; the parameters are valid as long as the columns. */
+struct input {
+    struct batch events, candidates;
+    struct db_params params;
+};
+
+static void fill(const struct sorted *s, bool erased_are_left_out, struct input *in)
+{
+    batch_init(&in->events, "tttttttttzy");
     for (size_t i = 0; i < s->count; i++) {
         const struct ingest_event *e = s->events[i];
-        const char *const texts[] = {e->source,      e->event_id,   e->type,   e->subject,     e->connector,
-                                     e->external_id, e->profile_id, e->run_id, e->workflow_id, e->workflow_external_id};
+        const char *const texts[] = {e->source,  e->event_id,    e->type,
+                                     e->subject, e->external_id, e->profile_id,
+                                     e->run_id,  e->workflow_id, e->workflow_external_id};
 
         if (e->erased) {
             continue;
         }
         for (unsigned c = 0; c < ATS_COUNT(texts); c++) {
-            db_array_text(b->column[c], texts[c]);
+            db_array_text(in->events.column[c], texts[c]);
         }
-        db_array_i64(b->column[10], e->time_us); /* EVENT_TIME_NONE is SQL null */
-        db_array_bytes(b->column[11], e->body, e->body_len);
+        db_array_i64(in->events.column[9], e->time_us); /* EVENT_TIME_NONE is SQL null */
+        db_array_bytes(in->events.column[10], e->body, e->body_len);
     }
-    db_params_init(p);
-    for (unsigned c = 0; c < b->columns; c++) {
-        db_add_array(p, b->column[c]);
+    batch_init(&in->candidates, "tttttz");
+    fill_candidates(s, &in->candidates);
+    db_params_init(&in->params);
+    for (unsigned c = 0; c < in->events.columns; c++) {
+        db_add_array(&in->params, in->events.column[c]);
     }
-    db_add_bool(p, erased_are_left_out);
+    for (unsigned c = 0; c < in->candidates.columns; c++) {
+        db_add_array(&in->params, in->candidates.column[c]);
+    }
+    db_add_bool(&in->params, erased_are_left_out);
+}
+
+static void clear(struct input *in)
+{
+    batch_clear(&in->events);
+    batch_clear(&in->candidates);
 }
 
 static void queue_erased(struct db *db, const struct sorted *s, struct db_result **ret)
@@ -103,6 +175,61 @@ static void queue_erased(struct db *db, const struct sorted *s, struct db_result
     batch_queue(&b, db, &sql_ingest_erased, DB_ROWS, ret);
     batch_clear(&b);
 }
+
+/* ---- senders ------------------------------------------------------------------------------------------------------ */
+
+/* A sender whose row is known to be there. */
+struct known_source {
+    const char *name;
+    struct known_source *next;
+};
+
+static bool is_known(const struct store *s, const char *source)
+{
+    const struct known_source *k = s->known_sources;
+
+    while (k && strcmp(k->name, source) != 0) {
+        k = k->next;
+    }
+    return k != NULL;
+}
+
+static void forget_sources(struct store *s)
+{
+    if (s->sources) {
+        arena_free(s->sources);
+    }
+    s->sources = NULL;
+    s->known_sources = NULL;
+}
+
+/* Before anything is stored of a sender, its row is made: in a transaction of its own, since it says only that there may be something. */
+static int tell_sources(struct store *s, const struct sorted *sorted, struct errmsg *err)
+{
+    struct batch b;
+    int st;
+
+    batch_init(&b, "t");
+    for (size_t i = 0; i < sorted->count; i++) {
+        const char *source = sorted->events[i]->source;
+
+        if (!is_known(s, source)) {
+            struct known_source *k;
+
+            s->sources = s->sources ? s->sources : arena_new();
+            k = arena_alloc(s->sources, sizeof *k);
+            *k = (struct known_source){.name = arena_strdup(s->sources, source), .next = s->known_sources};
+            s->known_sources = k;
+            db_array_text(b.column[0], source);
+            b.rows++;
+        }
+    }
+    st = batch_exec(&b, s->db, &sql_source_seen, DB_COMMAND, NULL, err);
+    batch_clear(&b);
+    return st;
+}
+
+/* ---- storing ------------------------------------------------------------------------------------------------------ */
 
 /* What the statement said of the events. Returns whether it stored anything, and did not ask first who was erased. */
 static bool read_stored(const struct sorted *s, const struct db_result *r)
@@ -147,8 +274,7 @@ static int store_beside_erased(const struct store *store, const struct sorted *s
 {
     struct db *db = store->db;
     struct db_result *r = NULL;
-    struct db_params p;
-    struct batch b;
+    struct input in;
     int st;
 
     db_queue_begin(db, DB_DURABLE);
@@ -156,9 +282,9 @@ static int store_beside_erased(const struct store *store, const struct sorted *s
     if ((st = db_flush(db, err)) == ST_OK) {
         read_erased(s, r);
         db_result_free(r);
-        fill_events(s, true, &b, &p);
-        db_queue_telling(db, &sql_ingest, &p, DB_ROWS, &r, store->inserted, store->inserted_ctx);
-        batch_clear(&b);
+        fill(s, true, &in);
+        db_queue_telling(db, &sql_ingest, &in.params, DB_ROWS, &r, store->inserted, store->inserted_ctx);
+        clear(&in);
         db_queue_commit(db);
         st = db_flush(db, err);
     }
@@ -175,28 +301,30 @@ static int store_once(struct store *s, struct ingest_event *events, size_t count
 {
     struct sorted sorted = sort(events, count);
     struct db_result *r = NULL;
-    struct db_params p;
-    struct batch b;
+    struct input in;
     bool done;
-    int st;
+    int st = tell_sources(s, &sorted, err);
 
-    if (s->knows_erased) {
+    if (st == ST_OK && s->knows_erased) {
         st = store_beside_erased(s, &sorted, err);
-    } else {
-        fill_events(&sorted, false, &b, &p);
+    } else if (st == ST_OK) {
+        fill(&sorted, false, &in);
         if (s->inserted) {
-            db_queue_telling(s->db, &sql_ingest, &p, DB_ROWS, &r, s->inserted, s->inserted_ctx);
+            db_queue_telling(s->db, &sql_ingest, &in.params, DB_ROWS, &r, s->inserted, s->inserted_ctx);
             st = db_flush(s->db, err);
         } else {
-            st = db_exec(s->db, &sql_ingest, &p, DB_ROWS, &r, err);
+            st = db_exec(s->db, &sql_ingest, &in.params, DB_ROWS, &r, err);
         }
-        batch_clear(&b);
+        clear(&in);
         done = st != ST_OK || read_stored(&sorted, r);
         db_result_free(r);
         if (!done) {
             s->knows_erased = true; /* tombstones stay */
             st = store_beside_erased(s, &sorted, err);
         }
+    }
+    if (st != ST_OK) {
+        forget_sources(s); /* perhaps it is another database next time */
     }
     mem_free(sorted.events);
     return st;

@@ -39,6 +39,9 @@ void store_free(struct store *s)
 {
     if (s) {
         db_free(s->db);
+        if (s->sources) {
+            arena_free(s->sources);
+        }
         mem_free(s);
     }
 }

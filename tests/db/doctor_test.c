@@ -245,6 +245,7 @@ E2E_TEST(weeks_of_senders_are_compared)
         h, "insert into atsync.event (source, event_id, type, subject, event_time, received_at) select 'popp', 'evt_' "
            "|| i, 't', '', t + interval '8 seconds', t from (select i, now() - interval '3 hours' - i * interval '3 "
            "minutes' as t from generate_series(0, 20 * 24 * 24) as i) e");
+    sql_script(h, "insert into atsync.source (source) values ('popp'), ('quiet')");
     /* quiet: one event five weeks ago */
     sql_script(h,
                "insert into atsync.event (source, event_id, type, subject, event_time, received_at) values ('quiet', "

@@ -744,6 +744,7 @@ E2E_TEST(every_source_is_known)
     const char *const *sources = NULL;
     size_t count = 0;
     struct ingest_event e = event_of("e1", "x:1", "1");
+    int64_t waited = 0;
     struct errmsg err;
 
     assert_done(store_erase_sources(k->store, h->arena, &sources, &count, &err), &err);
@@ -752,8 +753,7 @@ E2E_TEST(every_source_is_known)
     ingest(k, &e);
     e.source = "apple";
     ingest(k, &e);
-    sql_script(h, "insert into atsync.identity (source, alias, ref, external_id, origin) values ('middle', 'p:1', "
-                  "'x:1', '1', 'operator')");
+    assert_done(store_link(k->store, "middle", "p:1", "1", &waited, &err), &err);
     assert_done(store_erase_sources(k->store, h->arena, &sources, &count, &err), &err);
     assert_int_equal(count, 3);
     assert_string_equal(sources[0], "apple");

@@ -272,7 +272,7 @@ E2E_TEST(peeking_goes_page_by_page)
         }
         claim_batch_clear(&page);
     }
-    assert_string_equal(all, "a1 a2 a3 a4 a5 b1 b2 b3 b4 b5 ");
+    assert_string_equal(all, "a1 b1 a2 b2 a3 b3 a4 b4 a5 b5 ");
     assert_int_equal(pages, 4);
     assert_sql(h, "select count(*) from atsync.candidate where lease_no > 0 or lease_owner is not null", "0");
     kit_close(k);

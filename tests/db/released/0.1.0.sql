@@ -9,6 +9,14 @@ insert into atsync.schema_version (version, name, breaking) values (1, '001_init
 -- breaking: yes. The first schema: events, the queue of candidates, the ledger of writes, and what people look at.
 
 -- Names and keys are compared as bytes (collate "C"): quicker than by a language's rules, and the same in every database.
+-- What tells rows apart comes first in each key, and the source last: it is the same for most of them, and would be compared in vain at each step of each search.
+-- Whatever is looked for by its key is looked for by all of it, or by the candidate.
+
+-- Senders that anything was stored of: asking the tables below would take an index of its own.
+create table atsync.source (
+    source text collate "C" primary key,
+    known_since timestamptz not null default now()
+);
 
 -- What was received. Append-only until it is over age, when the body becomes null; the body is kept as bytes, because it may hold what jsonb and text refuse (\u0000, lone surrogates).
 create table atsync.event (
@@ -24,11 +32,11 @@ create table atsync.event (
     event_time timestamptz not null,
     received_at timestamptz not null default clock_timestamp(),
     body bytea,
-    primary key (source, event_id)
+    primary key (event_id, source)
 ) with (autovacuum_vacuum_insert_threshold = 50000, autovacuum_vacuum_insert_scale_factor = 0);
 -- The index by time knows only what has been vacuumed; what came since is read in full by who asks for the last minute. Hence the threshold above: by default
 -- a table of ten million rows is vacuumed after two million new ones.
-create index event_subject on atsync.event (source, subject) where subject <> '';
+create index event_subject on atsync.event (subject, source) where subject <> '';
 create index event_received on atsync.event using brin (received_at) with (pages_per_range = 32);
 -- For retention: the oldest bodies, and the oldest ids without one. BRIN would not do, since old and new rows share pages once space is used again.
 create index event_bodies on atsync.event (received_at) where body is not null;
@@ -58,7 +66,7 @@ create table atsync.candidate (
     blocked_since timestamptz,
     last_error text,
     error_class text,
-    primary key (source, connector, ref)
+    primary key (ref, source, connector)
 ) with (fillfactor = 25, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 -- Three quarters of a page are left for the versions of its rows while they are in work: with the list of what is being sent a row takes twice its room.
 -- Being leased is in no index, so that claiming writes the row and nothing else (a HOT update); those in work are few, and are passed over.
@@ -77,9 +85,9 @@ create table atsync.identity (
     origin text not null check (origin in ('event', 'operator')),
     conflict boolean not null default false,
     learned_at timestamptz not null default now(),
-    primary key (source, alias, ref)
+    primary key (alias, source, ref)
 );
-create index identity_ref on atsync.identity (source, ref);
+create index identity_ref on atsync.identity (ref, source);
 create index identity_conflict on atsync.identity (source, alias) where conflict;
 
 -- Which external id a workflow has, as told by any event that carried both.
@@ -122,13 +130,13 @@ create table atsync.run (
     nodes text not null,
     asked integer not null default 0,
     ask_at timestamptz,
-    primary key (source, run_id)
+    primary key (run_id, source)
 );
-create index run_ref on atsync.run (source, ref);
+create index run_ref on atsync.run (ref, source);
 create index run_external on atsync.run (external_id);
-create index run_workflow on atsync.run (source, workflow_external_id, last_event_at desc);
+create index run_workflow on atsync.run (source, workflow_external_id, last_event_at);
 create index run_incomplete on atsync.run (source, workflow_external_id) where (truncated and not complete and outcome is not null) or conflict;
-create index run_latest on atsync.run (last_event_at desc) where is_latest;
+create index run_latest on atsync.run (last_event_at) where is_latest;
 -- Which runs the sender's API is asked for: those that never ended and were not asked for yet, and those that were.
 create index run_silent on atsync.run (source, last_event_at) where state = 'running' and ask_at is null;
 create index run_asked on atsync.run (source, ask_at) where state = 'running' and ask_at is not null;
@@ -177,7 +185,7 @@ create table atsync.ats_write (
     http_status integer,
     error_class text,
     error text,
-    primary key (source, connector, ref, key, rev)
+    primary key (ref, source, connector, key, rev)
 ) with (autovacuum_vacuum_scale_factor = 0.02);
 create index ats_write_open on atsync.ats_write (connector, state) where live and state in ('pending', 'sending', 'dead');
 
@@ -195,7 +203,7 @@ create table atsync.ats_call (
     duration_ms double precision not null,
     error text
 ) with (autovacuum_vacuum_insert_threshold = 50000, autovacuum_vacuum_insert_scale_factor = 0);
-create index ats_call_ref on atsync.ats_call (source, ref);
+create index ats_call_ref on atsync.ats_call (ref, source);
 create index ats_call_at on atsync.ats_call (at);
 
 create table atsync.workflow_version (
@@ -231,9 +239,9 @@ create table atsync.contact_resolution (
     existing_run_status text,
     contact_index bigint,
     event_time timestamptz not null,
-    primary key (source, event_id)
+    primary key (event_id, source)
 );
-create index contact_resolution_ref on atsync.contact_resolution (source, ref);
+create index contact_resolution_ref on atsync.contact_resolution (ref, source);
 create index contact_resolution_nameless on atsync.contact_resolution (source) where kind = 'failed' and external_id is null;
 
 -- What all daemons share about a connector.
@@ -336,34 +344,9 @@ create table atsync.tombstone_key (
     outer_key bytea not null
 );
 
--- The connectors that anything of a source is stored for, '' included: from one to the next by index. They need not be in the configuration any more, or known yet.
-create function atsync.connectors_of(of_source text)
-returns text[] language sql stable as $$
-    with recursive connector (name) as (
-        select least((select min(c.connector) from atsync.candidate c where c.source = of_source),
-                     (select min(w.connector) from atsync.ats_write w where w.source = of_source))
-        union all
-        select least((select min(c.connector) from atsync.candidate c where c.source = of_source and c.connector > k.name),
-                     (select min(w.connector) from atsync.ats_write w where w.source = of_source and w.connector > k.name))
-        from connector k
-        where k.name is not null
-    )
-    select array_agg(k.name) from connector k where k.name is not null
-$$;
-
 create function atsync.tombstone_hash(k atsync.tombstone_key, source text, name text)
 returns bytea language sql stable as $$
     select sha256(k.outer_key || sha256(k.inner_key || convert_to(source, 'UTF8') || '\x00' || convert_to(name, 'UTF8')))
-$$;
-
--- Whether anybody was erased. Whoever stores events asks this in the statement that stores them: the lock, held to the end of the transaction, keeps an erasure from
--- being in between, and what is volatile sees what was committed up to this moment, not up to the statement's beginning.
-create function atsync.any_erased()
-returns boolean language plpgsql volatile as $$
-begin
-    perform pg_advisory_xact_lock_shared(hashtextextended('atsync.erase', 0));
-    return exists (select from atsync.tombstone);
-end
 $$;
 
 -- Which events of a batch (by their place, from 1) are about erased people; asked, where there are any, in the transaction that stores the events, under the same lock.
@@ -687,6 +670,7 @@ comment on table atsync.workflow_version is 'Read the view workflow_versions.';
 comment on table atsync.contact_resolution is 'Read the view contact_resolutions.';
 comment on table atsync.connector_state is 'What all daemons share about a connector.';
 comment on table atsync.source_api is 'What all daemons share about Popp''s API, which incomplete runs are asked for at; empty unless it is configured.';
+comment on table atsync.source is 'Senders (sources) that anything was stored of, and since when.';
 comment on table atsync.daemon is 'Daemons that are alive, so that they can share the rate of a connector.';
 comment on table atsync.activity_minute is 'Read the view activity.';
 comment on table atsync.tombstone is 'Names of erased people, as keyed hashes: what comes under them is not kept. Read the view erasures.';
