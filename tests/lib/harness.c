@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -1377,8 +1378,24 @@ static int group_teardown(void **state)
     return 0;
 }
 
+/* For developers: only tests of this name, * and ? allowed. One that is misspelled is not a test that passed. */
+static bool filter(const struct CMUnitTest *tests, size_t count)
+{
+    const char *pattern = getenv("TEST_FILTER");
+    bool any = pattern == NULL;
+
+    for (size_t i = 0; i < count && !any; i++) {
+        any = fnmatch(pattern, tests[i].name, 0) == 0;
+    }
+    cmocka_set_test_filter(pattern);
+    return any;
+}
+
 int e2e_main_(const char *name, const struct CMUnitTest *tests, size_t count)
 {
-    cmocka_set_test_filter(getenv("TEST_FILTER")); /* for developers: only tests of this name, * and ? allowed */
+    if (!filter(tests, count)) {
+        fprintf(stderr, "%s: no test is called %s (TEST_FILTER)\n", name, getenv("TEST_FILTER"));
+        return 1;
+    }
     return _cmocka_run_group_tests(name, tests, count, group_setup, group_teardown);
 }
