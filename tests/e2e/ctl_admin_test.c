@@ -569,7 +569,8 @@ E2E_TEST(doctor_names_what_is_broken)
 
     /* the same hours of the weeks before had events; a sender's clock that is ahead */
     sql_script(
-        h, "insert into atsync.event (source, event_id, type, subject, event_time, received_at) select 'popp', 'evt_' "
+        h, "insert into atsync.source (source) values ('popp') on conflict do nothing; "
+           "insert into atsync.event (source, event_id, type, subject, event_time, received_at) select 'popp', 'evt_' "
            "|| i, 't', '', now() - i * interval '3 minutes' - interval '3 hours' + interval '90 seconds', now() - i * "
            "interval '3 minutes' - interval '3 hours' from generate_series(0, 20 * 24 * 30) as i");
     sql_script(h,
