@@ -346,6 +346,14 @@ PAGE_TEST(the_figures_stay_fresh)
     browser_click(b, "#pause");
     /* the daemon is away, and comes back */
     daemon_stop(h, d);
+    /* what it answers last, when it is ending: no figures */
+    browser_run(b, "const real = XMLHttpRequest; window.XMLHttpRequest = class { open() {} send() { "
+                   "if (this.responseType !== 'document') return this.onerror(); "
+                   "window.XMLHttpRequest = real; this.status = 200; "
+                   "this.response = document.implementation.createHTMLDocument('Not ready'); "
+                   "this.onload(); } }");
+    browser_click(b, "#pause");
+    browser_click(b, "#pause");
     wait_browser(b, "#stale", "The daemon does not answer. What is shown here is of");
     assert_readable(b);
     browser_picture(b, "page-stale");

@@ -68,7 +68,8 @@ function sayTimes() {
 
 // ---- fresh figures: the page is asked for again, and its live parts take the place of the old ones
 const REFRESH_MS = 10000;
-const live = { paused: false, lastSeen: new Date() };
+const AGAIN_MS = 2000;
+const live = { paused: false, lastSeen: new Date(), hasChanged: false };
 
 function isInUse(element) {
     const selection = document.getSelection();
@@ -86,11 +87,15 @@ function takeOver(fresh) {
     const state = document.getElementById("state");
     const before = state && state.dataset.state;
     const whole = (of) => of.getElementById("figures") !== null;
-    // whole parts come or go with the database; who is writing something is not disturbed
+    // whole parts come or go with the database; who is writing something is not disturbed. A daemon that is ending has none either, and would be gone
+    // when the page is loaded anew, which leaves nothing that could ask again: only if it says so a moment later, too.
     if (whole(fresh) !== whole(document)) {
-        if (document.activeElement.tagName !== "INPUT") location.reload();
+        if (!live.hasChanged) setTimeout(refresh, AGAIN_MS);
+        else if (document.activeElement.tagName !== "INPUT") location.reload();
+        live.hasChanged = true;
         return;
     }
+    live.hasChanged = false;
     for (const part of fresh.querySelectorAll("[data-live]")) {
         const old = document.getElementById(part.id);
         if (old && !isInUse(old)) old.replaceWith(document.adoptNode(part));
@@ -122,7 +127,10 @@ function refresh() {
         live.lastSeen = new Date();
         tellStale("");
         takeOver(fresh);
-    }, () => tellStale("The daemon does not answer. What is shown here is of " + clock(live.lastSeen) + "."));
+    }, () => {
+        live.hasChanged = false;
+        tellStale("The daemon does not answer. What is shown here is of " + clock(live.lastSeen) + ".");
+    });
 }
 
 function beginRefresh() {
