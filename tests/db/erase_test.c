@@ -738,6 +738,26 @@ E2E_TEST(nobody_who_was_erased_is_linked)
     kit_close(k);
 }
 
+/* Restored, say, while a daemon is connected that has asked for the one before. */
+E2E_TEST(tombstones_in_a_table_that_was_made_anew_count)
+{
+    struct kit *k = open_kit(h);
+    struct ingest_event e = event_of("e1", "x:1", "1");
+    struct ingest_event later = event_of("e2", "x:2", "2");
+
+    ingest(k, &e);
+    sql_script(h, "alter table atsync.tombstone rename to before; create table atsync.tombstone (like atsync.before "
+                  "including all)");
+    (void)erase_candidate(k, "1");
+    e.event_id = "e3";
+    ingest(k, &e);
+    assert_false(e.stored);
+    sql_script(h, "drop table atsync.before cascade");
+    ingest(k, &later);
+    assert_true(later.stored);
+    kit_close(k);
+}
+
 E2E_TEST(every_source_is_known)
 {
     struct kit *k = open_kit(h);
@@ -777,6 +797,7 @@ int main(void)
         E2E_RUN(what_two_people_share_is_left_alone),
         E2E_RUN(a_person_whose_external_id_is_not_known),
         E2E_RUN(nobody_who_was_erased_is_linked),
+        E2E_RUN(tombstones_in_a_table_that_was_made_anew_count),
         E2E_RUN(every_source_is_known),
     };
 

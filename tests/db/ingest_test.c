@@ -428,7 +428,8 @@ E2E_TEST(a_deadlock_is_tried_again)
     assert_int_equal(r.stored, 2);
     assert_sql(h, "select string_agg(concat_ws('|', ref, version), ' ' order by ref) from atsync.candidate",
                "x:1|2 x:2|2");
-    wait_sql(h, "select deadlocks from pg_stat_database where datname = current_database()", "1");
+    /* or more than one: the next try may be quicker than the other one, who is waking */
+    wait_sql(h, "select deadlocks >= 1 from pg_stat_database where datname = current_database()", "true");
     db_free(other);
     store_free(r.store);
     kit_close(k);
