@@ -40,7 +40,16 @@ static bool is_host_name(const char *host)
     return label > 0;
 }
 
-/* RFC 3986 without user names. Returns what is wrong with the text, or NULL. */
+static bool leaves_path(const char *rest)
+{
+    char *path = mem_strndup(rest, strcspn(rest, "?"));
+    bool leaves = text_leaves_path(path);
+
+    mem_free(path);
+    return leaves;
+}
+
+/* RFC 3986 without user names and steps to another folder. Returns what is wrong with the text, or NULL. */
 static const char *url_split(const char *text, struct url *ret)
 {
     struct url u = {.https = text_starts(text, "https://")};
@@ -87,6 +96,8 @@ static const char *url_split(const char *text, struct url *ret)
         if (!ok)
             return "has a port that is not a number from 1 to 65535";
     }
+    if (leaves_path(u.rest))
+        return "has a path with \".\" or \"..\" in it, which leads elsewhere";
     *ret = u;
     return NULL;
 }

@@ -759,16 +759,23 @@ static bool is_page(const struct httpc_response *response)
            strncasecmp(text, "<!doctype html", 14) == 0 || strncasecmp(text, "<html", 5) == 0;
 }
 
-/* Header values are bytes; what is not UTF-8 becomes "?". */
+/* Header values are bytes; where they are no UTF-8, what is beyond ASCII becomes U+FFFD, which means nothing in an address either. */
 static char *header_text(const char *value)
 {
-    char *text = mem_strdup(value);
+    static const char stands_for_it[] = "\xef\xbf\xbd";
+    size_t len = strlen(value);
+    struct buf text;
 
-    if (!text_is_utf8(text, strlen(text))) {
-        for (char *p = text; *p != '\0'; p++)
-            *p = (unsigned char)*p < 0x80 ? *p : '?';
+    if (text_is_utf8(value, len))
+        return mem_strdup(value);
+    buf_init(&text, len * (sizeof stands_for_it - 1));
+    for (const char *p = value; *p != '\0'; p++) {
+        if ((unsigned char)*p < 0x80)
+            buf_putc(&text, *p);
+        else
+            buf_puts(&text, stands_for_it);
     }
-    return text;
+    return buf_take(&text);
 }
 
 /* RFC 9110 section 5.3: fields of one name are one list. */

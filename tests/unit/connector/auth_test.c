@@ -462,6 +462,7 @@ static void test_foreign_hosts_are_refused(void **state)
         {"https://u:p@a.vendor.example/", "holds a user name"},
         {"https://a.vendor.example/?x=1", "has a query"},
         {"https://a.vendor.example\\\\@evil.example/", "holds a character that cannot stand in a URL, or a fragment"},
+        {"https://a.vendor.example/api/../..", "has a path with \".\" or \"..\" in it, which leads elsewhere"},
         {"file:///etc/passwd", "does not begin with https:// or http://"},
         {"gopher", "does not begin with https:// or http://"},
     };
