@@ -196,9 +196,7 @@ static bool is_known(const struct store *s, const char *source)
 
 static void forget_sources(struct store *s)
 {
-    if (s->sources) {
-        arena_free(s->sources);
-    }
+    arena_free(s->sources);
     s->sources = NULL;
     s->known_sources = NULL;
 }

@@ -39,9 +39,7 @@ void store_free(struct store *s)
 {
     if (s) {
         db_free(s->db);
-        if (s->sources) {
-            arena_free(s->sources);
-        }
+        arena_free(s->sources);
         mem_free(s);
     }
 }
