@@ -1,6 +1,6 @@
 /*
- * overseer - looks at the whole every few seconds: opens and closes issues, sets the gauges that come from the database, and writes down what this
- * process did in each minute.
+ * overseer - looks at the whole every few seconds: opens and closes issues, sets the gauges that come from the database, writes down what this
+ * process did in each minute, and ends the database sessions of daemons that were stopped while they held rows.
  *
  * Any number of daemons may do it; the issues are kept by whoever gets the lock. The interval grows with the time that a look takes, so that looking never costs
  * more than a few percent of the database.

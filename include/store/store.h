@@ -276,6 +276,12 @@ int store_connector_probe(struct store *s, const char *connector, bool *ret, str
 /* *ret_others: how many other daemons deliver at this moment. */
 int store_daemon_beat(struct store *s, const char *owner, int64_t *ret_others, struct errmsg *err) ATS_MUSTCHECK;
 int store_daemon_leave(struct store *s, const char *owner, struct errmsg *err) ATS_MUSTCHECK;
+/*
+ * Ends database sessions of daemons that were stopped in the middle of sending a transaction, and have sent nothing more for so long: their rows could not be changed by anybody until they go on. Told
+ * one by one with the session's application name, "atsyncd INSTANCE THREAD", which is valid in the call only.
+ */
+int store_end_stalled(struct store *s, int64_t stalled_ms, void (*ended)(void *ctx, const char *session), void *ctx,
+                      struct errmsg *err) ATS_MUSTCHECK;
 int store_connector_ok(struct store *s, const char *connector,
                        struct errmsg *err) ATS_MUSTCHECK; /* ends an automatic pause, wait, or open breaker */
 

@@ -21,6 +21,7 @@ enum {
     LOOK_PER_COST = 25,        /* of the time, at most 4 percent is spent on looking */
     POPULATION_PER_COST = 200, /* and half a percent on counting everybody */
     OWN_MAX = 32,
+    STALLED_MS = 10000,  /* as long as TCP waits for what is not acknowledged (db.h) */
     HOLD_MIN_MS = 20000, /* what only we see stays told for so long after we told it last, */
     HOLD_INTERVALS = 3,  /* and for so many of our looks */
     MINUTE_US = 60 * 1000 * 1000,
@@ -338,11 +339,22 @@ static int look_at_schema(struct overseer *o, struct errmsg *err)
     return st;
 }
 
+static void tell_ended(void *ctx, const char *session)
+{
+    (void)ctx;
+    log_warn("ended the database session of a daemon that was stopped in the middle of a transaction, since it kept "
+             "others from storing events; end that daemon, or let it go on",
+             "session", session, NULL);
+}
+
 static void tick(struct overseer *o, const struct config *c)
 {
     struct errmsg err;
     int st = look_at_schema(o, &err);
 
+    if (st == ST_OK) {
+        st = store_end_stalled(o->store, STALLED_MS, tell_ended, o, &err);
+    }
     if (st == ST_OK && !atomic_load(&o->schema_too_new)) {
         st = write_tally(o, &err);
     }

@@ -370,6 +370,23 @@ int store_daemon_leave(struct store *s, const char *owner, struct errmsg *err)
     return db_exec(s->db, &sql_daemon_leave, &p, DB_COMMAND, NULL, err);
 }
 
+int store_end_stalled(struct store *s, int64_t stalled_ms, void (*ended)(void *ctx, const char *session), void *ctx,
+                      struct errmsg *err)
+{
+    struct db_result *r = NULL;
+    struct db_params p;
+    int st;
+
+    db_params_init(&p);
+    db_add_i64(&p, stalled_ms);
+    st = db_exec(s->db, &sql_end_stalled, &p, DB_ROWS, &r, err);
+    for (size_t row = 0; st == ST_OK && row < db_rows(r); row++) {
+        ended(ctx, db_text(r, row, 0));
+    }
+    db_result_free(r);
+    return st;
+}
+
 int store_connector_states(struct store *s, struct arena *arena, struct connector_status_row **ret, size_t *ret_count,
                            struct errmsg *err)
 {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "lib/db.h"
 #include "lib/storekit.h"
 #include "store/activity.h"
 
@@ -705,6 +706,86 @@ E2E_TEST(a_changed_configuration_wakes_who_failed)
     kit_close(k);
 }
 
+static const struct sql_stmt touch_stmt = {
+    .name = "touch", .text = "update atsync.candidate set attempts = attempts where ref = $1", .planned_anew = true};
+static const struct sql_stmt sleep_stmt = {.name = "sleep", .text = "select pg_sleep($1::int)", .planned_anew = true};
+static const struct sql_stmt long_stmt = {.name = "long", .text = "select length($1)", .planned_anew = true};
+
+static void queue_text(struct db *db, const struct sql_stmt *stmt, const char *text, enum db_shape shape)
+{
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_text(&p, text);
+    db_queue(db, stmt, &p, shape, NULL);
+}
+
+/* Has locked the candidate, and keeps the rest of what it sends to itself: libpq sends what is longer than 8 KB in pieces. */
+static struct db *stalled_session(struct harness *h, const char *name, const struct sql_stmt *next, const char *ref)
+{
+    struct db *db = db_new(h->conninfo, name);
+    char *text = mem_zalloc(20 * 1024);
+
+    memset(text, 'x', 20 * 1024 - 1);
+    db_queue_begin(db, DB_DURABLE);
+    queue_text(db, &touch_stmt, ref, DB_COMMAND);
+    if (next)
+        queue_text(db, next, "600", DB_COMMAND);
+    queue_text(db, &long_stmt, text, DB_COMMAND);
+    mem_free(text);
+    return db;
+}
+
+struct names {
+    struct arena *arena;
+    const char *text;
+};
+
+static void add_name(void *ctx, const char *session)
+{
+    struct names *n = ctx;
+
+    n->text = arena_printf(n->arena, "%s(%s)", n->text, session);
+}
+
+/* A daemon that is stopped in the middle of a transaction loses its session, and nobody else does. */
+E2E_TEST(sessions_of_stopped_daemons_are_ended)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct db *stopped, *busy, *foreign, *open;
+    struct errmsg err;
+    struct names ended = {.arena = h->arena, .text = ""};
+
+    add_candidates(h, 4);
+    stopped = stalled_session(h, "atsyncd two dispatcher", NULL, "x:c1");
+    busy = stalled_session(h, "atsyncd three dispatcher", &sleep_stmt, "x:c2");
+    foreign = stalled_session(h, "somebody", NULL, "x:c3");
+    open = db_new(h->conninfo, "atsyncd four dispatcher");
+    db_queue_begin(open, DB_DURABLE);
+    queue_text(open, &touch_stmt, "x:c4", DB_COMMAND);
+    assert_done(db_flush(open, &err), &err);
+    wait_sql(h,
+             "select string_agg(concat_ws(' ', application_name, state, wait_event), ', ' order by application_name) "
+             "from pg_stat_activity where backend_xid is not null",
+             "atsyncd four dispatcher idle in transaction ClientRead, atsyncd three dispatcher active PgSleep, "
+             "atsyncd two dispatcher active ClientRead, somebody active ClientRead");
+
+    assert_done(store_end_stalled(k->store, 3600000, add_name, &ended, &err), &err);
+    assert_string_equal(ended.text, ""); /* who waits for the rest for less than an hour is left alone */
+    assert_done(store_end_stalled(k->store, 0, add_name, &ended, &err), &err);
+    assert_string_equal(ended.text, "(atsyncd two dispatcher)");
+    sql_script(h, "set statement_timeout = '20s'; update atsync.candidate set attempts = 0 where ref = 'x:c1'");
+    assert_true(db_flush(stopped, &err) != ST_OK);
+    assert_sql(h, "select count(*) from pg_stat_activity where backend_xid is not null", "3");
+
+    sql_script(h, "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'");
+    db_free(stopped);
+    db_free(busy);
+    db_free(foreign);
+    db_free(open);
+    kit_close(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -726,6 +807,7 @@ int main(void)
         E2E_RUN(who_began_to_wait_beside_its_identity_is_woken),
         E2E_RUN(a_changed_configuration_wakes_who_failed),
         E2E_RUN(the_queue_is_counted),
+        E2E_RUN(sessions_of_stopped_daemons_are_ended),
     };
 
     return e2e_main(tests);
