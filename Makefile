@@ -90,13 +90,13 @@ ALL_LDFLAGS = $(FLAVOUR_FLAGS) -pthread $(FLAVOUR_LD) $(LDFLAGS)
 # ---- sources: an explicit list, so that an orphan file is noticed (make lint) ------------------------------------
 COMMON_SRCS := \
 	$(addprefix src/base/,status.c mem.c buf.c address.c clock.c text.c suggest.c mask.c db_params.c decimal.c json_scan.c json_text.c log.c metrics.c admission.c) \
-	$(addprefix src/lib/,json.c crypto.c yaml.c jqvm.c db.c httpd.c httpc.c) \
+	$(addprefix src/lib/,json.c crypto.c yaml.c jqvm.c db.c listener.c half_open.c httpd.c httpc.c) \
 	$(addprefix src/domain/,completion.c event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c skew.c issue.c glance.c) \
 	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c sealing.c) \
 	$(addprefix src/connector/,popp_api.c meta.c fit.c module.c message.c remedy.c request.c auth.c step.c) \
 	$(addprefix src/store/,store.c schema.c inquiry.c setup.c doctor.c ingest.c queue.c load.c name_table.c record.c erase.c operate.c issues.c retention.c views.c activity.c tokens.c)
 DAEMON_SRCS := src/main.c \
-	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c planning.c recorder.c lanes.c connector_states.c standing.c delivery.c tokens.c admin.c report.c page.c janitor.c app.c notify.c sdnotify.c completer.c overseer.c retention.c tally.c gate.c refusals.c lookup_cache.c)
+	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c batch_memory.c in_work.c planning.c recorder.c lanes.c connector_states.c standing.c delivery.c tokens.c admin.c report.c page.c janitor.c app.c notify.c sdnotify.c completer.c overseer.c retention.c tally.c gate.c refusals.c lookup_cache.c)
 CTL_SRCS := $(addprefix src/ctl/,main.c command.c advice.c print.c progress.c plan.c show.c operate.c migrate.c setup.c setup_secrets.c setup_server.c check.c check_clock.c check_permissions.c check_probe.c check_api.c doctor.c doctor_judge.c doctor_schema.c send_sample.c sample.c connectors.c connector_page.c connector_test.c rehearsal.c event_file.c import.c erase.c) $(addprefix src/service/,settings.c incoming.c)
 # tests of connectors: a table of cases in TYPE.json for each
 TABLE_SRCS := tests/unit/connector/table.c
@@ -107,7 +107,7 @@ UNIT_TESTS := $(TABLE_TESTS) \
 	$(addprefix tests/unit/domain/,completion_test.c signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c glance_test.c backoff_test.c skew_test.c breaker_test.c issue_test.c property_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c sealing_test.c) \
 	$(addprefix tests/unit/connector/,message_test.c remedy_test.c notes_test.c meta_test.c request_test.c module_test.c auth_test.c step_test.c rest_test.c) \
-	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c refusals_test.c tally_test.c gate_test.c lanes_test.c lookup_cache_test.c recorder_test.c page_test.c) \
+	$(addprefix tests/unit/service/,incoming_test.c sdnotify_test.c ingest_test.c refusals_test.c tally_test.c gate_test.c lanes_test.c batch_memory_test.c lookup_cache_test.c recorder_test.c page_test.c) \
 	$(addprefix tests/unit/ctl/,sample_test.c print_test.c progress_test.c advice_test.c setup_test.c doctor_test.c connector_page_test.c rehearsal_test.c event_file_test.c check_test.c)
 CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
@@ -181,6 +181,7 @@ $(BUILD)/tests/unit/service/ingest_test: $(BUILD)/src/service/ingest.o $(BUILD)/
 $(BUILD)/tests/unit/service/tally_test: $(BUILD)/src/service/tally.o
 $(BUILD)/tests/unit/service/gate_test: $(BUILD)/src/service/gate.o
 $(BUILD)/tests/unit/service/lanes_test: $(BUILD)/src/service/lanes.o
+$(BUILD)/tests/unit/service/batch_memory_test: $(BUILD)/src/service/batch_memory.o
 $(BUILD)/tests/unit/service/lookup_cache_test: $(BUILD)/src/service/lookup_cache.o
 $(BUILD)/tests/unit/service/recorder_test: $(addprefix $(BUILD)/src/service/,recorder.o lanes.o connector_states.o standing.o thread.o delivery.o tokens.o lookup_cache.o)
 $(BUILD)/tests/unit/service/page_test: $(BUILD)/src/service/page.o $(GEN)/page.o

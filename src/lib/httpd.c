@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -26,15 +25,14 @@
 #include "base/text.h"
 #include "lib/crypto.h"
 #include "lib/json.h"
+#include "lib/half_open.h"
+#include "lib/listener.h"
 
 #if MHD_VERSION < 0x00097002
 #error "libmicrohttpd 0.9.71 or newer is needed (enum MHD_Result)"
 #endif
 
 enum {
-    LINGER_MAX = 64, /* connections that are held open only to let the peer read our refusal */
-    LINGER_MS = 5000,
-    LINGER_READ_BYTES = 16 * 1024,
     /* Of each connection, for a request's line and headers and what is read of the body at a time. MHD clears all of it for each request: its default, twice
      * as much, was an eighth of the processor time that receiving an event took. */
     CONNECTION_BYTES = 16 * 1024,
@@ -102,11 +100,6 @@ struct server {
     struct admission_places places;
 };
 
-struct leaving {
-    int fd;
-    int64_t until_ms;
-};
-
 struct header {
     struct header *next;
     char *name;
@@ -149,8 +142,7 @@ struct httpd {
     unsigned vain_turns;
     int pause_ms;
     bool run_again; /* a connection has ended: at its limit libmicrohttpd accepts again only when it is run once more */
-    struct leaving leaving[LINGER_MAX];
-    unsigned leaving_count;
+    struct half_open half_open; /* only to let the peer read our refusal */
     uint64_t last_id;
     struct pollfd *polled;
     size_t polled_cap;
@@ -321,41 +313,6 @@ static struct conn *conn_of(struct MHD_Connection *connection)
     return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
-/*
- * Closing a socket with unread bytes in it resets the connection, and the peer may lose the answer that it had
- * not read yet. So a refused sender's socket is kept half open for a while and what still comes is thrown away.
- */
-static void linger_on(struct httpd *h, int fd)
-{
-    int copy;
-
-    if (h->leaving_count == LINGER_MAX)
-        return;
-    copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0)
-        return;
-    (void)shutdown(copy, SHUT_WR);
-    h->leaving[h->leaving_count++] = (struct leaving){.fd = copy, .until_ms = h->now_ms + LINGER_MS};
-}
-
-static void linger_turn(struct httpd *h)
-{
-    char scrap[LINGER_READ_BYTES];
-    unsigned i = 0;
-
-    while (i < h->leaving_count) {
-        struct leaving *l = &h->leaving[i];
-        ssize_t n = recv(l->fd, scrap, sizeof scrap, MSG_DONTWAIT);
-
-        if (l->until_ms > h->now_ms && (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))) {
-            i++;
-            continue;
-        }
-        (void)close(l->fd);
-        *l = h->leaving[--h->leaving_count];
-    }
-}
-
 static enum MHD_Result on_accept(void *cls, const struct sockaddr *from, socklen_t len)
 {
     struct server *s = cls;
@@ -395,7 +352,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
     } else if (code == MHD_CONNECTION_NOTIFY_CLOSED && *socket_context != NULL) {
         c = *socket_context;
         if (c->linger)
-            linger_on(h, c->fd);
+            half_open_add(&h->half_open, c->fd, h->now_ms);
         conn_unlink(h, c);
         admission_leave(h->admission, &c->place);
         h->run_again = true;
@@ -1134,8 +1091,7 @@ static int loop_timeout_ms(struct httpd *h)
         at_ms = smaller(at_ms, h->busy.head->since_ms + h->limits.request_timeout_ms);
     if (h->idle.head != NULL)
         at_ms = smaller(at_ms, h->idle.head->since_ms + 2 * (int64_t)h->limits.request_timeout_ms);
-    for (unsigned i = 0; i < h->leaving_count; i++)
-        at_ms = smaller(at_ms, h->leaving[i].until_ms);
+    at_ms = smaller(at_ms, half_open_until_ms(&h->half_open));
     if (is_crowded(h) && admission_spare_at_ms(&h->servers->places) > h->now_ms)
         at_ms = smaller(at_ms, admission_spare_at_ms(&h->servers->places));
     if (at_ms == INT64_MAX)
@@ -1148,7 +1104,7 @@ static int loop_timeout_ms(struct httpd *h)
 static void add_polled(struct httpd *h, size_t *n, int fd)
 {
     if (*n == h->polled_cap) {
-        h->polled_cap += 1 + LINGER_MAX;
+        h->polled_cap += 1 + HALF_OPEN_MAX;
         h->polled = mem_grow(h->polled, h->polled_cap, sizeof *h->polled);
     }
     h->polled[(*n)++] = (struct pollfd){.fd = fd, .events = POLLIN};
@@ -1183,8 +1139,8 @@ static void loop_wait(struct httpd *h)
         add_polled(h, &n, s->epoll_fd);
     if (is_crowded(h) && admission_spare_at_ms(&h->servers->places) <= h->now_ms)
         add_polled(h, &n, h->listen_fd);
-    for (unsigned i = 0; i < h->leaving_count && !pause; i++)
-        add_polled(h, &n, h->leaving[i].fd);
+    for (size_t i = 0; i < h->half_open.count && !pause; i++)
+        add_polled(h, &n, h->half_open.items[i].fd);
     if (poll(h->polled, n, pause ? h->pause_ms : loop_timeout_ms(h)) > 0 && h->polled[0].revents != 0) {
         ssize_t got = read(h->wake_fd, &count, sizeof count);
 
@@ -1229,8 +1185,8 @@ static void *loop_main(void *arg)
     for (;;) {
         loop_wait(h);
         adopt_server(h);
-        if (h->leaving_count > 0)
-            linger_turn(h);
+        if (h->half_open.count > 0)
+            half_open_turn(&h->half_open, h->now_ms);
         take_answers(h);
         if (h->listen_fd >= 0 && atomic_load(&h->quiesce_asked))
             stop_listening(h);
@@ -1259,104 +1215,6 @@ static void *loop_main(void *arg)
 
 /* ---- life */
 
-/* Splits "host:port" and "[address]:port"; *ret_host is a new string. */
-static int parse_listen(const char *listen_on, char **ret_host, const char **ret_port, struct errmsg *err)
-{
-    const char *colon = strrchr(listen_on, ':');
-    const char *host = listen_on;
-    size_t host_len = colon != NULL ? (size_t)(colon - listen_on) : 0;
-    int64_t port;
-
-    if (host_len >= 2 && host[0] == '[' && host[host_len - 1] == ']') {
-        host++;
-        host_len -= 2;
-    } else if (host_len > 0 && memchr(host, ':', host_len) != NULL) {
-        return err_set(err, ST_INVALID, "cannot listen on \"%s\": write an IPv6 address in brackets, as [::1]:8480",
-                       listen_on);
-    }
-    if (host_len == 0 || !text_to_i64(colon + 1, 0, 65535, &port))
-        return err_set(err, ST_INVALID,
-                       "cannot listen on \"%s\": write host:port or [address]:port, with a port up to 65535",
-                       listen_on);
-    *ret_host = mem_strndup(host, host_len);
-    *ret_port = colon + 1;
-    return ST_OK;
-}
-
-static const char *bind_hint(int reason)
-{
-    switch (reason) {
-    case EADDRINUSE:
-        return " (another program, or another daemon, listens there)";
-    case EACCES:
-        return " (ports below 1024 need CAP_NET_BIND_SERVICE)";
-    case EADDRNOTAVAIL:
-        return " (no network interface of this machine has this address)";
-    default:
-        return "";
-    }
-}
-
-static int bind_one(const struct addrinfo *ai, const char *listen_on, int *ret_fd, struct errmsg *err)
-{
-    int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, ai->ai_protocol);
-    int on = 1;
-    int off = 0;
-    int reason;
-
-    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-        (ai->ai_family != AF_INET6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) == 0) &&
-        bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0) {
-        *ret_fd = fd;
-        return ST_OK;
-    }
-    reason = errno;
-    if (fd >= 0)
-        (void)close(fd);
-    return err_set(err, ST_IO, "cannot listen on %s: %s%s", listen_on, strerror(reason), bind_hint(reason));
-}
-
-static int open_listener(struct httpd *h, const char *listen_on, struct errmsg *err)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    char *host = NULL;
-    const char *port = NULL;
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } bound = {.v6 = {0}};
-    socklen_t bound_len = sizeof bound;
-    int st;
-    int rc;
-
-    st = parse_listen(listen_on, &host, &port, err);
-    if (st != ST_OK)
-        goto out;
-    rc = getaddrinfo(host, port, &hints, &found);
-    if (rc != 0) {
-        st = err_set(err, ST_IO, "cannot listen on %s: %s", listen_on,
-                     rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
-        goto out;
-    }
-    st = ST_IO;
-    for (const struct addrinfo *ai = found; st != ST_OK && ai != NULL; ai = ai->ai_next)
-        st = bind_one(ai, listen_on, &h->listen_fd, err);
-    if (st != ST_OK)
-        goto out;
-    if (getsockname(h->listen_fd, &bound.any, &bound_len) != 0) {
-        st = err_set(err, ST_IO, "cannot listen on %s: %s", listen_on, strerror(errno));
-        goto out;
-    }
-    h->port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
-out:
-    if (found != NULL)
-        freeaddrinfo(found);
-    mem_free(host);
-    return st;
-}
-
 int httpd_new(const struct httpd_config *config, const struct httpd_handlers *handlers, struct httpd **ret,
               struct errmsg *err)
 {
@@ -1381,7 +1239,7 @@ int httpd_new(const struct httpd_config *config, const struct httpd_handlers *ha
         st = err_set(err, ST_IO, "cannot create an eventfd: %s", strerror(errno));
         goto out;
     }
-    st = open_listener(h, config->listen, err);
+    st = listener_open(config->listen, &h->listen_fd, &h->port, err);
     if (st != ST_OK)
         goto out;
     st = server_new(h, fcntl(h->listen_fd, F_DUPFD_CLOEXEC, 0), config, &h->servers, err);
@@ -1436,8 +1294,7 @@ static void close_all(struct httpd *h)
     }
     server_free(h->next_server);
     h->next_server = NULL;
-    while (h->leaving_count > 0)
-        (void)close(h->leaving[--h->leaving_count].fd);
+    half_open_close(&h->half_open);
     if (h->listen_fd >= 0)
         (void)close(h->listen_fd);
     h->listen_fd = -1;

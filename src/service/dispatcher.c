@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -20,8 +19,10 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "domain/breaker.h"
+#include "service/batch_memory.h"
 #include "service/connector_states.h"
 #include "service/delivery.h"
+#include "service/in_work.h"
 #include "service/lanes.h"
 #include "service/planning.h"
 #include "service/recorder.h"
@@ -39,9 +40,7 @@ enum {
     IDENTIFIED_RECENT_S = 600,
     IDENTIFIED_ALL_EVERY_MS = 3600000,
     IDENTIFIED_ALL_S = INT32_MAX,
-    SMALL_SHARE = 4,      /* a candidate of more than this part of delivery.max_history is large */
     LARGE_AGAIN_MS = 500, /* when a large one is tried again, while another is in work */
-    LARGE_KNOWN_MAX = 256,
     ONE_BY_ONE_MAX_MS = 1000,
     TOO_LARGE_FIRST_MS = 60000, /* when one that is too large is looked at again, twice as long each time */
     TOO_LARGE_CAP_MS = 3600000,
@@ -49,32 +48,8 @@ enum {
     LIST_EVERY_MS = 250,  /* how often its newest candidates are looked for, */
     WALK_EVERY_MS = 5000, /* and all of them, or more seldom by this many times what that takes */
     WALK_REST = 20,
-    AHEAD_MAX_MS = 250, /* how long the views may not know of runs whose candidate went ahead */
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
-};
-
-/* Candidates claimed together share their memory; the last one to be recorded frees it. */
-struct batch_memory {
-    struct claim_batch claim;
-    struct loaded *loaded;
-    struct name_table *names; /* as they were when it was planned */
-    int64_t claimed_mono_us;
-    int64_t claim_began_ms;
-    bool connector_waits;   /* no calls follow */
-    struct memory_use *use; /* where its bytes count */
-    size_t bytes;
-    bool is_large;
-    atomic_size_t refs;
-};
-
-/*
- * What the events of candidates in work take, and what follows from them. Who has the signing secret can make a candidate as large as may be read
- * (delivery.max_history), and its calls take long: one large one at a time is in work beside the others, which share the rest.
- */
-struct memory_use {
-    atomic_size_t small_bytes;
-    atomic_bool large_in_work;
 };
 
 /* How a connector was looked at last. */
@@ -111,9 +86,7 @@ struct dispatcher {
     bool states_changed; /* by the recorder */
     bool recorder_done;
     int64_t next_due_at_ms; /* when the earliest of those that we gave back with a time is due; INT64_MAX: none known */
-    struct job *work_list;  /* with delivery or the recorder, and not yet recorded */
-    pthread_mutex_t
-        ahead_lock; /* guards job.unrecorded: held while these are recorded here, so that the recorder waits for it; before lock */
+    struct in_work *in_work;
     /* the thread's own */
     struct config *config;
     struct connector_set *connectors;
@@ -123,12 +96,8 @@ struct dispatcher {
     int64_t identified_all_at_ms;
     struct connector_states states;
     struct look *looks;
-    struct memory_use use;
-    /* hashes of some that are large, so that they need not be loaded to know it while another is in work */
-    uint64_t large[LARGE_KNOWN_MAX];
-    size_t large_count;
-    int64_t walk_at_ms;     /* when candidates of a connector that waits are gone through next; INT64_MAX: none waits */
-    int64_t ahead_since_ms; /* the first that went ahead since they were looked at last; 0: none */
+    struct memory_use *use;
+    int64_t walk_at_ms; /* when candidates of a connector that waits are gone through next; INT64_MAX: none waits */
     int64_t renewed_at_ms;
     int64_t beat_at_ms;
     bool database_away;
@@ -252,52 +221,17 @@ static int resume_changed(struct dispatcher *d, struct errmsg *err)
     return st == ST_OK ? connector_states_refresh(&d->states, d->store, err) : st;
 }
 
-/* ---- memory of a batch ---------------------------------------------------------------------------------------------------- */
+/* ---- what was claimed is planned and handed over ------------------------------------------------------------------- */
 
-static struct batch_memory *batch_new(struct dispatcher *d)
+/* Whether more may be taken into work. */
+static bool has_memory(const struct dispatcher *d)
 {
-    struct batch_memory *m = mem_zalloc(sizeof *m);
-
-    m->use = &d->use;
-    m->names = name_table_ref(d->names);
-    atomic_init(&m->refs, 1);
-    return m;
+    return memory_use_has_room(d->use, config_max_history_bytes(d->config));
 }
 
-static void batch_unref(struct batch_memory *m)
-{
-    if (atomic_fetch_sub(&m->refs, 1) == 1) {
-        if (m->is_large) {
-            atomic_store(&m->use->large_in_work, false);
-        } else {
-            atomic_fetch_sub(&m->use->small_bytes, m->bytes);
-        }
-        claim_batch_clear(&m->claim);
-        name_table_unref(m->names);
-        mem_free(m);
-    }
-}
-
-/* From here on it counts, until its last candidate is recorded. */
-static void batch_count(struct dispatcher *d, struct batch_memory *m)
-{
-    m->bytes = arena_bytes(m->claim.arena);
-    m->is_large = m->is_large && !atomic_exchange(&d->use.large_in_work, true);
-    if (!m->is_large) {
-        atomic_fetch_add(&d->use.small_bytes, m->bytes);
-    }
-}
-
-/* How many bytes of events may be read at once: of a crowd, or of one that is not large; or of one alone. */
 static int64_t load_max_bytes(const struct dispatcher *d, bool is_large)
 {
-    return config_max_history_bytes(d->config) / (is_large ? 1 : SMALL_SHARE);
-}
-
-/* Whether more may be taken into work; at least one that is not large fits then. */
-static bool has_memory(struct dispatcher *d)
-{
-    return atomic_load(&d->use.small_bytes) <= 2 * STORE_LOAD_MEMORY(load_max_bytes(d, false));
+    return memory_use_load_max(config_max_history_bytes(d->config), is_large);
 }
 
 static void job_free(struct job *job)
@@ -309,10 +243,8 @@ static void job_free(struct job *job)
     connector_set_unref(job->connectors);
     arena_free(job->arena);
     mem_free(job);
-    batch_unref(memory);
+    batch_memory_unref(memory);
 }
-
-/* ---- one claim ---------------------------------------------------------------------------------------------------- */
 
 /* Gives leased candidates back as they were, when the plan phase could not be recorded. */
 static void abandon(struct dispatcher *d, struct work *works, size_t count)
@@ -330,24 +262,13 @@ static void abandon(struct dispatcher *d, struct work *works, size_t count)
     d->give_back = true; /* the leases end by themselves at the latest; taken back once nothing is in work */
 }
 
-static void add_to_work(struct dispatcher *d, struct job *job)
-{
-    (void)pthread_mutex_lock(&d->lock);
-    job->work_next = d->work_list;
-    job->work_back = &d->work_list;
-    if (d->work_list) {
-        d->work_list->work_back = &job->work_next;
-    }
-    d->work_list = job;
-    (void)pthread_mutex_unlock(&d->lock);
-}
-
-static void hand_over(struct dispatcher *d, struct look *look, struct job *job)
+/* plan: of one that goes ahead of its record; NULL: it is recorded. */
+static void hand_over(struct dispatcher *d, struct look *look, struct job *job, const struct record *plan)
 {
     lane_begin(look->lane);
     job->is_probe = look->probe_until_ms > 0; /* who has nothing to send shows nothing: the next one may try */
     look->probe_until_ms = 0;
-    add_to_work(d, job);
+    in_work_add(d->in_work, job, plan);
     delivery_submit(d->delivery, job);
 }
 
@@ -364,112 +285,27 @@ static void hand_over_recorded(struct dispatcher *d, struct look *look, struct w
         } else if (w->record.lost) {
             job_free(w->job);
         } else {
-            hand_over(d, look, w->job);
+            hand_over(d, look, w->job, NULL);
         }
     }
     delivery_wake(d->delivery);
 }
 
-/* ---- who goes ahead --------------------------------------------------------------------------------------------------- */
-
 static void hand_over_ahead(struct dispatcher *d, struct look *look, struct work *works, size_t count)
 {
-    int64_t now_ms = clock_mono_ms();
     size_t ahead = 0;
 
     for (size_t i = 0; i < count; i++) {
         struct work *w = &works[i];
 
-        if (!w->job || !w->goes_ahead) {
-            continue;
+        if (w->job && w->goes_ahead) {
+            hand_over(d, look, w->job, &w->record);
+            ahead++;
         }
-        w->job->unrecorded = &w->record;
-        w->job->ahead_since_ms = now_ms;
-        hand_over(d, look, w->job);
-        ahead++;
     }
     if (ahead > 0) {
-        d->ahead_since_ms = d->ahead_since_ms > 0 ? d->ahead_since_ms : now_ms;
         delivery_wake(d->delivery);
     }
-}
-
-/* By the recorder: from now on it records the plan with the results. */
-static const struct record *take_plan(void *ctx, struct job *job)
-{
-    struct dispatcher *d = ctx;
-    const struct record *plan;
-
-    (void)pthread_mutex_lock(&d->ahead_lock);
-    plan = job->unrecorded;
-    job->unrecorded = NULL;
-    (void)pthread_mutex_unlock(&d->ahead_lock);
-    return plan;
-}
-
-/* Those that went ahead long ago, in *ret, and since when the first of the others did. With ahead_lock: none of them ends meanwhile. */
-static size_t list_ahead(struct dispatcher *d, int64_t now_ms, struct arena *arena, struct job ***ret)
-{
-    size_t count = 0;
-
-    /* each is counted by its lane before it is in the list, and after it */
-    *ret = arena_alloc(arena, (lanes_in_work(d->lanes) + 1) * sizeof **ret);
-    d->ahead_since_ms = 0;
-    (void)pthread_mutex_lock(&d->lock);
-    for (struct job *job = d->work_list; job; job = job->work_next) {
-        if (!job->unrecorded) {
-            continue;
-        }
-        if (job->ahead_since_ms + AHEAD_MAX_MS <= now_ms) {
-            (*ret)[count++] = job;
-        } else if (d->ahead_since_ms == 0 || job->ahead_since_ms < d->ahead_since_ms) {
-            d->ahead_since_ms = job->ahead_since_ms;
-        }
-    }
-    (void)pthread_mutex_unlock(&d->lock);
-    return count;
-}
-
-/* Calls take long: the views are told of the runs before they end. What is being sent is recorded with them, as of everybody else. */
-static int record_ahead(struct dispatcher *d, int64_t now_ms, struct errmsg *err)
-{
-    struct arena *arena;
-    struct job **jobs;
-    struct record *records;
-    size_t count;
-    int st;
-
-    if (d->ahead_since_ms == 0 || now_ms < d->ahead_since_ms + AHEAD_MAX_MS) {
-        return ST_OK;
-    }
-    arena = arena_new();
-    (void)pthread_mutex_lock(&d->ahead_lock);
-    count = list_ahead(d, now_ms, arena, &jobs);
-    records = arena_alloc(arena, (count + 1) * sizeof *records);
-    for (size_t i = 0; i < count; i++) {
-        records[i] = *jobs[i]->unrecorded;
-    }
-    st = store_record(d->store, records, count, err);
-    for (size_t i = 0; i < count; i++) {
-        if (st == ST_OK) {
-            jobs[i]->unrecorded = NULL;
-        } else if (d->ahead_since_ms == 0 || jobs[i]->ahead_since_ms < d->ahead_since_ms) {
-            d->ahead_since_ms = jobs[i]->ahead_since_ms;
-        }
-    }
-    (void)pthread_mutex_unlock(&d->ahead_lock);
-    arena_free(arena);
-    return st;
-}
-
-static int64_t record_ahead_in_ms(const struct dispatcher *d)
-{
-    int64_t left_ms = d->ahead_since_ms + AHEAD_MAX_MS - clock_mono_ms();
-
-    if (d->ahead_since_ms == 0) {
-        return INT64_MAX;
-    }
-    return left_ms > 0 ? left_ms : 0;
 }
 
 static void due_in(struct dispatcher *d, int64_t due_ms)
@@ -525,14 +361,16 @@ static int work_on(struct dispatcher *d, struct look *look, struct batch_memory 
 
     for (size_t i = 0; i < count; i++) {
         planning_work(&planning, &memory->claim.items[i], &memory->loaded[i], &works[i]);
-        atomic_fetch_add(&memory->refs, works[i].job != NULL);
+        if (works[i].job) {
+            batch_memory_ref(memory);
+        }
         if (!works[i].goes_ahead) {
             places[to_record] = i;
             names_told = names_told || works[i].tells_name;
             records[to_record++] = works[i].record;
         }
     }
-    batch_count(d, memory);
+    batch_memory_count(memory);
     FAULT_POINT("planned");
     hand_over_ahead(d, look, works, count);
     st = store_record(d->store, records, to_record, err);
@@ -554,72 +392,6 @@ static int work_on(struct dispatcher *d, struct look *look, struct batch_memory 
 }
 
 /* ---- a claim that is too large to be loaded at once: one candidate after the other -------------------------------------------- */
-
-static uint64_t hash_of(const struct claimed *who)
-{
-    return text_hash64(who->ref, strlen(who->ref)) ^ text_hash64(who->source, strlen(who->source));
-}
-
-static size_t place_of_large(const struct dispatcher *d, uint64_t hash)
-{
-    size_t i = 0;
-
-    while (i < d->large_count && d->large[i] != hash) {
-        i++;
-    }
-    return i;
-}
-
-static bool is_known_large(const struct dispatcher *d, const struct claimed *who)
-{
-    return d->large_count > 0 && place_of_large(d, hash_of(who)) < d->large_count;
-}
-
-static bool is_any_known_large(const struct dispatcher *d, const struct claim_batch *b)
-{
-    size_t i = 0;
-
-    while (i < b->count && !is_known_large(d, &b->items[i])) {
-        i++;
-    }
-    return i < b->count;
-}
-
-static void know_large(struct dispatcher *d, const struct claimed *who, bool is_large)
-{
-    uint64_t hash = hash_of(who);
-    size_t place = place_of_large(d, hash);
-
-    if (place < d->large_count && !is_large) {
-        d->large[place] = d->large[--d->large_count];
-    } else if (place == d->large_count && is_large) {
-        if (d->large_count < LARGE_KNOWN_MAX) {
-            d->large[d->large_count++] = hash;
-        } else {
-            d->large[hash % LARGE_KNOWN_MAX] = hash;
-        }
-    }
-}
-
-static struct batch_memory *batch_of_one(struct dispatcher *d, const struct batch_memory *all, size_t i)
-{
-    struct batch_memory *m = batch_new(d);
-    struct arena *arena = arena_new();
-    struct claimed *who = arena_alloc(arena, sizeof *who);
-
-    *who = all->claim.items[i];
-    who->source = arena_strdup(arena, who->source);
-    who->connector = arena_strdup(arena, who->connector);
-    who->ref = arena_strdup(arena, who->ref);
-    who->external_id = arena_strdup(arena, who->external_id);
-    who->sending = arena_strdup(arena, who->sending);
-    who->index = 0;
-    m->claim = (struct claim_batch){.items = who, .count = 1, .now_us = all->claim.now_us, .arena = arena};
-    m->claimed_mono_us = all->claimed_mono_us;
-    m->claim_began_ms = all->claim_began_ms;
-    m->connector_waits = all->connector_waits;
-    return m;
-}
 
 /* It is told, and looked at again from time to time: events get over age, or the limit is raised (store_wake_too_large). */
 static struct put_back too_large(struct dispatcher *d, const struct claimed *who, struct arena *arena)
@@ -646,27 +418,27 @@ static int work_on_one(struct dispatcher *d, struct look *look, const struct bat
                        struct put_back *ret_back, struct errmsg *err)
 {
     const struct claimed *who = &all->claim.items[i];
-    bool may_be_large = !atomic_load(&d->use.large_in_work);
+    bool may_be_large = !memory_use_large_in_work(d->use);
     struct batch_memory *m;
     int st;
 
-    if (!may_be_large && is_known_large(d, who)) {
+    if (!may_be_large && memory_use_is_known_large(d->use, who)) {
         *ret_back = (struct put_back){.who = who, .delay_ms = LARGE_AGAIN_MS};
         return 0;
     }
-    m = batch_of_one(d, all, i);
+    m = batch_memory_of_one(all, i, d->names);
     st = store_load(d->store, &m->claim, load_max_bytes(d, may_be_large), &m->loaded, err);
     if (st == ST_OK && m->loaded) {
         m->is_large = arena_bytes(m->claim.arena) > STORE_LOAD_MEMORY(load_max_bytes(d, false));
-        know_large(d, who, m->is_large);
+        memory_use_know_large(d->use, who, m->is_large);
         st = work_on(d, look, m, err);
     } else if (st == ST_OK && may_be_large) {
         *ret_back = too_large(d, who, all->claim.arena);
     } else if (st == ST_OK) {
-        know_large(d, who, true);
+        memory_use_know_large(d->use, who, true);
         *ret_back = (struct put_back){.who = who, .delay_ms = LARGE_AGAIN_MS};
     }
-    batch_unref(m);
+    batch_memory_unref(m);
     return st;
 }
 
@@ -729,7 +501,7 @@ static int work_on_claim(struct dispatcher *d, struct look *look, bool retries, 
         d->give_back = true; /* it may have been done all the same */
     } else if (memory->claim.count > 0) {
         FAULT_POINT("claimed");
-        if (!is_any_known_large(d, &memory->claim)) {
+        if (!memory_use_any_known_large(d->use, &memory->claim)) {
             st = store_load(d->store, &memory->claim, load_max_bytes(d, false), &memory->loaded, err);
         }
         if (st != ST_OK) {
@@ -742,13 +514,13 @@ static int work_on_claim(struct dispatcher *d, struct look *look, bool retries, 
             st = work_one_by_one(d, look, retries, memory, err);
         }
     }
-    batch_unref(memory);
+    batch_memory_unref(memory);
     return st;
 }
 
 static struct batch_memory *claim_begin(struct dispatcher *d)
 {
-    struct batch_memory *memory = batch_new(d);
+    struct batch_memory *memory = batch_memory_new(d->use, d->names);
 
     memory->claim_began_ms = clock_mono_ms();
     return memory;
@@ -903,37 +675,13 @@ static int claim_all(struct dispatcher *d, bool *ret_more, struct errmsg *err)
     return st == ST_OK ? claim_lane(d, look_of(d, ""), ret_more, err) : st;
 }
 
-/* A job may be recorded and gone while the statement is under way: copies. */
-static size_t list_work(struct dispatcher *d, struct arena *arena, const struct claimed ***ret)
-{
-    size_t count = 0;
-
-    (void)pthread_mutex_lock(&d->lock);
-    for (const struct job *job = d->work_list; job; job = job->work_next) {
-        count++;
-    }
-    *ret = arena_alloc(arena, (count + 1) * sizeof **ret);
-    count = 0;
-    for (const struct job *job = d->work_list; job; job = job->work_next) {
-        struct claimed *copy = arena_alloc(arena, sizeof *copy);
-
-        copy->source = arena_strdup(arena, job->who->source);
-        copy->connector = arena_strdup(arena, job->who->connector);
-        copy->ref = arena_strdup(arena, job->who->ref);
-        copy->lease_no = job->who->lease_no;
-        (*ret)[count++] = copy;
-    }
-    (void)pthread_mutex_unlock(&d->lock);
-    return count;
-}
-
 static int renew(struct dispatcher *d, struct errmsg *err)
 {
     int64_t lease_ms = d->config->delivery.lease_ms;
     int64_t began_ms = clock_mono_ms();
     struct arena *arena = arena_new();
     const struct claimed **who;
-    size_t count = list_work(d, arena, &who);
+    size_t count = in_work_list(d->in_work, arena, &who);
     int st = store_renew(d->store, who, count, lease_ms, err);
 
     if (st == ST_OK) {
@@ -1013,7 +761,7 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
         d->give_back = d->give_back && st != ST_OK;
     }
     if (st == ST_OK && !stopping) {
-        st = record_ahead(d, now_ms, err);
+        st = in_work_record_late(d->in_work, d->store, now_ms, err);
     }
     if (st == ST_OK && lanes_in_work(d->lanes) > 0 && now_ms - d->renewed_at_ms > d->config->delivery.lease_ms / 4) {
         st = renew(d, err);
@@ -1065,7 +813,7 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
         *ret_wait_ms = 0;
     } else {
         int64_t until_ms = next_due_in_ms(d);
-        int64_t ahead_ms = record_ahead_in_ms(d);
+        int64_t ahead_ms = in_work_record_late_in_ms(d->in_work, clock_mono_ms());
         int64_t walk_ms = d->walk_at_ms - clock_mono_ms();
 
         *ret_wait_ms = walk_ms < *ret_wait_ms ? walk_ms : *ret_wait_ms;
@@ -1165,16 +913,18 @@ static bool job_may_call(void *ctx, const struct job *job)
     return job->is_probe ? job->failures == 0 : !lane_waits(lanes_of(d->lanes, job->who->connector));
 }
 
+static const struct record *take_plan(void *ctx, struct job *job)
+{
+    struct dispatcher *d = ctx;
+
+    return in_work_take_plan(d->in_work, job);
+}
+
 static void job_recorded(void *ctx, struct job *job, int64_t due_ms)
 {
     struct dispatcher *d = ctx;
 
-    (void)pthread_mutex_lock(&d->lock);
-    *job->work_back = job->work_next;
-    if (job->work_next) {
-        job->work_next->work_back = job->work_back;
-    }
-    (void)pthread_mutex_unlock(&d->lock);
+    in_work_remove(d->in_work, job);
     due_in(d, due_ms);
     lane_end(lanes_of(d->lanes, job->who->connector));
     job_free(job);
@@ -1198,6 +948,8 @@ struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connec
     d->connectors = connector_set_ref(connectors);
     d->next_due_at_ms = INT64_MAX;
     d->lanes = lanes_new();
+    d->use = memory_use_new();
+    d->in_work = in_work_new();
     d->owner = store_owner_name(c->instance, worker);
     d->store = store_new(c, "dispatcher");
     store_expect_few_rows(d->store, false); /* calls may follow a claim with nothing else durable in between */
@@ -1207,7 +959,6 @@ struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connec
         (unsigned)c->delivery.slots);
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&d->lock, NULL);
-    pthread_mutex_init(&d->ahead_lock, NULL);
     d->recorder =
         recorder_new(c, d->lanes,
                      &(struct recorder_hooks){
@@ -1295,6 +1046,8 @@ void dispatcher_free(struct dispatcher *d)
     }
     delivery_free(d->delivery);
     recorder_free(d->recorder, job_free); /* what could not be recorded: the ledger still says "sending" */
+    in_work_free(d->in_work);
+    memory_use_free(d->use);
     lanes_free(d->lanes);
     store_free(d->store);
     config_unref(d->config);
@@ -1308,6 +1061,5 @@ void dispatcher_free(struct dispatcher *d)
     }
     mem_free(d->owner);
     pthread_mutex_destroy(&d->lock);
-    pthread_mutex_destroy(&d->ahead_lock);
     mem_free(d);
 }
