@@ -102,6 +102,24 @@ E2E_TEST(this_machine_s_clock_is_wrong)
     daemon_stop(h, d);
 }
 
+/* Some databases let nobody end sessions. It is said once, and problems are looked for all the same. */
+E2E_TEST(a_role_that_may_not_end_sessions)
+{
+    struct program *d;
+
+    sql_script(h, "do $$ begin execute (select 'revoke execute on function ' || oid::regprocedure || ' from public' "
+                  "from pg_proc where proname = 'pg_terminate_backend'); end $$; create role limited_role login");
+    sql_script(h,
+               "do $$ begin execute format('grant create on database %I to limited_role', current_database()); end $$");
+    d = daemon_start(h, &(struct daemon_conf){.access = "credentials: {token: \"an old token\"}\n",
+                                              .conninfo = arena_printf(h->arena, "%s user=limited_role", h->conninfo)});
+    wait_log(h, d, "the database role may not call pg_terminate_backend");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_sql(h, NUMBER_OPEN("connector_paused"), "1");
+    daemon_stop(h, d);
+    assert_null(strstr(strstr(program_log(h, d), "pg_terminate_backend:") + 1, "pg_terminate_backend:"));
+}
+
 E2E_TEST(credentials_that_are_refused)
 {
     struct daemon_conf conf = {.access = "credentials: {token: \"an old token\"}\n"};
@@ -232,10 +250,15 @@ E2E_TEST(a_stage_that_the_ats_does_not_have)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        E2E_RUN(a_sender_whose_clock_is_wrong), E2E_RUN(a_wrong_secret_is_no_wrong_clock),
-        E2E_RUN(events_from_the_future),        E2E_RUN(this_machine_s_clock_is_wrong),
-        E2E_RUN(credentials_that_are_refused),  E2E_RUN(a_permission_that_is_missing),
-        E2E_RUN(an_ats_that_gives_no_reason),   E2E_RUN(a_stage_that_the_ats_does_not_have),
+        E2E_RUN(a_sender_whose_clock_is_wrong),
+        E2E_RUN(a_wrong_secret_is_no_wrong_clock),
+        E2E_RUN(events_from_the_future),
+        E2E_RUN(this_machine_s_clock_is_wrong),
+        E2E_RUN(a_role_that_may_not_end_sessions),
+        E2E_RUN(credentials_that_are_refused),
+        E2E_RUN(a_permission_that_is_missing),
+        E2E_RUN(an_ats_that_gives_no_reason),
+        E2E_RUN(a_stage_that_the_ats_does_not_have),
     };
 
     return e2e_main(tests);
