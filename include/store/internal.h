@@ -11,10 +11,19 @@
 
 struct known_source;
 
+enum { HELD_MAX = 32, HELD_BY_BYTES = 200 };
+struct held_candidate {
+    uint64_t hash;
+    int64_t until_ms;
+};
+
 struct store {
     struct db *db;
     struct arena *sources; /* see ingest.c; NULL: none told yet */
     struct known_source *known_sources;
+    struct held_candidate held[HELD_MAX]; /* likewise */
+    size_t held_count;
+    char held_by[HELD_BY_BYTES];
     bool knows_erased;           /* somebody was erased: who else was is asked before events are stored */
     void (*inserted)(void *ctx); /* see store_tell_inserted */
     void *inserted_ctx;

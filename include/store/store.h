@@ -73,15 +73,21 @@ struct ingest_event { /* borrowed texts, plain UTF-8 */
     bool stored;           /* out: true if new, false if the id was there before or the person was erased */
     bool erased;           /* out: it is about somebody who was erased (store/erase.h), and was not stored; */
     bool tells_more;       /* out: and it told names of that person that were not known: store_erase_told */
+    bool held;             /* out: another session holds the row of its candidate: not stored, may be tried again */
 };
 /*
  * fn is called within store_ingest, in its thread, when a batch is in the tables and only its commit is waited for: who stores other events over another
  * connection has the processor now, and cannot meet this one in a deadlock. Not at every batch: not if it fails, and with an old libpq never.
  */
 void store_tell_inserted(struct store *s, void (*fn)(void *ctx), void *ctx);
-/* All or nothing, one commit; a deadlock, which PostgreSQL undoes, is tried again here. Event ids may repeat within the batch: only the first is
- * stored. */
+/*
+ * All or nothing, one commit; a deadlock, which PostgreSQL undoes, is tried again here. Event ids may repeat within the batch: only the first is
+ * stored. Left out are events of candidates whose rows somebody holds for seconds (an open transaction of an administrator, a stopped daemon): `held`. ST_CONFLICT also when
+ * something else is held that the batch needs: singly, the others can be stored.
+ */
 int store_ingest(struct store *s, struct ingest_event *events, size_t count, struct errmsg *err) ATS_MUSTCHECK;
+/* Whose session held the first of those that the last store_ingest left out, in words; "": the row did not tell. Until the next one. */
+const char *store_held_by(const struct store *s);
 int store_notify(struct store *s, struct errmsg *err) ATS_MUSTCHECK; /* wakes the dispatchers of other processes */
 
 /* ---- queue */

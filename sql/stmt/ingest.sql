@@ -2,10 +2,12 @@
 -- candidates, likewise, so that two daemons cannot deadlock. $18: the caller has left out the events of erased people (ingest_erased); else
 -- nothing is stored where there may be one. Whoever erases holds the lock until the end of that transaction, in which
 -- the table of their names gets its first page; its size is asked with the lock in hand, and is no matter of what this statement's snapshot sees.
+-- From there on nothing is waited for longer than 3 seconds: a row that somebody holds must not keep all others waiting (ingest_held).
 -- Returns 'all' if every event was new, or a row 'new' for each that was, or 'ask' if nothing was done.
 with guard as materialized (
-    select $18 or coalesce(case when pg_advisory_xact_lock_shared(hashtextextended('atsync.erase', 0)) is not null
-                                then pg_relation_size('atsync.tombstone') = 0 end, false) as is_free
+    select g.is_free, set_config('lock_timeout', '3s', true)
+    from (select $18 or coalesce(case when pg_advisory_xact_lock_shared(hashtextextended('atsync.erase', 0)) is not null
+                                      then pg_relation_size('atsync.tombstone') = 0 end, false) as is_free offset 0) g
 ), stored as (
     insert into atsync.event (source, event_id, type, subject, external_id, profile_id, run_id, workflow_id, workflow_external_id, event_time, body)
     select i.source, i.event_id, i.type, i.subject, i.external_id, i.profile_id, i.run_id, i.workflow_id, i.workflow_external_id,

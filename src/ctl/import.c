@@ -135,11 +135,18 @@ static int store_and_tell(struct import *im, struct ingest_event *events, size_t
 
 static bool is_about_the_event(int st)
 {
-    return st == ST_INVALID || st == ST_INTERNAL || st == ST_LIMIT;
+    return st == ST_INVALID || st == ST_INTERNAL || st == ST_LIMIT || st == ST_CONFLICT;
 }
 
-static void count_stored(struct import *im, const struct ingest_event *e)
+static void count_stored(struct import *im, size_t i)
 {
+    const struct ingest_event *e = &im->events[i];
+
+    if (e->held) {
+        refuse(im, im->lines[i],
+               "another database session holds the row of its candidate: import it again when that has ended");
+        return;
+    }
     im->stored += e->stored;
     im->erased += e->erased;
     im->duplicates += !e->stored && !e->erased;
@@ -157,7 +164,7 @@ static int store_singly(struct import *im, struct errmsg *err)
         } else if (st != ST_OK) {
             return st;
         } else {
-            count_stored(im, &im->events[i]);
+            count_stored(im, i);
         }
     }
     return ST_OK;
@@ -170,7 +177,7 @@ static void store_batch(struct import *im)
 
     if (st == ST_OK) {
         for (size_t i = 0; i < im->count; i++) {
-            count_stored(im, &im->events[i]);
+            count_stored(im, i);
         }
     } else if (is_about_the_event(st)) {
         st = store_singly(im, &err);

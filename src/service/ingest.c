@@ -358,15 +358,38 @@ static int store_events(struct writer *w, struct ingest_event *events, size_t co
     return st;
 }
 
+/* It is answered 503 as often as it comes, so it has to be told who can end that. */
+static void tell_held(const struct store *store, const struct ingest_event *events, size_t count)
+{
+    const struct ingest_event *first = NULL;
+    size_t held = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        first = first || !events[i].held ? first : &events[i];
+        held += events[i].held;
+    }
+    if (first) {
+        log_warn("events not stored: another database session holds the rows of their candidates", "events",
+                 num_text((int64_t)held).s, "source", first->source, "event", first->event_id, "held_by",
+                 store_held_by(store), "hint",
+                 "they were answered 503, the sender will repeat them; end that transaction, with pg_terminate_backend "
+                 "if need be",
+                 NULL);
+    }
+}
+
 /* Answers the events from `from` up to `to` and forgets them: an item may be gone when its done returns. */
 static void answer(struct writer *w, size_t from, size_t to, bool stored)
 {
     int64_t now_us = clock_mono_us();
 
+    if (stored) {
+        tell_held(w->store, w->events + from, to - from);
+    }
     for (size_t i = from; i < to; i++) {
         struct ingest_item *item = w->items[i];
 
-        if (!stored) {
+        if (!stored || w->events[i].held) {
             item->done(item, INGEST_UNAVAILABLE);
             continue;
         }
@@ -446,7 +469,7 @@ static bool write_batch(struct writer *w)
         any = any_stored(w, 0, w->count) || w->repeated;
         metric_observe(w->in->batch_events, (double)w->count, NULL, NULL, NULL, NULL);
         answer(w, 0, w->count, true);
-    } else if (w->count > 1 && (st == ST_INVALID || st == ST_INTERNAL || st == ST_LIMIT)) {
+    } else if (w->count > 1 && (st == ST_INVALID || st == ST_INTERNAL || st == ST_LIMIT || st == ST_CONFLICT)) {
         st = store_singly(w, &any, &err);
     } else {
         if (w->count == 1 && !lost_connection(st)) {

@@ -435,6 +435,67 @@ E2E_TEST(a_deadlock_is_tried_again)
     kit_close(k);
 }
 
+/* An administrator's open transaction on one candidate keeps its events out, and no others. */
+E2E_TEST(who_is_held_by_somebody_is_left_out)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct ingest_event first[] = {event_of("a1", "x:1"), event_of("b1", "x:2"), event_of("c1", "x:3")};
+    struct ingest_event e[] = {event_of("a2", "x:1"), event_of("b2", "x:2"), event_of("c2", "x:3"),
+                               event_of("d2", "x:4"), event_of("a2", "x:5"), event_of("a2", "x:5")};
+    struct db *other = db_new(h->conninfo, "a report");
+    struct errmsg err;
+
+    ingest(k, first, ATS_COUNT(first));
+    assert_done(db_script(other, "begin", "begin", &err), &err); /* without an end of its own */
+    tell(other, "update atsync.candidate set attempts = attempts where ref in ('x:1', 'x:3') returning 1");
+    ingest(k, e, 4);
+    assert_true(e[0].held && !e[1].held && e[2].held && !e[3].held);
+    assert_true(!e[0].stored && e[1].stored && !e[2].stored && e[3].stored);
+    assert_string_equal(store_held_by(k->store),
+                        sql_text(h, "select concat_ws(', ', 'process ' || pid, application_name, 'role ' || usename) "
+                                    "from pg_stat_activity where application_name = 'a report'"));
+    assert_sql(h, "select string_agg(concat_ws('|', ref, version), ' ' order by ref) from atsync.candidate",
+               "x:1|1 x:2|2 x:3|1 x:4|1");
+
+    /* nobody waits for them a second time; the same id of somebody else, who is free, is no repetition of what was not stored */
+    ingest(k, e, ATS_COUNT(e));
+    assert_true(e[0].held && e[2].held);
+    assert_true(!e[4].held && e[4].stored && !e[5].held && !e[5].stored);
+    ingest(k, &e[0], 1); /* nothing is left of it */
+    assert_true(e[0].held && !e[0].stored);
+
+    assert_done(db_commit(other, &err), &err);
+    ingest(k, &e[2], 1);
+    assert_true(!e[2].held && e[2].stored);
+    assert_sql(h, "select string_agg(event_id, ' ' order by event_id) from atsync.event where event_id like '%2'",
+               "a2 b2 c2 d2");
+    db_free(other);
+    kit_close(k);
+}
+
+/* The id itself is what another transaction is about to store: the others can be stored without it. */
+E2E_TEST(an_id_that_somebody_is_storing)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct ingest_event e[] = {event_of("a", "x:1"), event_of("b", "x:2")};
+    struct db *other = db_new(h->conninfo, "a report");
+    struct errmsg err;
+
+    assert_done(db_script(other, "begin", "begin", &err), &err); /* without an end of its own */
+    tell(other,
+         "insert into atsync.event (source, event_id, type, subject, event_time, body) values ('popp', 'a', 't', "
+         "'x:9', now(), '') returning 1");
+    assert_int_equal(store_ingest(k->store, e, 2, &err), ST_CONFLICT);
+    assert_int_equal(store_ingest(k->store, &e[0], 1, &err), ST_CONFLICT);
+    ingest(k, &e[1], 1);
+    assert_true(e[1].stored);
+    assert_done(db_commit(other, &err), &err);
+    ingest(k, &e[0], 1);
+    assert_false(e[0].stored);
+    db_free(other);
+    kit_close(k);
+}
+
 E2E_TEST(a_notification_wakes_others)
 {
     struct kit *k = kit_open(h, NULL);
@@ -469,6 +530,8 @@ int main(void)
         E2E_RUN(a_batch_of_one_is_not_planned_each_time),
         E2E_RUN(two_receivers_with_the_same_events_in_opposite_order),
         E2E_RUN(a_deadlock_is_tried_again),
+        E2E_RUN(who_is_held_by_somebody_is_left_out),
+        E2E_RUN(an_id_that_somebody_is_storing),
         E2E_RUN(a_notification_wakes_others),
     };
 

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/text.h"
 #include "lib/ctlkit.h"
+#include "lib/db.h"
 
 enum { ARGS_MAX = CTL_ARGS_MAX, OUTPUT_MAX_BYTES = 4 * 1024 * 1024 };
 
@@ -263,6 +264,29 @@ E2E_TEST(what_is_refused_is_told_with_its_line)
     assert_int_equal(number(json_first(json_get(answer, "refusals")), "line"), 2);
     assert_has(json_get_str(json_first(json_get(answer, "refusals")), "file"), "mixed.ndjson");
     assert_sql(h, "select string_agg(external_id, ' ' order by external_id) from atsync.event", "ats_1 ats_2");
+    daemon_stop(h, d);
+}
+
+E2E_TEST(an_import_beside_an_open_transaction)
+{
+    struct program *d = daemon_start(h, &(struct daemon_conf){.delivery = "enabled: false\n"});
+    struct db *other = db_new(h->conninfo, "psql");
+    const char *path, *output;
+    struct errmsg err;
+
+    popp_deliver(h, d, popp_event(h, "run-started", "candidate", "ats_1", NULL));
+    assert_int_equal(
+        db_script(other, "begin", "begin; update atsync.candidate set attempts = attempts where ref = 'x:ats_1'", &err),
+        ST_OK);
+    path = file_with(h, "held.ndjson",
+                     arena_printf(h->arena, "%s\n%s\n", popp_event(h, "run-completed", "candidate", "ats_1", NULL),
+                                  popp_event(h, "run-completed", "candidate", "ats_2", "run", "run_2", NULL)));
+    output = CTL(h, d, 1, "import", path);
+    assert_has(output, "held.ndjson:1: refused: another database session holds the row of its candidate");
+    assert_has(output, "1 event stored, 0 were there already, 1 refused.");
+    assert_int_equal(db_script(other, "rollback", "rollback", &err), ST_OK);
+    assert_has(CTL(h, d, 0, "import", path), "1 event stored, 1 was there already, 0 refused.");
+    db_free(other);
     daemon_stop(h, d);
 }
 
@@ -529,6 +553,7 @@ int main(void)
         E2E_RUN(an_imported_event_is_like_a_received_one),
         E2E_RUN(every_shape_of_file),
         E2E_RUN(what_is_refused_is_told_with_its_line),
+        E2E_RUN(an_import_beside_an_open_transaction),
         E2E_RUN(what_import_cannot_do),
         E2E_RUN(a_large_file),
         E2E_RUN(nothing_of_an_erased_person_is_in_a_dump),

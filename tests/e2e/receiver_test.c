@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "lib/db.h"
 #include "lib/harness.h"
 
 static const char mark[] = "mark-of-the-body";
@@ -377,6 +378,36 @@ E2E_TEST(a_commit_that_fails_is_not_acknowledged)
     daemon_stop(h, d);
 }
 
+/* Somebody has changed a candidate by hand and forgotten to commit: its events wait with the sender, all others are stored. */
+E2E_TEST(an_open_transaction_keeps_one_candidate_out)
+{
+    struct program *d = daemon_start(h, NULL);
+    struct db *other = db_new(h->conninfo, "psql");
+    const char *held = popp_event(h, "run-completed", "candidate", "held", "run", "run_held", NULL);
+    const char *new = popp_event(h, "run-started", "candidate", "new", "run", "run_new", NULL);
+    struct http_answer a;
+    struct errmsg err;
+
+    popp_deliver(h, d, popp_event(h, "run-started", "candidate", "held", "run", "run_held", NULL));
+    wait_sql(h, "select sync_state from atsync.sync_status where candidate_external_id = 'held'", "synced");
+    assert_int_equal(
+        db_script(other, "begin", "begin; update atsync.candidate set attempts = attempts where ref = 'x:held'", &err),
+        ST_OK);
+    a = popp_post(h, d, held);
+    assert_int_equal(a.status, 503);
+    assert_non_null(http_header(h, &a, "Retry-After"));
+    wait_log(h, d, "events not stored: another database session holds the rows of their candidates");
+    assert_true(text_has(program_log(h, d), ", psql, role "));
+    popp_deliver(h, d, new);
+    wait_sql(h, "select sync_state from atsync.sync_status where candidate_external_id = 'new'", "synced");
+    assert_int_equal(http_call(h, d->admin_port, "GET", "/readyz", NULL, NULL, 0).status, 200);
+    assert_int_equal(db_script(other, "rollback", "rollback", &err), ST_OK);
+    popp_deliver(h, d, held);
+    wait_sql(h, "select result from atsync.sync_status where candidate_external_id = 'held'", "PASSED_CRITERIA");
+    db_free(other);
+    daemon_stop(h, d);
+}
+
 E2E_TEST(a_second_daemon_gives_the_same_answers)
 {
     struct program *one = daemon_start(h, NULL);
@@ -528,6 +559,7 @@ int main(void)
         E2E_RUN(without_the_database_503_and_the_retry_succeeds),
         E2E_RUN(slow_commits_do_not_wait_for_each_other),
         E2E_RUN(a_commit_that_fails_is_not_acknowledged),
+        E2E_RUN(an_open_transaction_keeps_one_candidate_out),
         E2E_RUN(a_second_daemon_gives_the_same_answers),
         E2E_RUN(an_ipv6_network_is_one_address),
         E2E_RUN(a_listener_of_ipv6),
