@@ -510,7 +510,11 @@ static bool one_is_pending(struct harness *h, void *arg)
 E2E_TEST(who_is_ending_is_not_ready)
 {
     static const char ending[] = "the daemon is ending: no events are taken any more";
-    struct program *d = daemon_start(h, NULL);
+    struct program *d =
+        daemon_start(/* the call outlasts any answer of before */
+                     h, &(struct daemon_conf){.connector = "rate_limit: 1000/1s\nconcurrency: 8\ntimeout: "
+                                                           "60s\nallow_private_addresses: true\n" E2E_RETRY,
+                                              .delivery = "lease: 2m\n"});
     static const char state[] = "select sync_state from atsync.sync_status";
     struct http_answer answer;
 
