@@ -137,19 +137,32 @@ E2E_TEST(an_ats_behind_a_proxy)
     mem_free(key);
 }
 
-/* A name that leads to this machine or its network, as a public one does whose name server was taken over. */
+static bool does_listen(const struct addrinfo *there)
+{
+    int fd = socket(there->ai_family, there->ai_socktype | SOCK_CLOEXEC, there->ai_protocol);
+    bool does;
+
+    assert_true(fd >= 0);
+    does = connect(fd, there->ai_addr, there->ai_addrlen) == 0;
+    (void)close(fd);
+    return does;
+}
+
+/* A name that leads to the sandbox's address, as a public one does whose name server was taken over. NULL: this machine has none but localhost. */
 static const char *name_of_a_private_address(struct harness *h)
 {
     char own[256] = "";
-    const char *const names[] = {own, "localhost.localdomain", "ip6-localhost"};
+    const char *const names[] = {own, "localhost.localdomain"};
+    const char *port = arena_printf(h->arena, "%u", h->sandbox->port);
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
 
     (void)gethostname(own, sizeof own - 1);
     for (size_t i = 0; i < ATS_COUNT(names); i++) {
         struct addrinfo *found = NULL;
         char ip[100] = "";
-        bool fits = !text_eq(names[i], "localhost") && getaddrinfo(names[i], NULL, NULL, &found) == 0 &&
+        bool fits = !text_eq(names[i], "localhost") && getaddrinfo(names[i], port, &hints, &found) == 0 &&
                     getnameinfo(found->ai_addr, found->ai_addrlen, ip, sizeof ip, NULL, 0, NI_NUMERICHOST) == 0 &&
-                    address_is_private(ip);
+                    address_is_private(ip) && does_listen(found);
 
         if (found != NULL)
             freeaddrinfo(found);
