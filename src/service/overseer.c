@@ -368,7 +368,7 @@ static void tick(struct overseer *o, const struct config *c)
     struct errmsg err;
     int st = look_at_schema(o, &err);
 
-    if (st == ST_OK) {
+    if (st == ST_OK && !atomic_load(&o->schema_too_new)) {
         st = end_stalled(o, &err);
     }
     if (st == ST_OK && !atomic_load(&o->schema_too_new)) {

@@ -397,8 +397,12 @@ static bool was_any_held(struct store *s, const struct ingest_event *events, siz
     return any;
 }
 
-/* Marks the events of candidates that are held now; *ret_any: there are such. */
-static int find_held(struct store *s, struct ingest_event *events, size_t count, bool *ret_any, struct errmsg *err)
+/*
+ * Marks the events of candidates that are held now; *ret_any: there are such. of_known: only those that were held lately are asked for, because a row may also
+ * be in the hands of who records something at this moment, which is no reason to refuse anything.
+ */
+static int find_held(struct store *s, struct ingest_event *events, size_t count, bool of_known, bool *ret_any,
+                     struct errmsg *err)
 {
     struct ingest_event **with = mem_array(count, sizeof *with);
     int64_t now_ms = clock_mono_ms();
@@ -410,13 +414,15 @@ static int find_held(struct store *s, struct ingest_event *events, size_t count,
     batch_init(&b, "ttt");
     for (size_t i = 0; i < count; i++) {
         events[i].held = false;
-        if (events[i].connector) {
+        if (events[i].connector && (!of_known || place_of_held(s, candidate_hash(&events[i])) < s->held_count)) {
             with[b.rows++] = &events[i];
             db_array_text(b.column[0], events[i].source);
             db_array_text(b.column[1], events[i].connector);
             db_array_text(b.column[2], events[i].subject);
-            remember_held(s, candidate_hash(&events[i]), false, now_ms);
         }
+    }
+    for (size_t i = 0; i < b.rows; i++) {
+        remember_held(s, candidate_hash(with[i]), false, now_ms);
     }
     st = batch_exec(&b, s->db, &sql_ingest_held, DB_ROWS, &r, err);
     for (size_t row = 0; r && row < db_rows(r); row++) {
@@ -448,7 +454,7 @@ int store_ingest(struct store *s, struct ingest_event *events, size_t count, str
         events[i].held = false;
     }
     if (was_any_held(s, events, count)) {
-        int asked = find_held(s, events, count, &found, err);
+        int asked = find_held(s, events, count, true, &found, err);
 
         if (asked != ST_OK) {
             return asked;
@@ -458,10 +464,13 @@ int store_ingest(struct store *s, struct ingest_event *events, size_t count, str
         st = store_once(s, events, count, err);
         if (st == ST_CONFLICT && waited_in_vain(s)) {
             struct errmsg why;
-            int asked = find_held(s, events, count, &found, &why);
+            int asked = find_held(s, events, count, false, &found, &why);
 
-            if (asked != ST_OK || !found) {
-                return asked != ST_OK ? asked : st;
+            if (asked != ST_OK) {
+                return err_set(err, asked, "%s", why.text);
+            }
+            if (!found) {
+                return st;
             }
         }
     }
