@@ -1010,12 +1010,15 @@ int db_commit(struct db *db, struct errmsg *err)
 
 void db_rollback(struct db *db)
 {
+    char failure[sizeof db->sqlstate];
     struct errmsg ignored;
 
+    memcpy(failure, db->sqlstate, sizeof failure);
     if (db->conn && PQtransactionStatus(db->conn) != PQTRANS_IDLE &&
         db_script(db, "rollback", "rollback", &ignored) != ST_OK) {
         db_disconnect(db);
     }
+    memcpy(db->sqlstate, failure, sizeof failure);
 }
 
 int db_encrypt_password(struct db *db, const char *role, const char *password, char **ret, struct errmsg *err)

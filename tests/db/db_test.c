@@ -353,6 +353,7 @@ E2E_TEST(a_failed_transaction_is_undone)
     assert_done(ask(db, "insert into t values (1)", NULL, DB_COMMAND, NULL, &err), &err);
     assert_int_equal(ask(db, "insert into t values (1)", NULL, DB_COMMAND, NULL, &err), ST_CONFLICT);
     db_rollback(db);
+    assert_string_equal(db_sqlstate(db), "23505"); /* still: undoing it is no answer */
     assert_int_equal(number_of(db, "select count(*) from t"), 0);
     assert_done(db_begin(db, &err), &err);
     assert_done(ask(db, "insert into t values (1)", NULL, DB_COMMAND, NULL, &err), &err);

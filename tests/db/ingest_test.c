@@ -436,9 +436,8 @@ E2E_TEST(a_deadlock_is_tried_again)
 }
 
 /* An administrator's open transaction on one candidate keeps its events out, and no others. */
-E2E_TEST(who_is_held_by_somebody_is_left_out)
+static void hold_some(struct harness *h, struct kit *k)
 {
-    struct kit *k = kit_open(h, NULL);
     struct ingest_event first[] = {event_of("a1", "x:1"), event_of("b1", "x:2"), event_of("c1", "x:3")};
     struct ingest_event e[] = {event_of("a2", "x:1"), event_of("b2", "x:2"), event_of("c2", "x:3"),
                                event_of("d2", "x:4"), event_of("a2", "x:5"), event_of("a2", "x:5")};
@@ -470,6 +469,24 @@ E2E_TEST(who_is_held_by_somebody_is_left_out)
     assert_sql(h, "select string_agg(event_id, ' ' order by event_id) from atsync.event where event_id like '%2'",
                "a2 b2 c2 d2");
     db_free(other);
+}
+
+E2E_TEST(who_is_held_by_somebody_is_left_out)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    hold_some(h, k);
+    kit_close(k);
+}
+
+/* There a batch is a transaction of several statements. */
+E2E_TEST(who_is_held_is_left_out_where_somebody_was_erased)
+{
+    struct kit *k = kit_open(h, NULL);
+
+    sql_script(h, "insert into atsync.tombstone_key (inner_key, outer_key) values (sha512('i'), sha512('o'));"
+                  "insert into atsync.tombstone (source, hash) values ('popp', '\\x00')");
+    hold_some(h, k);
     kit_close(k);
 }
 
@@ -531,6 +548,7 @@ int main(void)
         E2E_RUN(two_receivers_with_the_same_events_in_opposite_order),
         E2E_RUN(a_deadlock_is_tried_again),
         E2E_RUN(who_is_held_by_somebody_is_left_out),
+        E2E_RUN(who_is_held_is_left_out_where_somebody_was_erased),
         E2E_RUN(an_id_that_somebody_is_storing),
         E2E_RUN(a_notification_wakes_others),
     };
