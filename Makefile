@@ -89,12 +89,12 @@ ALL_LDFLAGS = $(FLAVOUR_FLAGS) -pthread $(FLAVOUR_LD) $(LDFLAGS)
 
 # ---- sources: an explicit list, so that an orphan file is noticed (make lint) ------------------------------------
 COMMON_SRCS := \
-	$(addprefix src/base/,status.c mem.c buf.c address.c clock.c text.c suggest.c mask.c db_params.c decimal.c json_scan.c json_text.c log.c metrics.c admission.c) \
+	$(addprefix src/base/,status.c mem.c buf.c recent.c address.c clock.c text.c suggest.c mask.c db_params.c decimal.c json_scan.c json_text.c log.c metrics.c admission.c) \
 	$(addprefix src/lib/,json.c crypto.c yaml.c jqvm.c db.c listener.c half_open.c httpd.c httpc.c) \
 	$(addprefix src/domain/,completion.c event.c signature.c run.c mapping.c plan.c ledger.c note.c outcome.c backoff.c breaker.c skew.c issue.c glance.c) \
 	$(addprefix src/config/,file.c secret.c config.c config_keys.c config_types.c config_read.c config_check.c sealing.c) \
 	$(addprefix src/connector/,popp_api.c meta.c fit.c module.c message.c remedy.c request.c auth.c step.c) \
-	$(addprefix src/store/,store.c schema.c inquiry.c setup.c doctor.c ingest.c queue.c load.c name_table.c record.c erase.c operate.c issues.c retention.c views.c activity.c tokens.c)
+	$(addprefix src/store/,store.c schema.c inquiry.c setup.c doctor.c held.c ingest.c queue.c load.c name_table.c record.c erase.c operate.c issues.c retention.c views.c activity.c tokens.c)
 DAEMON_SRCS := src/main.c \
 	$(addprefix src/service/,thread.c settings.c incoming.c ingest.c receiver.c dispatcher.c batch_memory.c in_work.c planning.c recorder.c lanes.c connector_states.c standing.c delivery.c tokens.c admin.c report.c page.c janitor.c app.c notify.c sdnotify.c completer.c overseer.c retention.c tally.c gate.c refusals.c lookup_cache.c)
 CTL_SRCS := $(addprefix src/ctl/,main.c command.c advice.c print.c progress.c plan.c show.c operate.c migrate.c setup.c setup_secrets.c setup_server.c check.c check_clock.c check_permissions.c check_probe.c check_api.c doctor.c doctor_judge.c doctor_schema.c send_sample.c sample.c connectors.c connector_page.c connector_test.c rehearsal.c event_file.c import.c erase.c) $(addprefix src/service/,settings.c incoming.c)
@@ -102,7 +102,7 @@ CTL_SRCS := $(addprefix src/ctl/,main.c command.c advice.c print.c progress.c pl
 TABLE_SRCS := tests/unit/connector/table.c
 TABLE_TESTS := $(patsubst %,tests/unit/connector/%_test.c,greenhouse lever ashby workable smartrecruiters bullhorn teamtailor recruitee jobadder merge kombo icims zoho-recruit bamboohr)
 UNIT_TESTS := $(TABLE_TESTS) \
-	$(addprefix tests/unit/base/,status_test.c address_test.c mem_test.c exhaustion_test.c buf_test.c clock_test.c text_test.c suggest_test.c mask_test.c db_params_test.c decimal_test.c json_scan_test.c json_text_test.c log_test.c metrics_test.c admission_test.c) \
+	$(addprefix tests/unit/base/,status_test.c address_test.c mem_test.c recent_test.c exhaustion_test.c buf_test.c clock_test.c text_test.c suggest_test.c mask_test.c db_params_test.c decimal_test.c json_scan_test.c json_text_test.c log_test.c metrics_test.c admission_test.c) \
 	$(addprefix tests/unit/lib/,crypto_test.c yaml_test.c httpd_test.c httpc_test.c jqvm_test.c json_test.c) \
 	$(addprefix tests/unit/domain/,completion_test.c signature_test.c mapping_test.c event_test.c run_test.c plan_test.c ledger_test.c note_test.c outcome_test.c outcome_doc_test.c glance_test.c backoff_test.c skew_test.c breaker_test.c issue_test.c property_test.c) \
 	$(addprefix tests/unit/config/,secret_test.c config_test.c sealing_test.c) \
@@ -113,7 +113,7 @@ CONTRACT_SRCS := tests/contract/requests.c
 SANDBOX_SRCS := tests/lib/sandbox_ats.c
 STUB_SRCS := tests/lib/stub_ats.c
 HARNESS_SRCS := tests/lib/harness.c tests/lib/storekit.c tests/lib/ctlkit.c tests/lib/oauth_stub.c tests/lib/replica.c tests/lib/tls.c tests/lib/popp_stub.c tests/lib/crowd.c tests/lib/relay.c
-DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c load_test.c name_table_test.c record_test.c views_test.c dashboard_test.c operate_test.c erase_test.c privacy_test.c issues_test.c plans_test.c retention_test.c inquiry_test.c tokens_test.c doctor_test.c)
+DB_TESTS := $(addprefix tests/db/,db_test.c schema_test.c ingest_test.c queue_test.c held_test.c load_test.c name_table_test.c record_test.c views_test.c dashboard_test.c operate_test.c erase_test.c privacy_test.c issues_test.c plans_test.c retention_test.c inquiry_test.c tokens_test.c doctor_test.c)
 E2E_TESTS := $(addprefix tests/e2e/,sandbox_test.c history_test.c secrets_test.c wipe_test.c outbound_test.c values_test.c receiver_test.c admin_test.c main_path_test.c faults_test.c breaker_test.c failover_test.c pgbouncer_test.c ctl_test.c ctl_data_test.c ctl_admin_test.c connectors_test.c auth_test.c issues_test.c logs_test.c reload_test.c completer_test.c retention_test.c attacks_test.c)
 # the status page in a real browser
 BROWSER_SRCS := tests/lib/browser.c

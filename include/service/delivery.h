@@ -6,6 +6,7 @@
 #ifndef ATSYNC_SERVICE_DELIVERY_H
 #define ATSYNC_SERVICE_DELIVERY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -55,7 +56,10 @@ struct job { /* one candidate in work; made by the dispatcher, in `arena` */
     int64_t claimed_now_us;            /* the database's clock when the job was claimed, */
     int64_t claimed_mono_us;           /* and ours: see job_now_us */
     int64_t claim_began_ms;            /* our monotonic clock before the claim was sent to the database, */
-    int64_t lease_ms;                  /* for which the candidate is ours from then on */
+    int64_t lease_ms;                  /* for which the candidate is ours from then on, */
+    atomic_bool not_renewed;           /* and no longer, if once it could not be renewed with the others */
+    bool told;                         /* the recorder's: the connector waits, or stops, as it asked for; */
+    int64_t held_since_ms; /* likewise: since when it cannot be recorded, because somebody holds its row; 0: it can */
     void *batch;
     struct job *next;                   /* of whichever list it is in */
     struct job *work_next, **work_back; /* the dispatcher's list of all that it has not recorded yet */
@@ -86,7 +90,7 @@ void delivery_wake(struct delivery *d);
 /* This daemon is one of so many that deliver: rates and concurrency are divided by that. Any thread. */
 void delivery_share(struct delivery *d, unsigned daemons);
 /*
- * All leases were renewed by a statement that ran between these times (our monotonic clock): what was ours until then is
+ * All leases (but of jobs that are marked not_renewed) were renewed by a statement that ran between these times (our monotonic clock): what was ours until then is
  * ours for another renewed_ms from its beginning; lease_ms: what a claim gives. A request is only sent while its job's
  * lease is surely ours, and its time-out is not longer than that: a daemon that was stopped for a while, or whose
  * database was away, must not write beside its successor. Any thread.

@@ -26,11 +26,13 @@ void in_work_add(struct in_work *w, struct job *job, const struct record *plan);
 void in_work_remove(struct in_work *w, struct job *job); /* it is recorded, with its plan; any thread */
 /* Copies of who is in work, in the arena: a job may be recorded and gone meanwhile. Any thread. */
 size_t in_work_list(struct in_work *w, struct arena *arena, const struct claimed ***ret);
+/* The lease of this candidate, if it is still in work, was not renewed: its job must not rely on it for longer than it was claimed for. Any thread. */
+void in_work_not_renewed(struct in_work *w, const struct claimed *who);
 
 /* From now on the caller records the plan, with the results; NULL: it is recorded. Waits while it is being recorded. The recorder's thread. */
 const struct record *in_work_take_plan(struct in_work *w, struct job *job);
-/* Records the plans of those who went ahead a quarter of a second ago; what is being sent is recorded with them, as of everybody else. The dispatcher's thread, likewise
- * the next. */
+/* Records the plans of those who went ahead a quarter of a second ago; what is being sent is recorded with them, as of everybody else. Who cannot be recorded now, because
+ * somebody holds its row, is tried again after some seconds. The dispatcher's thread, likewise the next. */
 int in_work_record_late(struct in_work *w, struct store *s, int64_t now_ms, struct errmsg *err) ATS_MUSTCHECK;
 int64_t in_work_record_late_in_ms(const struct in_work *w, int64_t now_ms); /* INT64_MAX: nobody is ahead */
 

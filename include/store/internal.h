@@ -10,24 +10,39 @@
 #include "store/store.h"
 
 struct known_source;
+struct recent;
 
-enum { HELD_MAX = 32, HELD_BY_BYTES = 200 };
-struct held_candidate {
-    uint64_t hash;
-    int64_t until_ms;
-};
+enum { HELD_BY_BYTES = 200 };
 
 struct store {
     struct db *db;
     struct arena *sources; /* see ingest.c; NULL: none told yet */
     struct known_source *known_sources;
-    struct held_candidate held[HELD_MAX]; /* likewise */
-    size_t held_count;
+    struct recent *held; /* see held.c, likewise the next one */
     char held_by[HELD_BY_BYTES];
     bool knows_erased;           /* somebody was erased: who else was is asked before events are stored */
     void (*inserted)(void *ctx); /* see store_tell_inserted */
     void *inserted_ctx;
 };
+
+/*
+ * held.c: candidates whose rows other sessions hold. What must not wait for them for long sets lock_timeout in its first statement; when that was in vain it asks who
+ * they are, goes on without them, and asks for those first from then on, for a minute: so that not each event or result of them is waited with.
+ */
+struct held_candidate { /* borrowed texts */
+    const char *source, *connector, *ref;
+    bool held; /* out */
+};
+struct recent *held_known_new(void);
+/* Whether the last statement of this connection ended because it had waited for a lock. */
+bool held_waited_in_vain(const struct store *s);
+bool held_any_known(const struct store *s);
+/*
+ * Marks those that are held at this moment; *ret_any: there are such. of_known: only those that were held within the last minute are asked for; a row may
+ * also be in the hands of who records something at this moment, which is no reason to do without it.
+ */
+int held_find(struct store *s, struct held_candidate *candidates, size_t count, bool of_known, bool *ret_any,
+              struct errmsg *err) ATS_MUSTCHECK;
 
 /* Text for a text column: itself when it is clean UTF-8, else a cleaned copy in the arena. NULL stays NULL. */
 const char *store_plain(const char *s, struct arena *arena);

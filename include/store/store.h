@@ -86,7 +86,7 @@ void store_tell_inserted(struct store *s, void (*fn)(void *ctx), void *ctx);
  * something else is held that the batch needs: singly, the others can be stored.
  */
 int store_ingest(struct store *s, struct ingest_event *events, size_t count, struct errmsg *err) ATS_MUSTCHECK;
-/* Whose session held the first of those that the last store_ingest left out, in words; "": the row did not tell. Until the next one. */
+/* Whose session held the first of those that store_ingest, store_record or store_renew left out last, in words; "": the row did not tell. */
 const char *store_held_by(const struct store *s);
 int store_notify(struct store *s, struct errmsg *err) ATS_MUSTCHECK; /* wakes the dispatchers of other processes */
 
@@ -141,11 +141,14 @@ void claim_batch_clear(struct claim_batch *b);
 char *store_owner_name(const char *instance, unsigned worker); /* worker: of several in this process, from 0 */
 /* Makes due at once what this owner and its dead predecessors of the same instance hold. Only while this owner has nothing in work. */
 int store_take_back(struct store *s, const char *owner, struct errmsg *err) ATS_MUSTCHECK;
-/* Prolongs the leases of these candidates, those that have ended excepted: afterwards each lasts STORE_RENEWED_MS or longer. */
+/*
+ * Prolongs the leases of these candidates, those that have ended excepted: afterwards each lasts STORE_RENEWED_MS or longer. Not of those whose rows another session holds:
+ * ret_held[i]. Sorts who before.
+ */
 #define STORE_RENEWED_MS(lease_ms) ((lease_ms) / 4 * 3)
-int store_renew(struct store *s, const struct claimed *const *who, size_t count, int64_t lease_ms,
+int store_renew(struct store *s, const struct claimed **who, size_t count, int64_t lease_ms, bool *ret_held,
                 struct errmsg *err) ATS_MUSTCHECK;
-/* Gives claimed candidates back, unworked; one whose lease has passed to another is left alone. Sorts items. */
+/* Gives claimed candidates back, unworked; one whose lease has passed to another is left alone, and one whose row another session holds: its lease ends by itself. Sorts items. */
 struct put_back {
     const struct claimed *who;
     int64_t delay_ms; /* when it is due again, from now; -1: as it was */
@@ -235,9 +238,12 @@ struct record {
     const char *error_class; /* NULL: none */
     const char *error;
     bool forget; /* the row has served (resolved into another): delete it */
+    bool
+        held; /* out: another session holds a row that this needs (store_held_by): nothing of it was recorded, it may be tried again; lost, too */
     bool lost;   /* out: the lease was not ours any more: only the calls that were made were recorded */
     bool erased; /* out: and not even these, because the person was erased meanwhile (store/erase.h) */
 };
+/* All but those that are held: in one transaction, or each in one of its own if somebody holds rows of other tables than the queue. */
 int store_record(struct store *s, struct record *records, size_t count, struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- connectors */

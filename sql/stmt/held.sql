@@ -1,4 +1,4 @@
--- Which of these candidates' rows another session holds, so that the events of the others can be stored without them, and whose session that is, as far as the
+-- Which of these candidates' rows another session holds, so that all others can be gone on with, and whose session that is, as far as the
 -- row tells. Waits for none of them.
 with named as (
     select u.place, u.source, u.connector, u.ref

@@ -2,7 +2,7 @@
 -- candidates, likewise, so that two daemons cannot deadlock. $18: the caller has left out the events of erased people (ingest_erased); else
 -- nothing is stored where there may be one. Whoever erases holds the lock until the end of that transaction, in which
 -- the table of their names gets its first page; its size is asked with the lock in hand, and is no matter of what this statement's snapshot sees.
--- From there on nothing is waited for longer than 3 seconds: a row that somebody holds must not keep all others waiting (ingest_held).
+-- From there on nothing is waited for longer than 3 seconds: a row that somebody holds must not keep all others waiting (store/held.c).
 -- Returns 'all' if every event was new, or a row 'new' for each that was, or 'ask' if nothing was done.
 with guard as materialized (
     select g.is_free, set_config('lock_timeout', '3s', true)

@@ -1,5 +1,5 @@
 -- Gives claimed candidates back unworked, if they are still ours: due as they were, or ($5) so many milliseconds from now. $6, $7: what is in the way
--- counts as a failed attempt and is shown; null: nothing is.
+-- counts as a failed attempt and is shown; null: nothing is. Nothing is waited for longer than 3 seconds (store/held.c).
 update atsync.candidate q
 set lease_owner = null,
     lease_until = null,
@@ -10,5 +10,6 @@ set lease_owner = null,
     error_class = coalesce(u.error_class, q.error_class),
     last_error = coalesce(u.error, q.last_error)
 from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[])
-         as u (source, connector, ref, lease_no, delay_ms, error_class, error)
+         as u (source, connector, ref, lease_no, delay_ms, error_class, error),
+     (select set_config('lock_timeout', '3s', true) offset 0) patience
 where q.source = u.source and q.connector = u.connector and q.ref = u.ref and q.lease_no = u.lease_no

@@ -1,6 +1,6 @@
 -- Locks the candidates that are still ours, in the order in which they come, and tells which they are. Those that stay in work (kept) get the list of what is
 -- being sent; those whose connector waits (waits) keep their place and lose their lease; the others are given back: idle, due again later, or due at once because
--- something arrived meanwhile.
+-- something arrived meanwhile. From here on nothing is waited for longer than 3 seconds (store/held.c).
 update atsync.candidate q
 set sending = r.sending,
     planned_version = r.version,
@@ -20,6 +20,7 @@ set sending = r.sending,
 from (select unnest($1::text[]) as source, unnest($2::text[]) as connector, unnest($3::text[]) as ref, unnest($4::bigint[]) as lease_no,
              unnest($5::bigint[]) as idx, unnest($6::boolean[]) as kept, unnest($7::text[]) as sending, unnest($8::bigint[]) as version,
              unnest($9::text[]) as state, unnest($10::boolean[]) as synced, unnest($11::boolean[]) as failed, unnest($12::text[]) as error_class,
-             unnest($13::text[]) as error, unnest($14::bigint[]) as delay_ms, unnest($15::boolean[]) as waits) r
+             unnest($13::text[]) as error, unnest($14::bigint[]) as delay_ms, unnest($15::boolean[]) as waits) r,
+     (select set_config('lock_timeout', '3s', true) offset 0) patience
 where q.source = r.source and q.connector = r.connector and q.ref = r.ref and q.lease_no = r.lease_no
 returning r.idx

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/recent.h"
 #include "base/text.h"
 
 enum {
@@ -13,19 +14,23 @@ enum {
 struct memory_use {
     atomic_size_t small_bytes;
     atomic_bool large_in_work;
-    /* the dispatcher's own: hashes of some that are large */
-    uint64_t large[LARGE_KNOWN_MAX];
-    size_t large_count;
+    struct recent *large; /* the dispatcher's own */
 };
 
 struct memory_use *memory_use_new(void)
 {
-    return mem_zalloc(sizeof(struct memory_use));
+    struct memory_use *u = mem_zalloc(sizeof *u);
+
+    u->large = recent_new(LARGE_KNOWN_MAX);
+    return u;
 }
 
 void memory_use_free(struct memory_use *u)
 {
-    mem_free(u);
+    if (u) {
+        recent_free(u->large);
+        mem_free(u);
+    }
 }
 
 int64_t memory_use_load_max(int64_t max_history_bytes, bool is_large)
@@ -50,19 +55,9 @@ static uint64_t hash_of(const struct claimed *who)
     return text_hash64(who->ref, strlen(who->ref)) ^ text_hash64(who->source, strlen(who->source));
 }
 
-static size_t place_of(const struct memory_use *u, uint64_t hash)
-{
-    size_t i = 0;
-
-    while (i < u->large_count && u->large[i] != hash) {
-        i++;
-    }
-    return i;
-}
-
 bool memory_use_is_known_large(const struct memory_use *u, const struct claimed *who)
 {
-    return u->large_count > 0 && place_of(u, hash_of(who)) < u->large_count;
+    return recent_any(u->large, 0) && recent_has(u->large, hash_of(who), 0);
 }
 
 bool memory_use_any_known_large(const struct memory_use *u, const struct claim_batch *b)
@@ -77,17 +72,10 @@ bool memory_use_any_known_large(const struct memory_use *u, const struct claim_b
 
 void memory_use_know_large(struct memory_use *u, const struct claimed *who, bool is_large)
 {
-    uint64_t hash = hash_of(who);
-    size_t place = place_of(u, hash);
-
-    if (place < u->large_count && !is_large) {
-        u->large[place] = u->large[--u->large_count];
-    } else if (place == u->large_count && is_large) {
-        if (u->large_count < LARGE_KNOWN_MAX) {
-            u->large[u->large_count++] = hash;
-        } else {
-            u->large[hash % LARGE_KNOWN_MAX] = hash;
-        }
+    if (is_large) {
+        recent_add(u->large, hash_of(who), INT64_MAX);
+    } else {
+        recent_remove(u->large, hash_of(who));
     }
 }
 

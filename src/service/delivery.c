@@ -250,15 +250,16 @@ static bool is_stopping(struct delivery *d)
 }
 
 /* How long the candidate is still ours; 0: another daemon may have it. */
-static int64_t lease_left_ms(const struct task *t)
+static int64_t lease_left_ms(struct task *t)
 {
     struct delivery *d = t->delivery;
-    const struct job *job = t->job;
+    struct job *job = t->job;
     int64_t until_ms = job->claim_began_ms + job->lease_ms;
     int64_t now_ms = clock_mono_ms();
 
     pthread_mutex_lock(&d->lock);
-    if (job->claim_began_ms > d->renewed_since_ms && d->renewed_until_ms > until_ms) {
+    if (!atomic_load(&job->not_renewed) && job->claim_began_ms > d->renewed_since_ms &&
+        d->renewed_until_ms > until_ms) {
         until_ms = d->renewed_until_ms;
     }
     pthread_mutex_unlock(&d->lock);

@@ -339,6 +339,14 @@ static void look_for_identities_soon(struct dispatcher *d, const struct record *
     }
 }
 
+/* It is looked at again when its lease has ended. */
+static void tell_held(const struct dispatcher *d, const struct claimed *who)
+{
+    log_warn("a candidate is not worked on now: another database session holds its row", "connector", who->connector,
+             "ref", who->ref, "held_by", store_held_by(d->store), "hint",
+             "end that transaction, with pg_terminate_backend if need be", NULL);
+}
+
 /* What is loaded is planned, recorded and handed over. Returns the number of candidates, or a negative status. */
 static int work_on(struct dispatcher *d, struct look *look, struct batch_memory *memory, struct errmsg *err)
 {
@@ -376,6 +384,9 @@ static int work_on(struct dispatcher *d, struct look *look, struct batch_memory 
     st = store_record(d->store, records, to_record, err);
     for (size_t i = 0; i < to_record; i++) {
         works[places[i]].record.lost = records[i].lost;
+        if (st == ST_OK && records[i].held) {
+            tell_held(d, records[i].who);
+        }
     }
     if (st == ST_OK) {
         FAULT_POINT("intents-recorded");
@@ -682,9 +693,15 @@ static int renew(struct dispatcher *d, struct errmsg *err)
     struct arena *arena = arena_new();
     const struct claimed **who;
     size_t count = in_work_list(d->in_work, arena, &who);
-    int st = store_renew(d->store, who, count, lease_ms, err);
+    bool *held = arena_alloc(arena, count + 1);
+    int st = store_renew(d->store, who, count, lease_ms, held, err);
 
     if (st == ST_OK) {
+        for (size_t i = 0; i < count; i++) {
+            if (held[i]) {
+                in_work_not_renewed(d->in_work, who[i]);
+            }
+        }
         delivery_renewed(d->delivery, began_ms, clock_mono_ms(), STORE_RENEWED_MS(lease_ms), lease_ms);
         d->renewed_at_ms = began_ms;
     }
@@ -760,11 +777,11 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
         d->took_back = d->took_back || st == ST_OK;
         d->give_back = d->give_back && st != ST_OK;
     }
-    if (st == ST_OK && !stopping) {
-        st = in_work_record_late(d->in_work, d->store, now_ms, err);
-    }
     if (st == ST_OK && lanes_in_work(d->lanes) > 0 && now_ms - d->renewed_at_ms > d->config->delivery.lease_ms / 4) {
         st = renew(d, err);
+    }
+    if (st == ST_OK && !stopping) {
+        st = in_work_record_late(d->in_work, d->store, now_ms, err);
     }
     if (st != ST_OK || stopping) {
         return st;

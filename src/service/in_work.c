@@ -1,10 +1,14 @@
 #include "service/in_work.h"
 
 #include <pthread.h>
+#include <string.h>
 
 #include "base/clock.h"
 
-enum { AHEAD_MAX_MS = 250 }; /* how long the views may not know of runs whose candidate went ahead */
+enum {
+    AHEAD_MAX_MS = 250,    /* how long the views may not know of runs whose candidate went ahead */
+    HELD_AGAIN_MS = 10000, /* if they cannot be told then */
+};
 
 struct in_work {
     pthread_mutex_t lock; /* guards the list */
@@ -83,6 +87,18 @@ size_t in_work_list(struct in_work *w, struct arena *arena, const struct claimed
     return count;
 }
 
+void in_work_not_renewed(struct in_work *w, const struct claimed *who)
+{
+    (void)pthread_mutex_lock(&w->lock);
+    for (struct job *job = w->first; job; job = job->work_next) {
+        if (job->who->lease_no == who->lease_no && strcmp(job->who->ref, who->ref) == 0 &&
+            strcmp(job->who->connector, who->connector) == 0 && strcmp(job->who->source, who->source) == 0) {
+            atomic_store(&job->not_renewed, true);
+        }
+    }
+    (void)pthread_mutex_unlock(&w->lock);
+}
+
 /* ---- who went ahead --------------------------------------------------------------------------------------------------- */
 
 const struct record *in_work_take_plan(struct in_work *w, struct job *job)
@@ -145,11 +161,14 @@ int in_work_record_late(struct in_work *w, struct store *s, int64_t now_ms, stru
     }
     st = store_record(s, records, count, err);
     for (size_t i = 0; i < count; i++) {
-        if (st == ST_OK) {
+        if (st == ST_OK && !records[i].held) {
             jobs[i]->unrecorded = NULL;
-        } else {
-            is_ahead_since(w, jobs[i]);
+            continue;
         }
+        if (st == ST_OK) {
+            jobs[i]->ahead_since_ms = now_ms + HELD_AGAIN_MS;
+        }
+        is_ahead_since(w, jobs[i]);
     }
     (void)pthread_mutex_unlock(&w->ahead_lock);
     arena_free(arena);

@@ -19,6 +19,8 @@ enum {
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
     STOP_TRIES = 5, /* while stopping with the database away */
+    HELD_MIN_MS = 1000,
+    HELD_MAX_MS = 16000,
     BATCH_WANTED = 64,
     LINGER_MS = 5,
 };
@@ -43,6 +45,8 @@ struct recorder {
     struct connector_states states;
     bool states_changed; /* by this batch */
     bool database_away;
+    struct job *held;                       /* those whose rows another session holds, */
+    int64_t held_again_at_ms, held_wait_ms; /* which are tried again then */
 };
 
 /* ---- one candidate -------------------------------------------------------------------------------------------------- */
@@ -105,9 +109,6 @@ static struct record result_record(const struct job *job)
     if (job->throttle_ms > 0) {
         r.state = "throttled";
         r.failed = false;
-    }
-    for (size_t i = 0; i < job->log_count; i++) {
-        job->log[i].ago_ms = clock_mono_ms() - job->log[i].ago_ms;
     }
     return r;
 }
@@ -305,6 +306,14 @@ static size_t count_jobs(const struct job *list)
     return count;
 }
 
+/* From times to how long ago they are, and back. */
+static void turn_times(struct job *job)
+{
+    for (size_t i = 0; i < job->log_count; i++) {
+        job->log[i].ago_ms = clock_mono_ms() - job->log[i].ago_ms;
+    }
+}
+
 /* What the ATS was told must not be forgotten. */
 static void put_back(struct recorder *r, struct job *list)
 {
@@ -312,9 +321,7 @@ static void put_back(struct recorder *r, struct job *list)
     size_t count = count_jobs(list);
 
     for (struct job *j = list; j; j = j->next) { /* back to the time of their end */
-        for (size_t k = 0; k < j->log_count; k++) {
-            j->log[k].ago_ms = clock_mono_ms() - j->log[k].ago_ms;
-        }
+        turn_times(j);
         last = j;
     }
     (void)pthread_mutex_lock(&r->mutex);
@@ -324,10 +331,23 @@ static void put_back(struct recorder *r, struct job *list)
     (void)pthread_mutex_unlock(&r->mutex);
 }
 
-static void account(struct recorder *r, const struct job *list, const struct record *records)
+/* While its lease would have lasted. Then it is as if this daemon had ended before: whoever claims it finds out what became of what was sent. */
+static bool is_kept(const struct job *job, const struct record *record, int64_t now_ms)
+{
+    return record->held && (job->held_since_ms == 0 || now_ms < job->held_since_ms + job->lease_ms);
+}
+
+static void account(struct recorder *r, const struct job *list, const struct record *records, int64_t now_ms)
 {
     for (; list; list = list->next, records++) {
-        if (records->erased) {
+        if (is_kept(list, records, now_ms)) {
+            continue;
+        }
+        if (records->held) {
+            log_warn("a result was not recorded: another database session still holds its candidate's row", "connector",
+                     list->who->connector, "ref", list->who->ref, "held_by", store_held_by(r->store), "hint",
+                     "end that transaction; what was sent is then looked for, or sent again", NULL);
+        } else if (records->erased) {
             log_info("a result was not recorded: its candidate was erased while the call was made", "connector",
                      list->who->connector, NULL);
         } else if (records->lost) {
@@ -342,8 +362,26 @@ static void account(struct recorder *r, const struct job *list, const struct rec
     }
 }
 
+static void keep_held(struct recorder *r, struct job *job, int64_t now_ms)
+{
+    if (job->held_since_ms == 0) {
+        job->held_since_ms = now_ms;
+        log_warn("a result is not recorded yet: another database session holds its candidate's row", "connector",
+                 job->who->connector, "ref", job->who->ref, "held_by", store_held_by(r->store), "hint",
+                 "it is kept and tried again; end that transaction, with pg_terminate_backend if need be", NULL);
+    }
+    turn_times(job);
+    if (!r->held) {
+        r->held_wait_ms = r->held_wait_ms > 0 ? r->held_wait_ms : HELD_MIN_MS;
+        r->held_again_at_ms = now_ms + r->held_wait_ms;
+    }
+    job->next = r->held;
+    r->held = job;
+}
+
 static int record_batch(struct recorder *r, struct job *list, struct errmsg *err)
 {
+    int64_t now_ms;
     size_t count = count_jobs(list);
     struct record *records = mem_array(count, sizeof *records);
     size_t i = 0;
@@ -355,9 +393,11 @@ static int record_batch(struct recorder *r, struct job *list, struct errmsg *err
             j->with_results = r->hooks.take_plan(r->hooks.ctx, j);
         }
         records[i++] = result_record(j);
+        turn_times(j);
     }
     for (struct job *j = list; j && st == ST_OK; j = j->next) {
-        st = tell_connector(r, j, err);
+        st = j->told ? ST_OK : tell_connector(r, j, err);
+        j->told = st == ST_OK;
     }
     if (st == ST_OK) {
         FAULT_POINT("results-collected");
@@ -368,17 +408,35 @@ static int record_batch(struct recorder *r, struct job *list, struct errmsg *err
         goto out;
     }
     FAULT_POINT("results-recorded");
-    account(r, list, records);
+    now_ms = clock_mono_ms();
+    account(r, list, records, now_ms);
     st = tell_lanes(r, err); /* before there is room again: an ATS that is away is not asked by one more */
     for (i = 0; list; i++) {
         struct job *next = list->next;
 
-        r->hooks.recorded(r->hooks.ctx, list, records[i].next_due_ms);
+        if (is_kept(list, &records[i], now_ms)) {
+            keep_held(r, list, now_ms);
+        } else {
+            r->hooks.recorded(r->hooks.ctx, list, records[i].next_due_ms);
+        }
         list = next;
     }
     r->hooks.batch_done(r->hooks.ctx, r->states_changed);
 out:
     mem_free(records);
+    return st;
+}
+
+/* Apart from those that have ended meanwhile: these do not wait for what is still held. */
+static int record_held(struct recorder *r, struct errmsg *err)
+{
+    struct job *list = r->held;
+    int st;
+
+    r->held = NULL;
+    r->held_wait_ms = 2 * r->held_wait_ms < HELD_MAX_MS ? 2 * r->held_wait_ms : HELD_MAX_MS;
+    st = record_batch(r, list, err);
+    r->held_wait_ms = r->held ? r->held_wait_ms : 0;
     return st;
 }
 
@@ -405,19 +463,30 @@ int64_t recorder_linger_ms(size_t ended, size_t in_work, bool any_failed, int64_
     return ended_since_ms + LINGER_MS - now_ms;
 }
 
-/* All that has ended; NULL: there are failures to tell (*ret_tell), or nothing will ever end again. Waits as long as it has to. */
-static struct job *take_ended(struct recorder *r, bool *ret_tell, bool *ret_stopping)
+/* What there is to do. */
+struct todo {
+    struct job *ended; /* NULL: nothing has ended */
+    bool tell;         /* there are failures to tell */
+    bool held;         /* those that were held are to be tried again */
+    bool stopping;     /* nothing more will end */
+};
+
+/* Waits until there is something to do, or nothing ever will be. */
+static struct todo take(struct recorder *r)
 {
-    struct job *list;
+    struct todo t;
 
     (void)pthread_mutex_lock(&r->mutex);
     for (;;) {
         int64_t now_ms = clock_mono_ms();
         int64_t left_ms = r->tell_at_ms == 0 ? -1 : r->tell_at_ms - now_ms;
+        int64_t held_ms = r->held ? r->held_again_at_ms - now_ms : -1;
 
-        if (r->stopping || (r->tell_at_ms != 0 && left_ms <= 0)) {
+        t.held = r->held && held_ms <= 0;
+        if (r->stopping || t.held || (r->tell_at_ms != 0 && left_ms <= 0)) {
             break;
         }
+        left_ms = held_ms >= 0 && (left_ms < 0 || held_ms < left_ms) ? held_ms : left_ms;
         if (r->ended) {
             left_ms = recorder_linger_ms(r->ended_count, lanes_in_work(r->lanes), r->tell_at_ms != 0, r->ended_since_ms,
                                          now_ms);
@@ -427,14 +496,15 @@ static struct job *take_ended(struct recorder *r, bool *ret_tell, bool *ret_stop
         }
         thread_cond_wait(&r->changed, &r->mutex, left_ms);
     }
-    list = r->ended;
+    t.ended = r->ended;
     r->ended = NULL;
     r->ended_count = 0;
-    *ret_tell = r->tell_at_ms != 0;
+    t.tell = r->tell_at_ms != 0;
     r->tell_at_ms = 0;
-    *ret_stopping = r->stopping;
+    t.stopping = r->stopping;
+    t.held = t.held || (t.stopping && r->held); /* the last time */
     (void)pthread_mutex_unlock(&r->mutex);
-    return list;
+    return t;
 }
 
 static void wait_for_database(struct recorder *r, int64_t ms)
@@ -448,20 +518,38 @@ static void wait_for_database(struct recorder *r, int64_t ms)
     (void)pthread_mutex_unlock(&r->mutex);
 }
 
+static int work(struct recorder *r, const struct todo *t, struct errmsg *err)
+{
+    int st = ST_OK;
+
+    if (t->ended) {
+        st = record_batch(r, t->ended, err);
+    }
+    if (st == ST_OK && t->held) {
+        st = record_held(r, err);
+    }
+    return st == ST_OK && !t->ended && !t->held ? tell_only(r, err) : st;
+}
+
 static void *recorder_main(void *arg)
 {
     struct recorder *r = arg;
     int64_t away_ms = RECONNECT_MIN_MS;
     int failures = 0;
-    bool stopping = false;
-    bool tell = false;
-    struct job *list;
 
-    while ((list = take_ended(r, &tell, &stopping)) || tell) {
+    for (;;) {
+        struct todo t = take(r);
         struct errmsg err = {{0}};
-        int st = list ? record_batch(r, list, &err) : tell_only(r, &err);
+        int st;
 
+        if (!t.ended && !t.tell && !t.held) {
+            break;
+        }
+        st = work(r, &t, &err);
         if (st == ST_OK) {
+            if (t.stopping && r->held) { /* as if we had been killed: who claims them finds out */
+                break;
+            }
             if (r->database_away) {
                 log_info("database back: results are recorded", NULL);
             }
@@ -474,7 +562,7 @@ static void *recorder_main(void *arg)
             log_error("results of calls cannot be recorded now: they are kept", "error", err.text, NULL);
         }
         r->database_away = true;
-        if (stopping && ++failures > STOP_TRIES) {
+        if (t.stopping && ++failures > STOP_TRIES) {
             break;
         }
         wait_for_database(r, away_ms);
@@ -570,17 +658,23 @@ void recorder_join(struct recorder *r)
     }
 }
 
+static void give_up_all(struct job *list, void (*give_up)(struct job *job))
+{
+    while (list) {
+        struct job *next = list->next;
+
+        give_up(list);
+        list = next;
+    }
+}
+
 void recorder_free(struct recorder *r, void (*give_up)(struct job *job))
 {
     if (!r) {
         return;
     }
-    while (r->ended) {
-        struct job *next = r->ended->next;
-
-        give_up(r->ended);
-        r->ended = next;
-    }
+    give_up_all(r->ended, give_up);
+    give_up_all(r->held, give_up);
     connector_states_clear(&r->states);
     store_free(r->store);
     (void)pthread_cond_destroy(&r->changed);

@@ -1,4 +1,3 @@
-#include "base/clock.h"
 #include "base/text.h"
 #include "lib/json.h"
 #include "store/internal.h"
@@ -8,7 +7,6 @@
 enum {
     TRIES =
         5, /* after a deadlock, which PostgreSQL undoes, or the first answer of a pooler that was not known as one */
-    HELD_MS = 60000,
 };
 
 static int by_source_and_id(const void *a, const void *b)
@@ -347,102 +345,30 @@ void store_tell_inserted(struct store *s, void (*fn)(void *ctx), void *ctx)
 
 /* ---- candidates that somebody holds ------------------------------------------------------------------------------- */
 
-static uint64_t candidate_hash(const struct ingest_event *e)
+/* See held_find. */
+static int leave_out_held(struct store *s, struct ingest_event *events, size_t count, bool of_known, bool *ret_any,
+                          struct errmsg *err)
 {
-    return text_hash64(e->subject, strlen(e->subject)) ^ text_hash64(e->source, strlen(e->source)) ^
-           (text_hash64(e->connector, strlen(e->connector)) << 1);
-}
-
-static size_t place_of_held(const struct store *s, uint64_t hash)
-{
-    size_t i = 0;
-
-    while (i < s->held_count && s->held[i].hash != hash) {
-        i++;
-    }
-    return i;
-}
-
-/* For a minute after it was seen to be held, and once more for each event until then: so that not each event of it is waited with. */
-static void remember_held(struct store *s, uint64_t hash, bool is_held, int64_t now_ms)
-{
-    size_t i = place_of_held(s, hash);
-
-    if (is_held) {
-        s->held_count += i == s->held_count && i < HELD_MAX;
-        s->held[i < HELD_MAX ? i : hash % HELD_MAX] =
-            (struct held_candidate){.hash = hash, .until_ms = now_ms + HELD_MS};
-    } else if (i < s->held_count) {
-        s->held[i] = s->held[--s->held_count];
-    }
-}
-
-static bool was_any_held(struct store *s, const struct ingest_event *events, size_t count)
-{
-    int64_t now_ms;
-    bool any = false;
-
-    if (s->held_count == 0) {
-        return false;
-    }
-    now_ms = clock_mono_ms();
-    for (size_t i = s->held_count; i > 0; i--) {
-        if (s->held[i - 1].until_ms <= now_ms) {
-            s->held[i - 1] = s->held[--s->held_count];
-        }
-    }
-    for (size_t i = 0; i < count && !any; i++) {
-        any = events[i].connector && place_of_held(s, candidate_hash(&events[i])) < s->held_count;
-    }
-    return any;
-}
-
-/*
- * Marks the events of candidates that are held now; *ret_any: there are such. of_known: only those that were held lately are asked for, because a row may also
- * be in the hands of who records something at this moment, which is no reason to refuse anything.
- */
-static int find_held(struct store *s, struct ingest_event *events, size_t count, bool of_known, bool *ret_any,
-                     struct errmsg *err)
-{
-    struct ingest_event **with = mem_array(count, sizeof *with);
-    int64_t now_ms = clock_mono_ms();
-    struct db_result *r = NULL;
-    struct batch b;
+    struct held_candidate *candidates = mem_array(count, sizeof *candidates);
+    struct ingest_event **of = mem_array(count, sizeof *of);
+    size_t with = 0;
     int st;
 
-    *ret_any = false;
-    batch_init(&b, "ttt");
     for (size_t i = 0; i < count; i++) {
         events[i].held = false;
-        if (events[i].connector && (!of_known || place_of_held(s, candidate_hash(&events[i])) < s->held_count)) {
-            with[b.rows++] = &events[i];
-            db_array_text(b.column[0], events[i].source);
-            db_array_text(b.column[1], events[i].connector);
-            db_array_text(b.column[2], events[i].subject);
+        if (events[i].connector) {
+            candidates[with] = (struct held_candidate){
+                .source = events[i].source, .connector = events[i].connector, .ref = events[i].subject};
+            of[with++] = &events[i];
         }
     }
-    for (size_t i = 0; i < b.rows; i++) {
-        remember_held(s, candidate_hash(with[i]), false, now_ms);
+    st = held_find(s, candidates, with, of_known, ret_any, err);
+    for (size_t i = 0; i < with; i++) {
+        of[i]->held = candidates[i].held;
     }
-    st = batch_exec(&b, s->db, &sql_ingest_held, DB_ROWS, &r, err);
-    for (size_t row = 0; r && row < db_rows(r); row++) {
-        struct ingest_event *e = with[db_i64(r, row, 0) - 1];
-
-        if (!*ret_any) {
-            (void)snprintf(s->held_by, sizeof s->held_by, "%s", db_is_null(r, row, 1) ? "" : db_text(r, row, 1));
-        }
-        e->held = *ret_any = true;
-        remember_held(s, candidate_hash(e), true, now_ms);
-    }
-    db_result_free(r);
-    batch_clear(&b);
-    mem_free(with);
+    mem_free(of);
+    mem_free(candidates);
     return st;
-}
-
-static bool waited_in_vain(const struct store *s)
-{
-    return strcmp(db_sqlstate(s->db), "55P03") == 0;
 }
 
 int store_ingest(struct store *s, struct ingest_event *events, size_t count, struct errmsg *err)
@@ -453,8 +379,8 @@ int store_ingest(struct store *s, struct ingest_event *events, size_t count, str
     for (size_t i = 0; i < count; i++) {
         events[i].held = false;
     }
-    if (was_any_held(s, events, count)) {
-        int asked = find_held(s, events, count, true, &found, err);
+    if (count > 0 && held_any_known(s)) {
+        int asked = leave_out_held(s, events, count, true, &found, err);
 
         if (asked != ST_OK) {
             return asked;
@@ -462,9 +388,9 @@ int store_ingest(struct store *s, struct ingest_event *events, size_t count, str
     }
     for (int i = 0; i < TRIES && st == ST_CONFLICT; i++) {
         st = store_once(s, events, count, err);
-        if (st == ST_CONFLICT && waited_in_vain(s)) {
+        if (st == ST_CONFLICT && held_waited_in_vain(s)) {
             struct errmsg why;
-            int asked = find_held(s, events, count, false, &found, &why);
+            int asked = leave_out_held(s, events, count, false, &found, &why);
 
             if (asked != ST_OK) {
                 return err_set(err, asked, "%s", why.text);
@@ -475,11 +401,6 @@ int store_ingest(struct store *s, struct ingest_event *events, size_t count, str
         }
     }
     return st;
-}
-
-const char *store_held_by(const struct store *s)
-{
-    return s->held_by;
 }
 
 int store_notify(struct store *s, struct errmsg *err)

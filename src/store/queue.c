@@ -7,6 +7,7 @@
 #include "sql.h"
 
 enum {
+    TRIES = 3,
     MARK_FOR_MS = 1000,
     MARK_MARGIN_US = 100000, /* commits do not become visible in the order of their due times */
 };
@@ -220,64 +221,169 @@ int store_take_back(struct store *s, const char *owner, struct errmsg *err)
     return st;
 }
 
-int store_renew(struct store *s, const struct claimed *const *who, size_t count, int64_t lease_ms, struct errmsg *err)
+/* ---- candidates in work: what is done with them does not wait for one that somebody holds ------------------------------- */
+
+/* As held_find. */
+static int leave_out_held(struct store *s, const struct claimed *const *who, size_t count, bool of_known, bool *held,
+                          bool *ret_any, struct errmsg *err)
 {
-    struct db_params p;
-    struct batch b;
+    struct held_candidate *candidates = mem_array(count + 1, sizeof *candidates);
     int st;
 
-    if (count == 0) {
-        return ST_OK;
-    }
-    batch_init(&b, "tttl");
     for (size_t i = 0; i < count; i++) {
-        db_array_text(b.column[0], who[i]->source);
-        db_array_text(b.column[1], who[i]->connector);
-        db_array_text(b.column[2], who[i]->ref);
-        db_array_i64(b.column[3], who[i]->lease_no);
+        candidates[i] =
+            (struct held_candidate){.source = who[i]->source, .connector = who[i]->connector, .ref = who[i]->ref};
+    }
+    st = held_find(s, candidates, count, of_known, ret_any, err);
+    for (size_t i = 0; i < count; i++) {
+        held[i] = candidates[i].held;
+    }
+    mem_free(candidates);
+    return st;
+}
+
+/* try is called until it has done it for all but those that are held, which are marked. */
+static int but_for_held(struct store *s, const struct claimed *const *who, size_t count, bool *held,
+                        int (*try)(struct store *s, const void *what, const bool *held, struct errmsg *err),
+                        const void *what, struct errmsg *err)
+{
+    int st = ST_OK;
+    bool any = true;
+
+    memset(held, 0, count * sizeof *held);
+    if (count > 0 && held_any_known(s)) {
+        st = leave_out_held(s, who, count, true, held, &any, err);
+    }
+    if (st != ST_OK) {
+        return st;
+    }
+    for (int i = 0; i < TRIES; i++) {
+        st = try(s, what, held, err);
+        if (st != ST_CONFLICT || !held_waited_in_vain(s)) {
+            break;
+        }
+        if ((st = leave_out_held(s, who, count, false, held, &any, err)) != ST_OK) {
+            break;
+        }
+        st = ST_CONFLICT;
+    }
+    return st;
+}
+
+struct renewal {
+    const struct claimed *const *who;
+    size_t count;
+    int64_t lease_ms;
+};
+
+static int try_renew(struct store *s, const void *what, const bool *held, struct errmsg *err)
+{
+    const struct renewal *n = what;
+    struct db_params p;
+    struct batch b;
+    int st = ST_OK;
+
+    batch_init(&b, "tttl");
+    for (size_t i = 0; i < n->count; i++) {
+        if (held[i]) {
+            continue;
+        }
+        db_array_text(b.column[0], n->who[i]->source);
+        db_array_text(b.column[1], n->who[i]->connector);
+        db_array_text(b.column[2], n->who[i]->ref);
+        db_array_i64(b.column[3], n->who[i]->lease_no);
+        b.rows++;
     }
     db_params_init(&p);
     for (unsigned i = 0; i < b.columns; i++) {
         db_add_array(&p, b.column[i]);
     }
-    db_add_i64(&p, lease_ms);
-    st = db_exec(s->db, &sql_renew, &p, DB_COMMAND, NULL, err);
+    db_add_i64(&p, n->lease_ms);
+    if (b.rows > 0) {
+        st = db_exec(s->db, &sql_renew, &p, DB_COMMAND, NULL, err);
+    }
     batch_clear(&b);
     return st;
 }
 
 /* As everybody does who locks several rows of the queue, so that none waits for another in a circle. */
-static int by_key(const void *a, const void *b)
+static int by_key(const struct claimed *x, const struct claimed *y)
 {
-    const struct claimed *x = ((const struct put_back *)a)->who;
-    const struct claimed *y = ((const struct put_back *)b)->who;
     int order = strcmp(x->source, y->source);
 
     order = order != 0 ? order : strcmp(x->connector, y->connector);
     return order != 0 ? order : strcmp(x->ref, y->ref);
 }
 
-int store_put_back(struct store *s, struct put_back *items, size_t count, struct errmsg *err)
+static int renewed_by_key(const void *a, const void *b)
 {
+    return by_key(*(const struct claimed *const *)a, *(const struct claimed *const *)b);
+}
+
+int store_renew(struct store *s, const struct claimed **who, size_t count, int64_t lease_ms, bool *ret_held,
+                struct errmsg *err)
+{
+    const struct renewal n = {.who = who, .count = count, .lease_ms = lease_ms};
+
+    if (count > 1) {
+        qsort(who, count, sizeof(*who), renewed_by_key);
+    }
+    return but_for_held(s, who, count, ret_held, try_renew, &n, err);
+}
+
+static int put_back_by_key(const void *a, const void *b)
+{
+    return by_key(((const struct put_back *)a)->who, ((const struct put_back *)b)->who);
+}
+
+struct put_backs {
+    const struct put_back *items;
+    size_t count;
+};
+
+static int try_put_back(struct store *s, const void *what, const bool *held, struct errmsg *err)
+{
+    const struct put_backs *all = what;
     struct batch b;
     int st;
 
-    if (count > 1) {
-        qsort(items, count, sizeof *items, by_key);
-    }
     batch_init(&b, "tttlltt");
-    for (size_t i = 0; i < count; i++) {
-        db_array_text(b.column[0], items[i].who->source);
-        db_array_text(b.column[1], items[i].who->connector);
-        db_array_text(b.column[2], items[i].who->ref);
-        db_array_i64(b.column[3], items[i].who->lease_no);
-        db_array_i64(b.column[4], items[i].delay_ms < 0 ? DB_NULL_I64 : items[i].delay_ms);
-        db_array_text(b.column[5], items[i].error_class);
-        db_array_text(b.column[6], items[i].error);
+    for (size_t i = 0; i < all->count; i++) {
+        const struct put_back *item = &all->items[i];
+
+        if (held[i]) {
+            continue;
+        }
+        db_array_text(b.column[0], item->who->source);
+        db_array_text(b.column[1], item->who->connector);
+        db_array_text(b.column[2], item->who->ref);
+        db_array_i64(b.column[3], item->who->lease_no);
+        db_array_i64(b.column[4], item->delay_ms < 0 ? DB_NULL_I64 : item->delay_ms);
+        db_array_text(b.column[5], item->error_class);
+        db_array_text(b.column[6], item->error);
         b.rows++;
     }
     st = batch_exec(&b, s->db, &sql_put_back, DB_COMMAND, NULL, err);
     batch_clear(&b);
+    return st;
+}
+
+int store_put_back(struct store *s, struct put_back *items, size_t count, struct errmsg *err)
+{
+    const struct claimed **who = mem_array(count + 1, sizeof *who);
+    bool *held = mem_array(count + 1, sizeof *held);
+    const struct put_backs all = {.items = items, .count = count};
+    int st;
+
+    if (count > 1) {
+        qsort(items, count, sizeof *items, put_back_by_key);
+    }
+    for (size_t i = 0; i < count; i++) {
+        who[i] = items[i].who;
+    }
+    st = but_for_held(s, who, count, held, try_put_back, &all, err);
+    mem_free(held);
+    mem_free(who);
     return st;
 }
 

@@ -1,7 +1,8 @@
 /*
  * One transaction for everything that is to be remembered of a batch of candidates. The order of the statements is
  * the order of locks, so that two of these do not wait for each other in a circle: first our own candidates by key, then those that we pass something on to
- * (of those without a connector only what nobody else holds), then rows of other tables, which nobody locks before candidates.
+ * (of those without a connector only what nobody else holds), then rows of other tables, which nobody locks before candidates. Who needs a row that somebody holds for
+ * long is left out, so that the others need not wait for it.
  */
 #include "base/buf.h"
 #include "base/clock.h"
@@ -14,12 +15,14 @@
 enum { TRIES = 3 };
 
 struct recording {
+    struct store *store;
     struct db *db;
     struct record *records;
     size_t count;
     struct arena *arena;
     struct errmsg *err;
-    bool again; /* a first try met a conflict */
+    bool again;  /* a first try met a conflict */
+    bool waited; /* the last one for a row that somebody holds */
 };
 
 static const char *plain(const struct recording *rec, const char *s)
@@ -123,6 +126,9 @@ static void update_candidates(const struct recording *rec, struct db_result **re
         bool kept = !one->release || one->forget || one->waits;
 
         rec->records[one - rec->records].lost = true;
+        if (one->held) {
+            continue;
+        }
         add_who(&b, one->who);
         db_array_i64(b.column[3], one->who->lease_no);
         db_array_i64(b.column[4], one - rec->records);
@@ -708,7 +714,7 @@ static void insert_calls(const struct recording *rec, struct db_result **ret_the
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *r = &rec->records[i];
 
-        for (size_t k = 0; k < r->call_count; k++) {
+        for (size_t k = 0; !r->held && k < r->call_count; k++) {
             add_call(rec, r->lost ? &lost : &ours, r->who, &r->calls[k]);
         }
     }
@@ -723,7 +729,7 @@ static void tell_erased(const struct recording *rec, const struct db_result *the
     for (size_t i = 0; i < rec->count; i++) {
         struct record *r = &rec->records[i];
 
-        r->erased = r->lost && r->call_count > 0;
+        r->erased = r->lost && !r->held && r->call_count > 0;
         for (size_t row = 0; there && r->erased && row < db_rows(there); row++) {
             r->erased = strcmp(db_text(there, row, 0), r->who->source) != 0 ||
                         strcmp(db_text(there, row, 1), r->who->connector) != 0 ||
@@ -791,6 +797,13 @@ static enum db_durability durability_of(const struct recording *rec)
     return DB_MAY_BE_LOST;
 }
 
+static int undo(struct recording *rec, int st)
+{
+    rec->waited = held_waited_in_vain(rec->store);
+    db_rollback(rec->db);
+    return st;
+}
+
 static int record_once(struct recording *rec)
 {
     struct db_result *ours = NULL;
@@ -803,8 +816,7 @@ static int record_once(struct recording *rec)
     keep_ours(rec, ours);
     db_result_free(ours);
     if (st != ST_OK) {
-        db_rollback(rec->db);
-        return st;
+        return undo(rec, st);
     }
     FAULT_POINT("record-in-transaction");
     insert_routes(rec);
@@ -824,28 +836,147 @@ static int record_once(struct recording *rec)
     if (st == ST_OK) {
         tell_erased(rec, there);
     } else {
-        db_rollback(rec->db);
+        st = undo(rec, st);
     }
     db_result_free(there);
     return st;
 }
 
-int store_record(struct store *s, struct record *records, size_t count, struct errmsg *err)
+/* ---- rows that somebody holds ----------------------------------------------------------------------------------------- */
+
+/* As held_find, for all candidates whose rows this changes: its own, and those that something is passed on to. */
+static int leave_out_held(const struct recording *rec, bool of_known, bool *ret_any, struct errmsg *err)
 {
-    struct recording rec = {.db = s->db, .records = records, .count = count, .err = err};
+    struct arena *arena = arena_new();
+    struct held_candidate *candidates;
+    struct record **of;
+    size_t count = 0;
+    int st;
+
+    for (size_t i = 0; i < rec->count; i++) {
+        count += 1 + rec->records[i].route_count;
+    }
+    candidates = arena_alloc(arena, count * sizeof *candidates);
+    of = arena_alloc(arena, count * sizeof *of);
+    count = 0;
+    for (size_t i = 0; i < rec->count; i++) {
+        struct record *r = &rec->records[i];
+
+        r->held = false;
+        of[count] = r;
+        candidates[count++] =
+            (struct held_candidate){.source = r->who->source, .connector = r->who->connector, .ref = r->who->ref};
+        for (size_t k = 0; k < r->route_count; k++) {
+            of[count] = r;
+            candidates[count++] = (struct held_candidate){
+                .source = r->who->source, .connector = r->routes[k].connector, .ref = r->routes[k].ref};
+        }
+    }
+    st = held_find(rec->store, candidates, count, of_known, ret_any, err);
+    for (size_t i = 0; i < count; i++) {
+        of[i]->held = of[i]->held || candidates[i].held;
+    }
+    arena_free(arena);
+    return st;
+}
+
+static bool any_left(const struct recording *rec)
+{
+    size_t i = 0;
+
+    while (i < rec->count && rec->records[i].held) {
+        i++;
+    }
+    return i < rec->count;
+}
+
+/* A deadlock or a row that nobody expected: PostgreSQL undid it, try again. Without those whose rows are held; ST_CONFLICT: something else is. */
+static int record_together(struct recording *rec)
+{
     int st = ST_OK;
 
-    if (count == 0) {
-        return ST_OK;
-    }
-    for (int i = 0; i < TRIES; i++) {
-        rec.arena = arena_new();
-        st = record_once(&rec);
-        arena_free(rec.arena);
-        if (st != ST_CONFLICT) { /* a deadlock or a row that nobody expected: PostgreSQL undid it, try again */
+    for (int i = 0; i < TRIES && any_left(rec); i++) {
+        bool found = true;
+
+        rec->arena = arena_new();
+        st = record_once(rec);
+        arena_free(rec->arena);
+        if (st != ST_CONFLICT) {
             break;
         }
-        rec.again = true;
+        rec->again = true;
+        if (rec->waited) {
+            struct errmsg why;
+            int asked = leave_out_held(rec, false, &found, &why);
+
+            if (asked != ST_OK) {
+                return err_set(rec->err, asked, "%s", why.text);
+            }
+            if (!found) {
+                break;
+            }
+            st = ST_OK; /* should none be left */
+        }
+    }
+    return st;
+}
+
+static void hold(struct record *r)
+{
+    r->held = r->lost = true;
+}
+
+/*
+ * A row of another table is held, and nobody can tell whose of these candidates needs it: each of them alone. Once the first is recorded the others are, or may be tried
+ * again, whatever happens.
+ */
+static int record_singly(struct recording *rec)
+{
+    size_t done = 0;
+
+    rec->store->held_by[0] = '\0';
+    for (size_t i = 0; i < rec->count; i++) {
+        struct recording one = *rec;
+        int st;
+
+        if (rec->records[i].held) {
+            continue;
+        }
+        one.records = &rec->records[i];
+        one.count = 1;
+        st = record_together(&one);
+        if (st == ST_CONFLICT && one.waited) {
+            hold(&rec->records[i]);
+        } else if (st != ST_OK && done == 0) {
+            return st;
+        } else if (st != ST_OK) {
+            while (i < rec->count) {
+                hold(&rec->records[i++]);
+            }
+        }
+        done++;
+    }
+    return ST_OK;
+}
+
+int store_record(struct store *s, struct record *records, size_t count, struct errmsg *err)
+{
+    struct recording rec = {.store = s, .db = s->db, .records = records, .count = count, .err = err};
+    int st = ST_OK;
+    bool any;
+
+    for (size_t i = 0; i < count; i++) {
+        records[i].held = records[i].erased = false;
+        records[i].lost = true;
+    }
+    if (count > 0 && held_any_known(s)) {
+        st = leave_out_held(&rec, true, &any, err);
+    }
+    if (st == ST_OK) {
+        st = record_together(&rec);
+    }
+    if (st == ST_CONFLICT && rec.waited) {
+        st = record_singly(&rec);
     }
     return st;
 }

@@ -1,6 +1,7 @@
 #include "store/store.h"
 
 #include "base/buf.h"
+#include "base/recent.h"
 #include "base/text.h"
 #include "domain/breaker.h"
 #include "lib/crypto.h"
@@ -30,6 +31,7 @@ struct store *store_new(const struct config *c, const char *role)
     char *name = mem_printf("atsyncd %s %s", c->instance, role);
 
     s->db = db_new(c->database.conninfo, name);
+    s->held = held_known_new();
     store_reload(s, c);
     mem_free(name);
     return s;
@@ -40,6 +42,7 @@ void store_free(struct store *s)
     if (s) {
         db_free(s->db);
         arena_free(s->sources);
+        recent_free(s->held);
         mem_free(s);
     }
 }

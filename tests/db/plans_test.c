@@ -117,7 +117,7 @@ static const struct {
      "same('popp'::text), refs(), " T T T T T T T Z "same('x'::text)::bytea[], same('popp'::text), " T "refs(), " T T Z
      "false",
      NULL},
-    {"ingest_held", KEYS, NULL},
+    {"held", KEYS, NULL},
     {"ingest_erased", "same('popp'::text), refs(), " T T T T "'{}', '{}'", NULL},
     {"inquiry_again", "'popp', 'run_77', 5000", NULL},
     {"inquiry_claim", "'popp', 3600000, 60000, 60000, 10", NULL},

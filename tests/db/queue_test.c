@@ -475,6 +475,7 @@ E2E_TEST(only_what_would_end_soon_is_renewed)
     static const char *const refs[] = {"soon", "fresh", "ended", "another's"};
     struct claimed who[ATS_COUNT(refs)];
     const struct claimed *list[ATS_COUNT(refs)];
+    bool held[ATS_COUNT(refs)];
 
     for (size_t i = 0; i < ATS_COUNT(refs); i++) {
         who[i] = (struct claimed){.source = "popp", .connector = "ats", .ref = refs[i], .lease_no = 1};
@@ -486,7 +487,7 @@ E2E_TEST(only_what_would_end_soon_is_renewed)
         h, "update atsync.candidate set lease_until = now() + case ref when 'fresh' then interval '50 seconds' when "
            "'ended' then interval '-1 second' else interval '20 seconds' end;"
            "update atsync.candidate set lease_no = 2 where ref = 'another''s'");
-    assert_done(store_renew(k->store, list, ATS_COUNT(refs), 60000, &err), &err);
+    assert_done(store_renew(k->store, list, ATS_COUNT(refs), 60000, held, &err), &err);
     assert_sql(h, "select string_agg(ref, ' ') from atsync.candidate where lease_until > now() + interval '55 seconds'",
                "soon");
     assert_sql(h, "select string_agg(ref, ' ') from atsync.candidate where lease_until <= now()",

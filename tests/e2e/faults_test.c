@@ -1,5 +1,6 @@
 /* What breaks on the way, and that the record is right afterwards: every change there, every note once. */
 #include "base/text.h"
+#include "lib/db.h"
 #include "lib/harness.h"
 
 #define STATE_OF(candidate) "select sync_state from atsync.sync_status where candidate_external_id = '" candidate "'"
@@ -297,6 +298,85 @@ E2E_TEST(what_must_not_be_forgotten_waits_for_the_disk)
     daemon_stop(h, d);
 }
 
+/*
+ * Somebody has changed a candidate in work by hand, and not committed. Its result waits for that, all others go on, leases are renewed, and what was told
+ * to the ATS is not told again.
+ */
+E2E_TEST(an_open_transaction_keeps_one_result_waiting)
+{
+    struct program *d = daemon_start(h, &(struct daemon_conf){.delivery = "lease: 1m\npoll: 200ms\n"});
+    struct db *other = db_new(h->conninfo, "psql");
+    struct errmsg err;
+
+    ats_fault(h, "{\"match\":{\"method\":\"POST\",\"path_contains\":\"/notes\"},\"action\":\"delay\",\"delay_ms\":-1}");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_until(h, one_is_pending, NULL, "the note is with the ATS");
+    assert_int_equal(db_script(other, "begin",
+                               "begin; update atsync.candidate set attempts = attempts where ref = 'x:ats_42'", &err),
+                     ST_OK);
+    ats_control(h, "POST", "/_sandbox/release", NULL);
+    popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_7", "run", "run_7", NULL));
+    popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_8", "run", "run_8", NULL));
+    wait_whole_record(h, "ats_7");
+    wait_whole_record(h, "ats_8");
+    wait_log(h, d, "a result is not recorded yet: another database session holds its candidate's row");
+    assert_true(text_has(program_log(h, d), ", psql, role "));
+    assert_string_equal(sql_text(h, "select lease_owner is not null from atsync.candidate where ref = 'x:ats_42'"),
+                        "true");
+    assert_int_equal(db_script(other, "rollback", "rollback", &err), ST_OK);
+    wait_whole_record(h, "ats_42");
+    assert_int_equal(ats_calls(h, "ats_42", "POST", "/notes"), 1);
+    assert_int_equal(ats_calls(h, "ats_42", "PUT", "/stage"), 1);
+    assert_string_equal(sql_text(h, "select lease_no from atsync.candidate where ref = 'x:ats_42'"), "1");
+    db_free(other);
+    daemon_stop(h, d);
+}
+
+/*
+ * The same for longer than a lease, which cannot be renewed: its job sends nothing more and is let go, whoever claims the candidate then finds out what was done, and the
+ * daemon ends as always.
+ */
+E2E_TEST(an_open_transaction_that_outlasts_a_lease)
+{
+    struct program *d =
+        daemon_start(h, &(struct daemon_conf){.delivery = "lease: 6s\npoll: 200ms\n",
+                                              .connector = E2E_RETRY "timeout: 30s\nallow_private_addresses: true\n"});
+    struct db *other = db_new(h->conninfo, "psql");
+    struct errmsg err;
+
+    ats_fault(h, "{\"match\":{\"method\":\"PUT\",\"path_contains\":\"/stage\"},\"action\":\"delay\",\"delay_ms\":-1}");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_until(h, one_is_pending, NULL, "the stage is with the ATS");
+    assert_int_equal(db_script(other, "begin",
+                               "begin; update atsync.candidate set attempts = attempts where ref = 'x:ats_42'", &err),
+                     ST_OK);
+    wait_sql(h, "select lease_until < now() from atsync.candidate where ref = 'x:ats_42'", "true");
+    ats_control(h, "POST", "/_sandbox/release", NULL);
+    wait_log(h, d, "a result was not recorded: another database session still holds its candidate's row");
+    assert_int_equal(ats_calls(h, "ats_42", "PUT", "/stage"), 1);
+    assert_int_equal(ats_calls(h, "ats_42", "POST", "/notes"), 0);
+    popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_7", "run", "run_7", NULL));
+    wait_whole_record(h, "ats_7");
+    assert_int_equal(db_script(other, "rollback", "rollback", &err), ST_OK);
+    wait_whole_record(h, "ats_42");
+    assert_int_equal(ats_calls(h, "ats_42", "POST", "/notes"), 1);
+
+    /* held when the daemon is to end */
+    ats_fault(h, "{\"match\":{\"method\":\"PUT\",\"path_contains\":\"/stage\"},\"action\":\"delay\",\"delay_ms\":-1}");
+    popp_deliver(h, d, popp_event(h, "run-started", "candidate", "ats_9", "run", "run_9", NULL));
+    wait_until(h, one_is_pending, NULL, "the stage is with the ATS");
+    assert_int_equal(
+        db_script(other, "begin", "begin; update atsync.candidate set attempts = attempts where ref = 'x:ats_9'", &err),
+        ST_OK);
+    ats_control(h, "POST", "/_sandbox/release", NULL);
+    daemon_stop(h, d); /* exit status 0 */
+    assert_int_equal(db_script(other, "rollback", "rollback", &err), ST_OK);
+    daemon_start_again(h, d);
+    wait_sql(h, STATE_OF("ats_9"), "synced");
+    db_free(other);
+    daemon_stop(h, d);
+}
+
 E2E_TEST(sigterm_lets_the_call_finish)
 {
     struct program *d = daemon_start(h, NULL);
@@ -362,6 +442,8 @@ int main(void)
         E2E_RUN(killed_while_a_first_value_is_sent),
         E2E_RUN(a_run_shows_while_its_first_call_takes_long),
         E2E_RUN(what_must_not_be_forgotten_waits_for_the_disk),
+        E2E_RUN(an_open_transaction_keeps_one_result_waiting),
+        E2E_RUN(an_open_transaction_that_outlasts_a_lease),
         E2E_RUN(sigterm_lets_the_call_finish),
         E2E_RUN(another_daemon_takes_over_within_a_lease),
     };
