@@ -25,11 +25,11 @@
 #include "domain/plan.h"
 
 enum write_state {
-    WRITE_PENDING,    /* wanted, not done; tried before or not */
-    WRITE_SENDING,    /* its call was about to be made: after a crash, perhaps done */
-    WRITE_APPLIED,    /* the ATS has it */
-    WRITE_SKIPPED,    /* decided not to do it (only_from, an operator): not tried again for this value */
-    WRITE_DEAD,       /* cannot be done; somebody has to look */
+    WRITE_PENDING, /* wanted, not done; tried before or not */
+    WRITE_SENDING, /* its call was about to be made: after a crash, perhaps done */
+    WRITE_APPLIED, /* the ATS has it */
+    WRITE_SKIPPED, /* decided not to do it (only_from, an operator): not tried again for this value, unless it may be moved from elsewhere, too */
+    WRITE_DEAD,    /* cannot be done; somebody has to look */
     WRITE_SUPERSEDED, /* no longer wanted before it was done */
 };
 enum { WRITE_STATE_COUNT = 6 };
@@ -40,7 +40,7 @@ struct ledger_row { /* the live row of a key, as stored */
     const char *key;
     int64_t rev;
     enum write_kind kind;
-    const char *hash; /* of the value of this row */
+    const char *hash; /* of the value of this row; of a skipped one by ledger_skip_hash, if that says more */
     const char
         *base_hash; /* of what the ATS is known to hold: the last applied value of the key; NULL: nothing of ours */
     enum write_state state;
@@ -89,6 +89,13 @@ struct ledger_diff {
     size_t to_send;
     int64_t next_due_us; /* the earliest due_us; INT64_MAX if nothing waits */
 };
+
+/*
+ * What the row of a stage that was skipped has for a hash: also from where it might have been entered. An earlier event that comes later may say that the run passed
+ * through one more stage, and then it is another question; what an operator has skipped has the hash of its value, and stays.
+ */
+enum { LEDGER_HASH_BYTES = 33 };
+void ledger_skip_hash(const struct ledger_item *item, char ret[LEDGER_HASH_BYTES]);
 
 /* One more set write that is going to be sent. key: plain text. */
 void ledger_sending_add(struct buf *list, const char *key, int64_t rev, enum write_kind kind, const char *hash);

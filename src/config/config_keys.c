@@ -39,7 +39,7 @@ static const struct key rule_keys[] = {
      .help = "Moves the candidate to this stage of the job."},
     {.name = "only_from", .type = &type_texts, AT(only_from), .offset2 = offsetof(OBJECT, only_from_count), .min = 1,
      .max = NAME_BYTES,
-     .help = "Moves only a candidate who now stands in one of these stages, or would if the ATS had not been away while events led the run there; none means in no stage of this job yet."},
+     .help = "Moves only a candidate who now stands in one of these stages, or would if the ATS had not been away while events led the run there; none means in no stage of this job yet. Who stands elsewhere is skipped, until an event that comes later, or the mapping, says that more stages lead there."},
     {.name = "reject", .type = &type_text, AT(reject), .min = 1, .max = NAME_BYTES,
      .help = "Rejects the candidate for the job with this reason."},
     {.name = "fields", .entry = &constant_entry,

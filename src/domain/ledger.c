@@ -1,6 +1,7 @@
 #include "domain/ledger.h"
 
 #include "base/text.h"
+#include "lib/crypto.h"
 
 static const char *const state_names[WRITE_STATE_COUNT] = {"pending", "sending", "applied",
                                                            "skipped", "dead",    "superseded"};
@@ -165,10 +166,50 @@ static void next_revision(struct ledger_item *item)
     item->step = item->base_hash && strcmp(item->base_hash, item->wish->hash) == 0 ? LEDGER_RECORD : LEDGER_SEND;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+void ledger_skip_hash(const struct ledger_item *item, char ret[LEDGER_HASH_BYTES])
+{
+    const char **sorted = mem_array(item->only_from_count + 1, sizeof *sorted);
+    uint8_t digest[CRYPTO_SHA256_BYTES];
+    struct buf b;
+
+    if (item->only_from_count > 0) {
+        memcpy(sorted, item->only_from, item->only_from_count * sizeof *sorted);
+        qsort(sorted, item->only_from_count, sizeof *sorted, by_text);
+    }
+    buf_init(&b, SIZE_MAX / 4);
+    buf_printf(&b, "%s only from\n", item->wish->hash);
+    for (size_t i = 0; i < item->only_from_count; i++) {
+        if (i == 0 || strcmp(sorted[i - 1], sorted[i]) != 0) {
+            buf_printf(&b, "%s %s\n", num_text((int64_t)strlen(sorted[i])).s, sorted[i]);
+        }
+    }
+    crypto_sha256(b.data, b.len, digest);
+    crypto_hex(digest, (LEDGER_HASH_BYTES - 1) / 2, ret);
+    buf_free(&b);
+    mem_free(sorted);
+}
+
+/* Skipped from where the candidate stood: the same as long as it may be moved from nowhere else. */
+static bool is_skipped(const struct ledger_item *item)
+{
+    char hash[LEDGER_HASH_BYTES];
+
+    if (item->row->state != WRITE_SKIPPED || item->wish->only_from_count == 0) {
+        return false;
+    }
+    ledger_skip_hash(item, hash);
+    return strcmp(item->row->hash, hash) == 0;
+}
+
 static void diff_set(struct ledger_item *item, int64_t now_us)
 {
     const struct ledger_row *row = item->row;
-    bool same = row->kind == item->wish->kind && strcmp(row->hash, item->wish->hash) == 0;
+    bool same = row->kind == item->wish->kind && (strcmp(row->hash, item->wish->hash) == 0 || is_skipped(item));
 
     if (!same || row->state == WRITE_SUPERSEDED) {
         next_revision(item);
@@ -190,53 +231,6 @@ static void diff_append(struct ledger_item *item, int64_t now_us)
     } else if (is_open(item->row)) {
         repeat(item, now_us);
     }
-}
-
-static bool is_among(const char *const *texts, size_t count, const char *text)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(texts[i], text) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* See struct ledger_item. */
-static void find_only_from(struct ledger_item *item, struct arena *arena)
-{
-    const struct desired *wish = item->wish;
-    const struct ledger_row *row = item->row;
-    /* once something of ours was there, who has moved the candidate since counts */
-    bool was_there = row && (row->state == WRITE_APPLIED || row->base_hash);
-    size_t count = wish->only_from_count;
-    size_t room = count;
-    const char **all;
-
-    item->only_from = wish->only_from;
-    item->only_from_count = count;
-    if (!wish->before || was_there) {
-        return;
-    }
-    for (const struct passage *p = wish->before; p; p = p->before) {
-        room += p->only_from_count;
-    }
-    all = arena_alloc(arena, room * sizeof *all);
-    memcpy(all, wish->only_from, count * sizeof *all);
-    for (const struct passage *p = wish->before; p; p = p->before) {
-        /* what the same event tells was no time in between: nobody would have written it */
-        if (strcmp(p->event_id, wish->stamp.event_id) == 0 || !is_among(all, count, p->stage)) {
-            continue;
-        }
-        if (p->only_from_count == 0) {
-            count = 0;
-            break;
-        }
-        memcpy(all + count, p->only_from, p->only_from_count * sizeof *all);
-        count += p->only_from_count;
-    }
-    item->only_from = all;
-    item->only_from_count = count;
 }
 
 /* Calls are made in this order: what the record says before where it stands, and the note that tells of it last. */
@@ -295,6 +289,53 @@ static bool is_wanted(const struct plan *plan, const char *key)
     return false;
 }
 
+static bool is_among(const char *const *texts, size_t count, const char *text)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(texts[i], text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* See struct ledger_item. */
+static void find_only_from(struct ledger_item *item, struct arena *arena)
+{
+    const struct desired *wish = item->wish;
+    const struct ledger_row *row = item->row;
+    /* once something of ours was there, who has moved the candidate since counts */
+    bool was_there = row && (row->state == WRITE_APPLIED || row->base_hash);
+    size_t count = wish->only_from_count;
+    size_t room = count;
+    const char **all;
+
+    item->only_from = wish->only_from;
+    item->only_from_count = count;
+    if (!wish->before || was_there) {
+        return;
+    }
+    for (const struct passage *p = wish->before; p; p = p->before) {
+        room += p->only_from_count;
+    }
+    all = arena_alloc(arena, room * sizeof *all);
+    memcpy(all, wish->only_from, count * sizeof *all);
+    for (const struct passage *p = wish->before; p; p = p->before) {
+        /* what the same event tells was no time in between: nobody would have written it */
+        if (strcmp(p->event_id, wish->stamp.event_id) == 0 || !is_among(all, count, p->stage)) {
+            continue;
+        }
+        if (p->only_from_count == 0) {
+            count = 0;
+            break;
+        }
+        memcpy(all + count, p->only_from, p->only_from_count * sizeof *all);
+        count += p->only_from_count;
+    }
+    item->only_from = all;
+    item->only_from_count = count;
+}
+
 void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t row_count, int64_t now_us,
                  struct arena *arena, struct ledger_diff *ret)
 {
@@ -308,6 +349,7 @@ void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t 
         *item = (struct ledger_item){
             .wish = &plan->items[i], .step = LEDGER_KEEP, .first_tried_us = INT64_MIN, .due_us = INT64_MAX};
         item->row = find_row(rows, row_count, item->wish->key);
+        find_only_from(item, arena);
         if (!item->row) {
             item->fresh = true;
             item->rev = 1;
@@ -316,7 +358,6 @@ void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t 
             item->rev = item->row->rev;
             (write_is_append(item->wish->kind) ? diff_append : diff_set)(item, now_us);
         }
-        find_only_from(item, arena);
         d.to_send += item->step == LEDGER_SEND;
         d.next_due_us = item->due_us < d.next_due_us ? item->due_us : d.next_due_us;
     }

@@ -241,6 +241,19 @@ static const char *value_text(const struct recording *rec, const struct json *va
     return text;
 }
 
+/* A stage that the candidate could not enter from where it stood may be tried once more when it may be entered from elsewhere. */
+static const char *hash_of(const struct recording *rec, const struct ledger_item *item, enum write_state state)
+{
+    char *hash;
+
+    if (state != WRITE_SKIPPED || item->wish->only_from_count == 0) {
+        return item->wish->hash;
+    }
+    hash = arena_alloc(rec->arena, LEDGER_HASH_BYTES);
+    ledger_skip_hash(item, hash);
+    return hash;
+}
+
 /* The nineteen columns that say what is wanted. */
 static void add_wish(const struct recording *rec, struct batch *b, const struct claimed *who,
                      const struct ledger_item *item, enum write_state state)
@@ -253,7 +266,7 @@ static void add_wish(const struct recording *rec, struct batch *b, const struct 
     db_array_text(b->column[5], write_kind_name(wish->kind));
     db_array_text(b->column[6], plain(rec, wish->target));
     db_array_text(b->column[7], value_text(rec, wish->value));
-    db_array_text(b->column[8], wish->hash);
+    db_array_text(b->column[8], hash_of(rec, item, state));
     db_array_text(b->column[9], item->base_hash);
     db_array_text(b->column[10], wish->job);
     db_array_text(b->column[11], key(rec, wish->run->run_id));

@@ -221,6 +221,29 @@ E2E_TEST(a_stage_that_was_passed_through_meanwhile)
     daemon_stop(h, d);
 }
 
+/* Nor does it matter in which order they come. What was skipped because of where the candidate stood is tried again when it turns out that it was to be there. */
+E2E_TEST(a_stage_that_was_passed_through_is_told_of_later)
+{
+    struct program *d = daemon_start(
+        h,
+        &(struct daemon_conf){
+            .workflows = "cedar-rgn-screening:\n  connector: sandbox\n  job: \"" E2E_JOB "\"\n  on:\n"
+                         "    started: {stage: \"Contacted\"}\n"
+                         "    completed/PASSED_CRITERIA: {stage: \"Recruiter screen\", only_from: [\"Contacted\"]}\n"});
+
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_sql(h, "select concat_ws('|', state, rev) from atsync.ats_write where live and kind = 'stage'", "skipped|1");
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    popp_deliver(h, d, popp_event(h, "run-started", NULL));
+    wait_ats(h, "ats_42", "jobs." E2E_JOB ".stage", "\"Recruiter screen\"");
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    assert_string_equal(
+        sql_text(h, "select concat_ws('|', state, rev) from atsync.ats_write where live and kind = 'stage'"),
+        "applied|2");
+    assert_int_equal(ats_calls(h, "ats_42", "PUT", "/stage"), 1);
+    daemon_stop(h, d);
+}
+
 /* Nothing is sent while a connector is paused; what has come, and what is going to be written, is seen all the same. */
 E2E_TEST(what_waits_for_a_connector_is_seen)
 {
@@ -327,6 +350,7 @@ int main(void)
         E2E_RUN(a_crowd_that_was_stored_is_worked_through_at_once),
         E2E_RUN(failed_criteria_reject),
         E2E_RUN(a_stage_that_was_passed_through_meanwhile),
+        E2E_RUN(a_stage_that_was_passed_through_is_told_of_later),
         E2E_RUN(what_waits_for_a_connector_is_seen),
         E2E_RUN(a_recruiters_own_move_is_not_undone),
         E2E_RUN(two_daemons_never_write_to_one_candidate_at_once),

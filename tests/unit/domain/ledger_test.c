@@ -590,6 +590,59 @@ static void test_where_a_candidate_is_moved_from(void **state)
     arena_free(a);
 }
 
+/* What was skipped because of where the candidate stood is tried once more when it may be moved from elsewhere, too, and not otherwise. */
+static void test_a_skipped_stage(void **state)
+{
+    static const char *const twice[] = {"Contacted", "Contacted"};
+    static const char *const other_way[] = {"Sourced", "Contacted"};
+    static const char *const one_way[] = {"Contacted", "Sourced"};
+    static const struct {
+        const char *name;
+        const char *const *from_then, *const *from_now;
+        size_t count_then, count_now;
+        const struct passage *before_now;
+        const char *operators; /* not NULL: the hash of the row */
+        bool is_tried;
+    } skips[] = {
+        {"the same", from_contacted, from_contacted, 1, 1, NULL, NULL, false},
+        {"an earlier event came later", from_contacted, from_contacted, 1, 1, &from_anywhere, NULL, true},
+        {"likewise, of what is not among them", from_contacted, from_contacted, 1, 1, &elsewhere, NULL, false},
+        {"the mapping has one more", from_contacted, one_way, 1, 2, NULL, NULL, true},
+        {"in another order", one_way, other_way, 2, 2, NULL, NULL, false},
+        {"one of them twice", from_contacted, twice, 1, 2, NULL, NULL, false},
+        {"an operator has skipped it", from_contacted, from_contacted, 1, 1, &from_anywhere, "new", false},
+        {"another value was skipped", from_contacted, from_contacted, 1, 1, NULL, "old", true},
+    };
+    struct arena *a = arena_new();
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(skips); i++) {
+        struct desired wish = {.key = "disposition/1",
+                               .kind = WRITE_STAGE,
+                               .hash = "new",
+                               .only_from = skips[i].from_then,
+                               .only_from_count = skips[i].count_then,
+                               .stamp = {.event_id = "completed"}};
+        struct ledger_row row = {.key = wish.key, .rev = 1, .kind = WRITE_STAGE, .state = WRITE_SKIPPED, .attempts = 1};
+        struct plan plan = {.items = &wish, .count = 1};
+        char hash[LEDGER_HASH_BYTES];
+        struct ledger_diff diff;
+
+        ledger_diff(&plan, NULL, 0, NOW, a, &diff);
+        ledger_skip_hash(&diff.items[0], hash);
+        row.hash = skips[i].operators ? skips[i].operators : hash;
+        wish.only_from = skips[i].from_now;
+        wish.only_from_count = skips[i].count_now;
+        wish.before = skips[i].before_now;
+        ledger_diff(&plan, &row, 1, NOW, a, &diff);
+        if ((diff.items[0].step == LEDGER_SEND) != skips[i].is_tried ||
+            diff.items[0].rev != (skips[i].is_tried ? 2 : 1)) {
+            fail_msg("%s: step %d, revision %d", skips[i].name, diff.items[0].step, (int)diff.items[0].rev);
+        }
+    }
+    arena_free(a);
+}
+
 static void test_overlay(void **state)
 {
     static const struct ledger_row rows[] = {
@@ -670,6 +723,7 @@ int main(void)
         cmocka_unit_test(test_intents),
         cmocka_unit_test(test_list_only),
         cmocka_unit_test(test_where_a_candidate_is_moved_from),
+        cmocka_unit_test(test_a_skipped_stage),
         cmocka_unit_test(test_overlay),
         cmocka_unit_test(test_foreign_lists),
     };
