@@ -126,6 +126,8 @@ void call_set_grant(struct call *c, struct auth_grant *grant);
 /* The credentials were renewed after a "reauth": the same request once more, made anew for the base URL that is good now. Returns false if it was repeated before,
  * or was not refused so. */
 bool call_repeat(struct call *c);
+/* Whether this append has written something, by a lookup, and is not at its end: given up now, it is as one whose outcome nobody knows. */
+bool call_wrote(const struct call *c);
 const struct call_result *call_result(const struct call *c);
 
 #endif

@@ -109,6 +109,7 @@ struct call {
     bool refused;               /* the last answer was a "reauth" */
     const char *not_classified; /* why classify has no opinion of the last answer: it failed. NULL: it did not */
     bool repeated;
+    bool wrote; /* a lookup of an append did what it was to write */
     struct call_result result;
 
     /* what the module wants now */
@@ -118,9 +119,14 @@ struct call {
     struct prepared_request prepared;
 };
 
+/* However an append ends that has written something already: it must not begin anew before that is looked for. */
 static void finish(struct call *c, enum outcome outcome, const char *error_class, const char *message, size_t max_chars)
 {
     c->state = CALL_DONE;
+    if (c->wrote && outcome != OUTCOME_OK && outcome != OUTCOME_ALREADY) {
+        outcome = OUTCOME_UNCERTAIN;
+        error_class = *error_class != '\0' ? error_class : "uncertain";
+    }
     c->result.outcome = outcome;
     c->result.error_class = arena_strdup(c->arena, error_class);
     c->result.message = message != NULL ? message_clean(&c->redaction, message, max_chars) : "";
@@ -1066,6 +1072,7 @@ static void judge(struct call *c, const struct httpc_response *response, const s
         (j.outcome == OUTCOME_THROTTLED || j.outcome == OUTCOME_RETRY || j.outcome == OUTCOME_UNCERTAIN))
         j.retry_after_ms = wait_asked(c, response, j.outcome, now_us);
     good = j.outcome == OUTCOME_OK || j.outcome == OUTCOME_ALREADY;
+    c->wrote = c->wrote || (good && c->lookup != NULL && c->is_append && c->prepared.is_write);
     if (good && c->lookup != NULL) {
         const char *fault = lacks(c, response->status, answer);
 
@@ -1109,6 +1116,11 @@ bool call_repeat(struct call *c)
     request_clear(&c->request); /* the base URL may be another one now */
     prepare_request(c, c->prepared.is_write);
     return true;
+}
+
+bool call_wrote(const struct call *c)
+{
+    return c->wrote;
 }
 
 const struct call_result *call_result(const struct call *c)

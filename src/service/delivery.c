@@ -357,15 +357,19 @@ static void leave_rest(struct task *t)
 
     for (; t->call_index < job->call_count; t->call_index++) {
         const struct job_call *call = current(t);
+        /* the first of these may have been begun */
+        bool uncertain = call->look_first || (t->call && call_wrote(t->call));
 
         for (size_t i = 0; i < call->item_count; i++) {
             const struct ledger_item *item = call->items[i];
             struct record_result *res = &job->results[job->result_count++];
 
             *res = (struct record_result){.item = item, .error = "", .not_attempted = true};
-            res->verdict = (struct verdict){.state = WRITE_PENDING, .uncertain = call->look_first, .error_class = ""};
+            res->verdict = (struct verdict){.state = WRITE_PENDING, .uncertain = uncertain, .error_class = ""};
             res->verdict.delay_ms = job->throttle_ms;
         }
+        call_free(t->call);
+        t->call = NULL;
     }
 }
 
@@ -564,7 +568,7 @@ static void end_without_id(struct task *t)
 /* What was looked up earlier may not be so any more: then the call is worth one more try with fresh answers. */
 static bool ended_on_old_answers(const struct task *t, const struct call_result *r)
 {
-    return t->from_cache && !t->refreshed &&
+    return t->from_cache && !t->refreshed && r->outcome != OUTCOME_UNCERTAIN &&
            (r->outcome == OUTCOME_NOT_FOUND || r->outcome == OUTCOME_INVALID || r->outcome == OUTCOME_STALE ||
             strcmp(r->error_class, "bad_answer") == 0 ||
             (r->outcome == OUTCOME_CONFIG && strcmp(r->error_class, "configuration") == 0));

@@ -1,4 +1,6 @@
 /* What breaks on the way, and that the record is right afterwards: every change there, every note once. */
+#include <unistd.h>
+
 #include "base/text.h"
 #include "lib/db.h"
 #include "lib/harness.h"
@@ -130,6 +132,64 @@ E2E_TEST(whatever_happens_to_the_answer_the_note_is_there_once)
         assert_int_equal(ats_figure(h, "faults"), 0);
     }
     daemon_stop(h, d);
+}
+
+/* A connector that others wrote. */
+static struct program *start_with(struct harness *h, const char *type, const char *connector)
+{
+    const char *link = arena_printf(h->arena, "%s/connectors", h->dir);
+
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(symlink(TEST_SOURCE_DIR "/tests/e2e/connectors", link), 0);
+    return daemon_start(
+        h, &(struct daemon_conf){
+               .type = type,
+               .connector = connector,
+               .delivery = "lease: 1m\npoll: 200ms\n",
+               .workflows = "cedar-rgn-screening:\n  connector: sandbox\n  on:\n    finished: {note: summary}\n"});
+}
+
+static void end_with(struct harness *h, struct program *d)
+{
+    const char *link = arena_printf(h->arena, "%s/connectors", h->dir);
+
+    daemon_stop(h, d);
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(symlink(TEST_SOURCE_DIR "/conf/connectors", link), 0);
+}
+
+/* An answer that nobody understands may be that of a note that is there, also when what was looked up for it may be old. */
+E2E_TEST(a_note_behind_a_kept_lookup_is_there_once)
+{
+    struct program *d = start_with(h, "keeping", E2E_CONNECTOR E2E_RETRY);
+
+    popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_42", "run", "run_42", NULL));
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    ats_fault(h, "{\"match\":{\"candidate\":\"ats_43\",\"method\":\"POST\"},\"action\":\"html\",\"times\":1,"
+                 "\"apply\":true}");
+    popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_43", "run", "run_43", NULL));
+    wait_sql(h, STATE_OF("ats_43"), "synced");
+    assert_one_note(h, "ats_42");
+    assert_one_note(h, "ats_43");
+    end_with(h, d);
+}
+
+/* The daemon ends between the two requests that a note takes. */
+E2E_TEST(a_note_of_two_requests_is_there_once)
+{
+    struct program *d =
+        start_with(h, "two-step", "rate_limit: 1/3s\ntimeout: 5s\nallow_private_addresses: true\n" E2E_RETRY);
+
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_ats_calls(h, "ats_42", "POST", "notes", 1);
+    daemon_stop(h, d);
+    assert_string_equal(
+        sql_text(h, "select concat_ws('|', state, uncertain) from atsync.ats_write where kind = 'note'"), "pending|t");
+    daemon_start_again(h, d);
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    assert_one_note(h, "ats_42");
+    assert_int_equal(ats_calls(h, "ats_42", "POST", "notes"), 1);
+    end_with(h, d);
 }
 
 E2E_TEST(retry_after_is_obeyed)
@@ -435,6 +495,8 @@ int main(void)
         E2E_RUN(killed_between_intent_and_result),
         E2E_RUN(killed_before_the_ats_did_anything),
         E2E_RUN(whatever_happens_to_the_answer_the_note_is_there_once),
+        E2E_RUN(a_note_behind_a_kept_lookup_is_there_once),
+        E2E_RUN(a_note_of_two_requests_is_there_once),
         E2E_RUN(retry_after_is_obeyed),
         E2E_RUN(one_bad_write_does_not_stop_the_others),
         E2E_RUN(the_database_restarts),

@@ -332,6 +332,48 @@ static void test_lookup_that_writes(void **state)
     call_free(again);
 }
 
+/* What has been written must not be written again, whatever comes of the rest. */
+static void test_a_note_of_several_requests(void **state)
+{
+    static const char note[] =
+        "{\"script\":[{\"lookup\":\"note\",\"write\":true,\"expect\":[404],\"request\":{\"method\":\"POST\",\"path\":"
+        "[\"notes\"],\"body\":{}}}," OK_WRITE "]}";
+    static const struct {
+        struct canned first, second; /* of status 0: it ends with the one before */
+        enum outcome outcome;
+        const char *error_class;
+        bool wrote;
+    } cases[] = {
+        {{.status = 201, .body = "{}"}, {.status = 200, .body = "{}"}, OUTCOME_OK, "", true},
+        {{.status = 201, .body = "{}"}, {.status = 422, .body = "{}"}, OUTCOME_UNCERTAIN, "invalid", true},
+        {{.status = 201, .body = "{}"}, {.status = 429, .body = "{}"}, OUTCOME_UNCERTAIN, "rate_limited", true},
+        {{.status = 201, .body = "{}"},
+         {.result = HTTPC_NOT_SENT, .error = "x"},
+         OUTCOME_UNCERTAIN,
+         "unavailable",
+         true},
+        {{.status = 422, .body = "{}"}, {0}, OUTCOME_INVALID, "invalid", false},
+        {{.status = 429, .body = "{}"}, {0}, OUTCOME_THROTTLED, "rate_limited", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ATS_COUNT(cases); i++) {
+        struct call *c = begin("stage", note, true);
+
+        assert_int_equal(call_advance(c), CALL_REQUEST);
+        assert_false(call_wrote(c));
+        answer(c, cases[i].first);
+        assert_int_equal(call_wrote(c), cases[i].wrote);
+        if (call_advance(c) == CALL_REQUEST) {
+            answer(c, cases[i].second);
+        }
+        assert_int_equal(call_advance(c), CALL_FINISHED);
+        assert_int_equal(call_result(c)->outcome, cases[i].outcome);
+        assert_string_equal(call_result(c)->error_class, cases[i].error_class);
+        call_free(c);
+    }
+}
+
 /* ---- decisions */
 static void test_decisions(void **state)
 {
@@ -1026,6 +1068,7 @@ int main(void)
         cmocka_unit_test(test_answers_in_got),
         cmocka_unit_test(test_pages_are_gathered),
         cmocka_unit_test(test_lookup_that_writes),
+        cmocka_unit_test(test_a_note_of_several_requests),
         cmocka_unit_test(test_decisions),
         cmocka_unit_test(test_programs_that_fail),
         cmocka_unit_test(test_lookups_end),
