@@ -163,7 +163,9 @@ int store_wake_too_large(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
  * narrow case that nobody woke them, because they began to wait while the identity was being committed.
  */
 int store_wake_identified(struct store *s, int64_t began_within_s, struct errmsg *err) ATS_MUSTCHECK;
-/* Candidates without a connector become due again, e.g. when the mapping changed. */
+/* Those without a connector who have one in this mapping become due: it may be another one than before the daemon was started. */
+int store_wake_mapped(struct store *s, const struct mapping *m, struct errmsg *err) ATS_MUSTCHECK;
+/* All candidates without a connector become due again, e.g. when the mapping changed. */
 int store_wake_unrouted(struct store *s, struct errmsg *err) ATS_MUSTCHECK;
 
 /* ---- what is known of the claimed candidates */
@@ -248,13 +250,22 @@ int store_record(struct store *s, struct record *records, size_t count, struct e
 
 /* ---- connectors */
 struct store_changed {
-    int64_t candidates; /* that are tried again, */
-    int64_t breakers;   /* that were closed, because a configuration is another one now */
+    const char *connector;
+    const char *hash; /* of its mapping and settings, as they are now */
 };
-/* Makes sure that every configured connector has a row. Where the configuration has changed, what failed because of it and what waits to be tried again is tried
- * now, and an open breaker is closed. */
-int store_connector_register(struct store *s, const struct config *c, struct store_changed *ret,
-                             struct errmsg *err) ATS_MUSTCHECK;
+/*
+ * Makes sure that every configured connector has a row. *ret, in the arena: those whose configuration is another one than the tables know. For each of them an open breaker
+ * is closed (store_connector_closed), what failed because of it and what waits to be tried again is woken (store_connector_changed, until it finds nobody), and then the
+ * configuration is adopted: who is interrupted before begins anew.
+ */
+int store_connector_register(struct store *s, const struct config *c, struct arena *arena, struct store_changed **ret,
+                             size_t *ret_count, struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_closed(struct store *s, const char *connector, bool *ret,
+                           struct errmsg *err) ATS_MUSTCHECK; /* *ret: it was open */
+/* A thousand of each kind at most; *ret_found with none woken: somebody holds their rows, to be tried later. */
+int store_connector_changed(struct store *s, const char *connector, int64_t *ret_found, int64_t *ret_woken,
+                            struct errmsg *err) ATS_MUSTCHECK;
+int store_connector_adopt(struct store *s, const char *connector, const char *hash, struct errmsg *err) ATS_MUSTCHECK;
 int store_connector_throttle(struct store *s, const char *connector, int64_t ms, const char *reason,
                              struct errmsg *err) ATS_MUSTCHECK;
 /* hint: what a person can do about it. */
@@ -294,7 +305,9 @@ int store_daemon_leave(struct store *s, const char *owner, struct errmsg *err) A
  */
 int store_end_stalled(struct store *s, int64_t stalled_ms, void (*ended)(void *ctx, const char *session), void *ctx,
                       struct errmsg *err) ATS_MUSTCHECK;
-int store_connector_ok(struct store *s, const char *connector,
-                       struct errmsg *err) ATS_MUSTCHECK; /* ends an automatic pause, wait, or open breaker */
+/* Ends an automatic pause, wait, or open breaker. Who waited for that is woken by store_connector_wake. */
+int store_connector_ok(struct store *s, const char *connector, struct errmsg *err) ATS_MUSTCHECK;
+/* A connector that waited goes on: up to a thousand of those that would be tried later become due. To be repeated until *ret_woken is 0. */
+int store_connector_wake(struct store *s, const char *connector, int64_t *ret_woken, struct errmsg *err) ATS_MUSTCHECK;
 
 #endif

@@ -1,29 +1,26 @@
--- A connector's configuration has changed: what failed because of it, and what waits to be tried again, is tried now, the longest first. A breaker that is open knows the
--- ATS under the settings before, and closes. What the ATS asked to wait and an operator's pause stay, and so does the time after which a note is looked for
--- that may be there.
-with closed as (
-    update atsync.connector_state
-    set state = 'ok', reason = null, hint = null, until = null, since = now(), opens = 0, calls = 0, failures = 0, window_at = now()
-    where connector = $1 and state = 'open'
-    returning connector
-), who as (
+-- A connector's configuration has changed: some of what failed because of it, and of what waits to be tried again, is tried now, the longest first. To be repeated until it
+-- finds nobody; small, and without waiting for anybody, as connector_wake. What the ATS asked to wait and an operator's pause stay, and so does the time after which
+-- a note is looked for that may be there. Returns how many it has found, and how many of those it has woken: not whose rows somebody holds.
+with failed as materialized (
+    (select w.source, w.ref
+     from atsync.ats_write w
+     where w.live and w.connector = $1 and w.state = 'dead' and w.error_class in ('configuration', 'permission', 'credentials', 'connector')
+     limit 1000)
+    union
+    (select w.source, w.ref
+     from atsync.ats_write w
+     where w.live and w.connector = $1 and w.state = 'pending' and w.next_attempt_at > now() and not w.uncertain
+     limit 1000)
+    union
+    (select q.source, q.ref -- failed before there was anything to write
+     from atsync.candidate q
+     where q.connector = $1 and least(q.attempts, 1) = 1 and q.due_at > now() and q.lease_owner is null
+     limit 1000)
+), who as materialized (
     select c.source, c.ref
-    from (
-        select w.source, w.ref
-        from atsync.ats_write w
-        where w.live and w.connector = $1 and w.state = 'dead' and w.error_class in ('configuration', 'permission', 'credentials', 'connector')
-        union
-        select w.source, w.ref
-        from atsync.ats_write w
-        where w.live and w.connector = $1 and w.state = 'pending' and w.next_attempt_at > now() and not w.uncertain
-        union
-        select q.source, q.ref -- failed before there was anything to write
-        from atsync.candidate q
-        where q.connector = $1 and least(q.attempts, 1) = 1 and q.due_at > now()
-    ) f
+    from failed f
     join atsync.candidate c on c.source = f.source and c.connector = $1 and c.ref = f.ref
-    order by c.source, c.ref
-    for no key update of c
+    for no key update of c skip locked
 ), again as (
     update atsync.ats_write w
     set state = 'pending', next_attempt_at = null, attempts = case when w.state = 'dead' then 0 else w.attempts end,
@@ -38,4 +35,4 @@ with closed as (
     from who
     where c.source = who.source and c.connector = $1 and c.ref = who.ref
 )
-select (select count(*) from who), (select count(*) from closed)
+select (select count(*) from failed), (select count(*) from who)

@@ -1,10 +1,16 @@
--- Every configured connector has a row, so that the views show it from the start. Returns those whose mapping or settings are not what they were.
-with before as (
-    select connector, mapping_hash from atsync.connector_state
-), kept as (
-    insert into atsync.connector_state as c (connector, mapping_hash)
+-- Every configured connector has a row, so that the views show it from the start. Returns those whose mapping or settings are not what they were; they are what they were
+-- until connector_adopt says otherwise.
+with fresh as (
+    insert into atsync.connector_state (connector, mapping_hash)
     select u.connector, u.hash from unnest($1::text[], $2::text[]) as u (connector, hash) order by u.connector
-    on conflict (connector) do update set mapping_hash = excluded.mapping_hash where c.mapping_hash is distinct from excluded.mapping_hash
-    returning connector
+    on conflict (connector) do nothing
+), nameless as (
+    update atsync.connector_state c
+    set mapping_hash = u.hash
+    from unnest($1::text[], $2::text[]) as u (connector, hash)
+    where c.connector = u.connector and c.mapping_hash is null
 )
-select k.connector from kept k join before b on b.connector = k.connector where b.mapping_hash is not null
+select u.connector, u.hash
+from unnest($1::text[], $2::text[]) as u (connector, hash)
+join atsync.connector_state c on c.connector = u.connector
+where c.mapping_hash <> u.hash

@@ -48,6 +48,7 @@ enum {
     LIST_EVERY_MS = 250,  /* how often its newest candidates are looked for, */
     WALK_EVERY_MS = 5000, /* and all of them, or more seldom by this many times what that takes */
     WALK_REST = 20,
+    CHANGED_AGAIN_MS = 1000,
     RECONNECT_MIN_MS = 200,
     RECONNECT_MAX_MS = 2000,
 };
@@ -62,7 +63,13 @@ struct look {
     struct claim_mark marks[2]; /* of first attempts and of retries */
     /* while its calls wait: its candidates are gone through for what is new of them */
     bool waits;
-    struct claim_walk walks[2]; /* likewise */
+    bool waited; /* its breaker was open, or it was paused, when it was looked at last */
+    bool wakes;  /* and is not any more: who waited for that becomes due, little by little */
+    const char *
+        changed; /* likewise who failed under a configuration that is no more: the hash of the new one; NULL: it is adopted */
+    int64_t changed_again_ms;   /* when the next of these are looked for */
+    int64_t tried_again;        /* so many were woken */
+    struct claim_walk walks[2]; /* see waits */
     int64_t walk_began_ms;
     int64_t walk_again_ms; /* when it begins anew */
     int64_t walk_on_ms;    /* at its end: when it is looked for more */
@@ -96,6 +103,8 @@ struct dispatcher {
     int64_t identified_all_at_ms;
     struct connector_states states;
     struct look *looks;
+    bool is_new_config;    /* what follows from it is not done yet */
+    struct arena *changed; /* of what looks know of changed configurations */
     struct memory_use *use;
     int64_t walk_at_ms; /* when candidates of a connector that waits are gone through next; INT64_MAX: none waits */
     int64_t renewed_at_ms;
@@ -157,6 +166,8 @@ static int lane_room(struct dispatcher *d, struct look *l, size_t *ret, struct e
 
     *ret = 0;
     lane_set_waits(l->lane, open || held);
+    l->wakes = !open && !held && (l->wakes || l->waited);
+    l->waited = open || (held && strcmp(s->state, "paused") == 0) || (l->waited && held);
     l->waits = open || (held && (strcmp(s->state, "paused") == 0 || s->until_ms > age_ms + LIST_FROM_MS));
     if (held) {
         return ST_OK;
@@ -182,19 +193,73 @@ static int lane_room(struct dispatcher *d, struct look *l, size_t *ret, struct e
     return ST_OK;
 }
 
-static int register_connectors(struct dispatcher *d, bool changed, struct errmsg *err)
+static int register_connectors(struct dispatcher *d, struct errmsg *err)
 {
-    struct store_changed sum;
+    struct store_changed *all;
+    size_t count;
     int st;
 
-    if (!changed && d->states.arena) {
+    lanes_adopt(d->lanes, d->config, d->connectors);
+    for (struct look *l = d->looks; l; l = l->next) {
+        l->changed = NULL;
+    }
+    arena_free(d->changed);
+    d->changed = arena_new();
+    st = store_connector_register(d->store, d->config, d->changed, &all, &count, err);
+    for (size_t i = 0; i < count && st == ST_OK; i++) {
+        struct look *l = look_of(d, all[i].connector);
+        bool was_open = false;
+
+        l->changed = all[i].hash;
+        l->changed_again_ms = l->tried_again = 0;
+        st = store_connector_closed(d->store, all[i].connector, &was_open, err);
+        if (was_open) {
+            log_info("the configuration has changed: the ATS is tried again", "connector", all[i].connector, NULL);
+        }
+    }
+    return st;
+}
+
+/* Some of those who failed under the configuration before; *ret_more: there may be more of them. */
+static int try_changed_again(struct dispatcher *d, struct look *l, bool *ret_more, struct errmsg *err)
+{
+    int64_t found = 0, woken = 0;
+    int st;
+
+    if (!l->changed || clock_mono_ms() < l->changed_again_ms) {
         return ST_OK;
     }
-    lanes_adopt(d->lanes, d->config, d->connectors);
-    st = store_connector_register(d->store, d->config, &sum, err);
-    if (st == ST_OK && (sum.candidates > 0 || sum.breakers > 0)) {
-        log_info("the configuration has changed: what failed is tried again", "candidates", num_text(sum.candidates).s,
-                 "breakers_closed", num_text(sum.breakers).s, NULL);
+    st = store_connector_changed(d->store, lane_name(l->lane), &found, &woken, err);
+    l->tried_again += woken;
+    *ret_more = *ret_more || woken > 0;
+    l->changed_again_ms = found > 0 && woken == 0 ? clock_mono_ms() + CHANGED_AGAIN_MS : 0;
+    if (st != ST_OK || found > 0) {
+        return st;
+    }
+    if ((st = store_connector_adopt(d->store, lane_name(l->lane), l->changed, err)) == ST_OK) {
+        l->changed = NULL;
+        if (l->tried_again > 0) {
+            log_info("the configuration has changed: what failed is tried again", "connector", lane_name(l->lane),
+                     "candidates", num_text(l->tried_again).s, NULL);
+        }
+    }
+    return st;
+}
+
+/* Some of those who waited for the connector to go on; *ret_more: there may be more of them. */
+static int wake_some(struct dispatcher *d, struct look *l, bool *ret_more, struct errmsg *err)
+{
+    int64_t woken = 0;
+    int st = ST_OK;
+
+    if (l->wakes) {
+        st = store_connector_wake(d->store, lane_name(l->lane), &woken, err);
+        l->wakes = st != ST_OK || woken > 0;
+        *ret_more = *ret_more || woken > 0;
+        if (woken > 0) { /* also who is due now and was not when it was looked last */
+            l->retries_at_ms = 0;
+            l->marks[0].until_ms = l->marks[1].until_ms = 0;
+        }
     }
     return st;
 }
@@ -216,6 +281,7 @@ static int resume_changed(struct dispatcher *d, struct errmsg *err)
         if (!text_eq(s->config_hash, fingerprint)) {
             log_info("connector works again: its configuration has changed", "connector", c->name, NULL);
             st = store_connector_ok(d->store, c->name, err);
+            look_of(d, c->name)->wakes = st == ST_OK;
         }
     }
     return st == ST_OK ? connector_states_refresh(&d->states, d->store, err) : st;
@@ -344,7 +410,7 @@ static void tell_held(const struct dispatcher *d, const struct claimed *who)
 {
     log_warn("a candidate is not worked on now: another database session holds its row", "connector", who->connector,
              "ref", who->ref, "held_by", store_held_by(d->store), "hint",
-             "end that transaction, with pg_terminate_backend if need be", NULL);
+             "if that session stays, end its transaction, with pg_terminate_backend if need be", NULL);
 }
 
 /* What is loaded is planned, recorded and handed over. Returns the number of candidates, or a negative status. */
@@ -613,9 +679,8 @@ static int list_waiting(struct dispatcher *d, struct look *look, bool *ret_more,
 
 /* ---- rounds ------------------------------------------------------------------------------------------------------- */
 
-static void take_new_config(struct dispatcher *d, bool *ret_changed)
+static void take_new_config(struct dispatcher *d)
 {
-    *ret_changed = false;
     pthread_mutex_lock(&d->lock);
     if (d->next_config) {
         config_unref(d->config);
@@ -624,7 +689,7 @@ static void take_new_config(struct dispatcher *d, bool *ret_changed)
         d->connectors = d->next_connectors;
         d->next_config = NULL;
         d->next_connectors = NULL;
-        *ret_changed = true;
+        d->is_new_config = true;
     }
     pthread_mutex_unlock(&d->lock);
 }
@@ -652,6 +717,12 @@ static int claim_lane(struct dispatcher *d, struct look *look, bool *ret_more, s
 
     room = room < free_slots ? room : free_slots;
     room = room < CLAIM_MAX ? room : CLAIM_MAX;
+    if (st == ST_OK) {
+        st = try_changed_again(d, look, ret_more, err);
+    }
+    if (st == ST_OK) {
+        st = wake_some(d, look, ret_more, err);
+    }
     if (st == ST_OK) {
         st = list_waiting(d, look, ret_more, err);
     }
@@ -763,15 +834,36 @@ static int64_t next_due_in_ms(struct dispatcher *d)
     return at_ms > now_ms ? at_ms - now_ms : 0;
 }
 
+/* What follows from a new configuration, or from the first one; begun anew if it cannot be done to its end. */
+static int take_over_config(struct dispatcher *d, struct errmsg *err)
+{
+    bool is_first = !d->states.arena;
+    int st;
+
+    if (!d->is_new_config) {
+        return ST_OK;
+    }
+    st = is_first ? store_wake_mapped(d->store, &d->config->mapping, err) : store_wake_unrouted(d->store, err);
+    if (st != ST_OK) {
+        return st;
+    }
+    if ((st = store_wake_too_large(d->store, err)) != ST_OK || (st = register_connectors(d, err)) != ST_OK) {
+        return st;
+    }
+    d->names_at_ms = clock_mono_ms() - NAMES_EVERY_MS - 1;
+    d->states.at_ms = 0;
+    d->is_new_config = false;
+    return ST_OK;
+}
+
 /* One round; *ret_wait_ms: how long nothing will be due. */
 static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms, struct errmsg *err)
 {
     int64_t now_ms = clock_mono_ms();
-    bool changed;
     bool more = false;
     int st = store_connect(d->store, err);
 
-    take_new_config(d, &changed);
+    take_new_config(d);
     if (st == ST_OK && (!d->took_back || (d->give_back && lanes_in_work(d->lanes) == 0))) {
         st = store_take_back(d->store, d->owner, err);
         d->took_back = d->took_back || st == ST_OK;
@@ -786,21 +878,14 @@ static int round_once(struct dispatcher *d, bool stopping, int64_t *ret_wait_ms,
     if (st != ST_OK || stopping) {
         return st;
     }
-    if (changed && (st = store_wake_unrouted(d->store, err)) != ST_OK) {
+    if ((st = take_over_config(d, err)) != ST_OK || (st = wake_identified(d, now_ms, err)) != ST_OK) {
         return st;
     }
-    if ((changed || !d->names) && (st = store_wake_too_large(d->store, err)) != ST_OK) {
+    if ((now_ms - d->names_at_ms > NAMES_EVERY_MS || !d->names) && (st = refresh_names(d, err)) != ST_OK) {
         return st;
     }
-    if ((st = wake_identified(d, now_ms, err)) != ST_OK) {
-        return st;
-    }
-    if ((changed || now_ms - d->names_at_ms > NAMES_EVERY_MS || !d->names) && (st = refresh_names(d, err)) != ST_OK) {
-        return st;
-    }
-    if ((take_states_changed(d) || changed || now_ms - d->states.at_ms > STATES_EVERY_MS || !d->states.arena) &&
-        ((st = register_connectors(d, changed, err)) != ST_OK ||
-         (st = connector_states_refresh(&d->states, d->store, err)) != ST_OK ||
+    if ((take_states_changed(d) || now_ms - d->states.at_ms > STATES_EVERY_MS || !d->states.arena) &&
+        ((st = connector_states_refresh(&d->states, d->store, err)) != ST_OK ||
          (st = resume_changed(d, err)) != ST_OK)) {
         return st;
     }
@@ -962,6 +1047,7 @@ struct dispatcher *dispatcher_new(struct config *c, struct connector_set *connec
     struct dispatcher *d = mem_zalloc(sizeof *d);
 
     d->config = config_ref(c);
+    d->is_new_config = true;
     d->connectors = connector_set_ref(connectors);
     d->next_due_at_ms = INT64_MAX;
     d->lanes = lanes_new();
@@ -1073,6 +1159,7 @@ void dispatcher_free(struct dispatcher *d)
     connector_set_unref(d->next_connectors);
     name_table_unref(d->names);
     connector_states_clear(&d->states);
+    arena_free(d->changed);
     if (d->wake_fd >= 0) {
         close(d->wake_fd);
     }

@@ -372,7 +372,8 @@ static void tell_held(const struct store *store, const struct ingest_event *even
         log_warn("events not stored: another database session holds the rows of their candidates", "events",
                  num_text((int64_t)held).s, "source", first->source, "event", first->event_id, "held_by",
                  store_held_by(store), "hint",
-                 "they were answered 503, the sender will repeat them; end that transaction, with pg_terminate_backend "
+                 "they were answered 503, the sender will repeat them; if that session stays, end its transaction, "
+                 "with pg_terminate_backend "
                  "if need be",
                  NULL);
     }

@@ -368,7 +368,9 @@ static void keep_held(struct recorder *r, struct job *job, int64_t now_ms)
         job->held_since_ms = now_ms;
         log_warn("a result is not recorded yet: another database session holds its candidate's row", "connector",
                  job->who->connector, "ref", job->who->ref, "held_by", store_held_by(r->store), "hint",
-                 "it is kept and tried again; end that transaction, with pg_terminate_backend if need be", NULL);
+                 "it is kept and tried again; if that session stays, end its transaction, with pg_terminate_backend if "
+                 "need be",
+                 NULL);
     }
     turn_times(job);
     if (!r->held) {

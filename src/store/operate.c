@@ -253,7 +253,14 @@ int store_connector_resume(struct store *s, const char *connector, int64_t *ret,
 {
     struct db_params p;
 
+    int64_t woken = 1;
+    int st;
+
     db_params_init(&p);
     db_add_text(&p, connector);
-    return number(s, &sql_connector_resume, &p, ret, err);
+    st = number(s, &sql_connector_resume, &p, ret, err);
+    while (st == ST_OK && *ret > 0 && woken > 0) {
+        st = store_connector_wake(s, connector, &woken, err);
+    }
+    return st;
 }

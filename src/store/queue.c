@@ -401,6 +401,25 @@ int store_wake_identified(struct store *s, int64_t began_within_s, struct errmsg
     return db_exec(s->db, &sql_wake_identified, &p, DB_COMMAND, NULL, err);
 }
 
+int store_wake_mapped(struct store *s, const struct mapping *m, struct errmsg *err)
+{
+    struct db_array *names = db_array_new(DB_TEXT_ARRAY);
+    struct db_params p;
+    bool all = false;
+    int st;
+
+    for (size_t i = 0; i < m->count; i++) {
+        db_array_text(names, m->workflows[i].external_id);
+        all = all || strcmp(m->workflows[i].external_id, "*") == 0;
+    }
+    db_params_init(&p);
+    db_add_array(&p, names);
+    db_add_bool(&p, all);
+    st = db_exec(s->db, &sql_wake_mapped, &p, DB_COMMAND, NULL, err);
+    db_array_free(names);
+    return st;
+}
+
 int store_wake_unrouted(struct store *s, struct errmsg *err)
 {
     return db_exec(s->db, &sql_wake_unrouted, NULL, DB_COMMAND, NULL, err);

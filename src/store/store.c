@@ -211,18 +211,48 @@ int store_connector_pause(struct store *s, const char *connector, const char *re
 
 int store_connector_ok(struct store *s, const char *connector, struct errmsg *err)
 {
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_text(&p, connector);
+    return db_exec(s->db, &sql_connector_ok, &p, DB_COMMAND, NULL, err);
+}
+
+int store_connector_wake(struct store *s, const char *connector, int64_t *ret_woken, struct errmsg *err)
+{
+    int st = ST_OK;
+
+    *ret_woken = 0;
+    for (int tried = 1; tried >= 0 && st == ST_OK && *ret_woken == 0; tried--) {
+        struct db_result *r = NULL;
+        struct db_params p;
+
+        db_params_init(&p);
+        db_add_text(&p, connector);
+        db_add_i64(&p, tried);
+        st = db_exec(s->db, &sql_connector_wake, &p, DB_ROW, &r, err);
+        *ret_woken = st == ST_OK ? db_i64(r, 0, 0) : 0;
+        db_result_free(r);
+    }
+    return st;
+}
+
+int store_connector_closed(struct store *s, const char *connector, bool *ret, struct errmsg *err)
+{
     struct db_result *r = NULL;
     struct db_params p;
     int st;
 
     db_params_init(&p);
     db_add_text(&p, connector);
-    st = db_exec(s->db, &sql_connector_ok, &p, DB_ROW, &r, err);
+    st = db_exec(s->db, &sql_connector_closed, &p, DB_ROWS, &r, err);
+    *ret = st == ST_OK && db_rows(r) > 0;
     db_result_free(r);
     return st;
 }
 
-static int tell_changed(struct store *s, const char *connector, struct store_changed *sum, struct errmsg *err)
+int store_connector_changed(struct store *s, const char *connector, int64_t *ret_found, int64_t *ret_woken,
+                            struct errmsg *err)
 {
     struct db_result *r = NULL;
     struct db_params p;
@@ -231,21 +261,31 @@ static int tell_changed(struct store *s, const char *connector, struct store_cha
     db_params_init(&p);
     db_add_text(&p, connector);
     st = db_exec(s->db, &sql_connector_changed, &p, DB_ROW, &r, err);
-    if (st == ST_OK) {
-        sum->candidates += db_i64(r, 0, 0);
-        sum->breakers += db_i64(r, 0, 1);
-    }
+    *ret_found = st == ST_OK ? db_i64(r, 0, 0) : 0;
+    *ret_woken = st == ST_OK ? db_i64(r, 0, 1) : 0;
     db_result_free(r);
     return st;
 }
 
-int store_connector_register(struct store *s, const struct config *c, struct store_changed *ret, struct errmsg *err)
+int store_connector_adopt(struct store *s, const char *connector, const char *hash, struct errmsg *err)
+{
+    struct db_params p;
+
+    db_params_init(&p);
+    db_add_text(&p, connector);
+    db_add_text(&p, hash);
+    return db_exec(s->db, &sql_connector_adopt, &p, DB_COMMAND, NULL, err);
+}
+
+int store_connector_register(struct store *s, const struct config *c, struct arena *arena, struct store_changed **ret,
+                             size_t *ret_count, struct errmsg *err)
 {
     struct db_result *changed = NULL;
     struct batch b;
     int st;
 
-    *ret = (struct store_changed){0};
+    *ret = NULL;
+    *ret_count = 0;
     batch_init(&b, "tt");
     for (size_t i = 0; i < c->connector_count; i++) {
         char hash[CONFIG_FINGERPRINT_BYTES];
@@ -256,8 +296,13 @@ int store_connector_register(struct store *s, const struct config *c, struct sto
         b.rows++;
     }
     st = batch_exec(&b, s->db, &sql_connector_register, DB_ROWS, &changed, err);
-    for (size_t i = 0; st == ST_OK && changed && i < db_rows(changed); i++) {
-        st = tell_changed(s, db_text(changed, i, 0), ret, err);
+    if (st == ST_OK && changed) {
+        *ret = arena_alloc(arena, (db_rows(changed) + 1) * sizeof **ret);
+        for (; *ret_count < db_rows(changed); ++*ret_count) {
+            (*ret)[*ret_count] =
+                (struct store_changed){.connector = arena_strdup(arena, db_text(changed, *ret_count, 0)),
+                                       .hash = arena_strdup(arena, db_text(changed, *ret_count, 1))};
+        }
     }
     db_result_free(changed);
     batch_clear(&b);

@@ -89,8 +89,12 @@ static const struct {
     {"claim", "'ats', 'me', 60000, 100, 1, now() - interval '1 second'", NULL},
     {"claim_unplanned", "'ats', 'me', 60000, 100, 0, '-infinity', '(0,0)'", NULL},
     {"claim_unplanned", "'ats', 'me', 60000, 100, 1, now() - interval '1 second', '(5,1)'", NULL},
+    {"connector_adopt", "'ats', 'hash'", NULL},
     {"connector_changed", "'ats'", NULL},
+    {"connector_closed", "'ats'", NULL},
     {"connector_ok", "'ats'", NULL},
+    {"connector_wake", "'ats', 1", NULL},
+    {"connector_wake", "'ats', 0", NULL},
     {"connector_resume", "'ats'", NULL},
     {"count_resync", "'c77', null, null, null, null", NULL},
     {"count_resync", "null, null, null, now() - interval '1 hour', null",
@@ -187,6 +191,7 @@ static const struct {
     {"take_back", "'him'", NULL},
     {"wake_identified", "600", NULL},
     {"wake_too_large", "", NULL},
+    {"wake_mapped", "array['w', 'v'], false", NULL},
     {"wake_unrouted", "", NULL},
 };
 

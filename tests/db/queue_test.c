@@ -707,6 +707,105 @@ E2E_TEST(a_changed_configuration_wakes_who_failed)
     kit_close(k);
 }
 
+/* A crowd is worked through in parts; whose row is held is found again, and the configuration is not adopted before. */
+E2E_TEST(a_crowd_that_failed_is_woken_in_parts)
+{
+    enum { CROWD = 2500 };
+    struct kit *k = kit_open(h, NULL);
+    struct db *other = db_new(h->conninfo, "psql");
+    int64_t found, woken, all = 0;
+    struct errmsg err;
+
+    add_candidates(h, CROWD);
+    sql_script(h,
+               "update atsync.candidate set attempts = 3, due_at = now() + interval '1 hour', blocked_since = now()");
+    assert_done(db_script(other, "begin", "begin; update atsync.candidate set attempts = 4 where ref = 'x:c7'", &err),
+                &err);
+    do {
+        assert_done(store_connector_changed(k->store, "ats", &found, &woken, &err), &err);
+        assert_in_range(woken, 0, 1000);
+        all += woken;
+    } while (woken > 0);
+    assert_int_equal(all, CROWD - 1);
+    assert_int_equal(found, 1);
+    assert_done(db_script(other, "rollback", "rollback", &err), &err);
+    assert_done(store_connector_changed(k->store, "ats", &found, &woken, &err), &err);
+    assert_int_equal(woken, 1);
+    assert_done(store_connector_changed(k->store, "ats", &found, &woken, &err), &err);
+    assert_int_equal(found, 0);
+    assert_sql(h, "select count(*) from atsync.candidate where due_at <= now() and version = 2", "2500");
+
+    /* interrupted before it was adopted, it begins anew */
+    struct store_changed *changed;
+    size_t count = 0;
+
+    sql_script(h, "update atsync.connector_state set mapping_hash = 'before' where connector = 'ats'");
+    for (int i = 0; i < 2; i++) {
+        assert_done(store_connector_register(k->store, k->config, h->arena, &changed, &count, &err), &err);
+        assert_int_equal(count, 1);
+        assert_string_equal(changed[0].connector, "ats");
+    }
+    assert_done(store_connector_adopt(k->store, "ats", changed[0].hash, &err), &err);
+    assert_done(store_connector_register(k->store, k->config, h->arena, &changed, &count, &err), &err);
+    assert_int_equal(count, 0);
+    db_free(other);
+    kit_close(k);
+}
+
+/* Who waited for a connector is due again, but not who has nothing to wait for, is in work, or is of another one. */
+E2E_TEST(a_crowd_that_waited_is_woken_in_parts)
+{
+    enum { CROWD = 2500 };
+    struct kit *k = kit_open(h, NULL);
+    int64_t woken, all = 0;
+    struct errmsg err;
+
+    add_candidates(h, CROWD);
+    sql_script(
+        h, "update atsync.candidate set due_at = now() + interval '1 hour';"
+           "update atsync.candidate set attempts = 2, blocked_since = now() - interval '2 hours' where ref < 'x:c2';"
+           "update atsync.candidate set due_at = null where ref = 'x:c1';"
+           "update atsync.candidate set lease_owner = 'him' where ref = 'x:c10';"
+           "update atsync.candidate set connector = 'spare' where ref = 'x:c11'");
+    do {
+        assert_done(store_connector_wake(k->store, "ats", &woken, &err), &err);
+        assert_in_range(woken, 0, 1000);
+        all += woken;
+    } while (woken > 0);
+    assert_int_equal(all, CROWD - 3);
+    assert_sql(h,
+               "select string_agg(ref, ' ' order by ref) from atsync.candidate where due_at is null or due_at > now()",
+               "x:c1 x:c10 x:c11");
+    assert_sql(h,
+               "select bool_and(due_at = blocked_since) from atsync.candidate where attempts = 2 and due_at <= now()",
+               "true");
+    kit_close(k);
+}
+
+/* After a start with more workflows than before. */
+E2E_TEST(who_has_got_a_mapping_is_looked_at_again)
+{
+    static const char another[] = "    another:\n      connector: ats\n      on:\n        finished: {tags: [x]}\n";
+    static const char all[] = "    \"*\":\n      connector: ats\n      on:\n        finished: {tags: [x]}\n";
+    struct kit *k = kit_open(h, another);
+    struct errmsg err;
+
+    assert_true(kit_put(k, popp_event(h, "run-started", NULL)));
+    assert_true(kit_put(k, popp_event(h, "run-started", "candidate", "ats_7", "run", "run_7", "data.workflowExternalId",
+                                      "other", "data.workflowId", "wf_other", NULL)));
+    (void)kit_work_connector(k, "");
+    assert_sql(h, "select string_agg(distinct state, ' ') from atsync.candidate where due_at is null", "unmapped");
+    assert_done(store_wake_mapped(k->store, &k->config->mapping, &err), &err);
+    assert_string_equal(who_is_due(h), "nobody");
+    kit_configure(k, NULL);
+    assert_done(store_wake_mapped(k->store, &k->config->mapping, &err), &err);
+    assert_string_equal(who_is_due(h), "x:ats_42");
+    kit_configure(k, all);
+    assert_done(store_wake_mapped(k->store, &k->config->mapping, &err), &err);
+    assert_string_equal(who_is_due(h), "x:ats_42 x:ats_7");
+    kit_close(k);
+}
+
 static const struct sql_stmt touch_stmt = {
     .name = "touch", .text = "update atsync.candidate set attempts = attempts where ref = $1", .planned_anew = true};
 static const struct sql_stmt sleep_stmt = {.name = "sleep", .text = "select pg_sleep($1::int)", .planned_anew = true};
@@ -807,6 +906,9 @@ int main(void)
         E2E_RUN(the_unrouted_are_looked_at_again),
         E2E_RUN(who_began_to_wait_beside_its_identity_is_woken),
         E2E_RUN(a_changed_configuration_wakes_who_failed),
+        E2E_RUN(a_crowd_that_failed_is_woken_in_parts),
+        E2E_RUN(a_crowd_that_waited_is_woken_in_parts),
+        E2E_RUN(who_has_got_a_mapping_is_looked_at_again),
         E2E_RUN(the_queue_is_counted),
         E2E_RUN(sessions_of_stopped_daemons_are_ended),
     };

@@ -161,6 +161,16 @@ E2E_TEST(a_workflow_without_a_mapping_is_shown_and_touches_nothing)
     wait_sql(h, STATE_OF("ats_7"), "synced");
     assert_int_equal(ats_calls(h, "ats_42", NULL, NULL), 0);
     daemon_stop(h, d);
+
+    /* and when it has one, a daemon that starts finds out as one that reads its file again */
+    daemon_rewrite_conf(h, d,
+                        &(struct daemon_conf){.workflows =
+                                                  "not-in-the-file:\n  connector: sandbox\n  on:\n    finished: "
+                                                  "{tags: [late]}\n"});
+    daemon_start_again(h, d);
+    wait_ats(h, "ats_42", "tags", "[\"late\"]");
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    daemon_stop(h, d);
 }
 
 /* More than are taken at once: nobody waits for the poll. */

@@ -78,10 +78,22 @@ struct store *kit_store(struct kit *k, const char *role)
 
 static void kit_register(struct kit *k)
 {
-    struct store_changed changed;
+    struct store_changed *changed;
     struct errmsg err;
+    size_t count;
 
-    assert_done(store_connector_register(k->store, k->config, &changed, &err), &err);
+    assert_done(store_connector_register(k->store, k->config, k->h->arena, &changed, &count, &err), &err);
+    for (size_t i = 0; i < count; i++) {
+        int64_t found = 1, woken;
+        bool was_open;
+
+        assert_done(store_connector_closed(k->store, changed[i].connector, &was_open, &err), &err);
+        while (found > 0) {
+            assert_done(store_connector_changed(k->store, changed[i].connector, &found, &woken, &err), &err);
+            assert_true(woken > 0 || found == 0);
+        }
+        assert_done(store_connector_adopt(k->store, changed[i].connector, changed[i].hash, &err), &err);
+    }
 }
 
 struct kit *kit_open(struct harness *h, const char *workflows)
