@@ -11,7 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-int64_t clock_mono_ms(void); /* milliseconds, never goes back */
+/*
+ * Never goes back, and goes on while the machine is suspended: a lease, a time-out, a wait that began before is over afterwards, as it is for everybody else
+ * (clock_gettime(2), CLOCK_BOOTTIME).
+ */
+int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
 int64_t clock_wall_us(void); /* microseconds since 1970-01-01T00:00:00Z */
 

@@ -20,7 +20,7 @@ int64_t clock_mono_ms(void)
 
 int64_t clock_mono_us(void)
 {
-    return clock_read_us(CLOCK_MONOTONIC);
+    return clock_read_us(CLOCK_BOOTTIME);
 }
 
 int64_t clock_wall_us(void)

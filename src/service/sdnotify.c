@@ -1,5 +1,6 @@
 #include "service/sdnotify.h"
 
+#include <time.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -38,9 +39,13 @@ bool sdnotify(const char *state)
 
 bool sdnotify_reloading(void)
 {
+    struct timespec now = {
+        0}; /* sd_notify(3): of CLOCK_MONOTONIC, which stands still while the machine is suspended; ours does not */
     char state[64];
 
-    (void)snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%s", num_text(clock_mono_us()).s);
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%s",
+                   num_text((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000).s);
     return sdnotify(state);
 }
 
