@@ -8,6 +8,7 @@
 #include "lib/db.h"
 #include "lib/storekit.h"
 #include "store/activity.h"
+#include "store/operate.h"
 
 /* Candidates c1, c2, … of connector "ats", due that many minutes ago. */
 static void add_candidates(struct harness *h, int count)
@@ -56,6 +57,7 @@ static const char *claim_refs(struct kit *k, const char *connector, bool retries
 E2E_TEST(the_longest_due_come_first)
 {
     struct kit *k = kit_open(h, NULL);
+    struct errmsg err;
 
     add_candidates(h, 5);
     sql_script(h, "update atsync.candidate set due_at = now() + interval '1 hour' where ref = 'x:c5';"
@@ -66,6 +68,12 @@ E2E_TEST(the_longest_due_come_first)
     assert_string_equal(claim_refs(k, "ats", false, "him", 9), "x:c1 x:c2");
     assert_string_equal(claim_refs(k, "ats", false, "him", 9), "");
     assert_string_equal(claim_refs(k, "", false, "him", 9), "p:nobody");
+    assert_string_equal(claim_refs(k, "spare", false, "him", 9), "x:other");
+
+    /* who claims need not have heard of a pause */
+    sql_script(h, "update atsync.candidate set lease_until = null, lease_owner = null");
+    assert_done(store_connector_hold(k->store, "ats", "maintenance", &err), &err);
+    assert_string_equal(claim_refs(k, "ats", false, "him", 9), "");
     assert_string_equal(claim_refs(k, "spare", false, "him", 9), "x:other");
     kit_close(k);
 }
