@@ -338,7 +338,7 @@ create table atsync.tombstone_key (
 
 create function atsync.tombstone_hash(k atsync.tombstone_key, source text, name text)
 returns bytea language sql stable as $$
-    select sha256(k.outer_key || sha256(k.inner_key || convert_to(source, 'UTF8') || '\x00' || convert_to(name, 'UTF8')))
+    select sha256(k.outer_key || sha256(k.inner_key || convert_to(source, 'UTF8') || decode('00', 'hex') || convert_to(name, 'UTF8')))
 $$;
 
 -- Which events of a batch (by their place, from 1) are about erased people; asked, where there are any, in the transaction that stores the events, under the same lock.

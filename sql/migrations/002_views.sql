@@ -146,11 +146,12 @@ comment on column atsync.contact_resolutions.existing_run_status is 'of a skippe
 
 create or replace view atsync.connector_status as
 select s.connector,
-       case when s.state = 'throttled' and s.until <= now() then 'ok' else s.state end as state,
-       s.reason, s.since, s.until, coalesce(q.waiting, 0) as waiting_candidates, coalesce(q.oldest_seconds, 0) as oldest_waiting_seconds,
+       case when w.is_over then 'ok' else s.state end as state, case when not w.is_over then s.reason end as reason,
+       case when w.is_over then s.until else s.since end as since, case when not w.is_over then s.until end as until, coalesce(q.waiting, 0) as waiting_candidates, coalesce(q.oldest_seconds, 0) as oldest_waiting_seconds,
        coalesce(k.calls, 0) as calls_last_hour, coalesce(k.errors, 0) as errors_last_hour, k.p95_ms,
        case when s.quota_day = (now() at time zone 'UTC')::date then s.quota_used else 0 end as quota_used
 from atsync.connector_state s
+cross join lateral (select coalesce(s.state = 'throttled' and s.until <= now(), false) as is_over) w
 left join lateral (
     select count(*) as waiting, greatest(extract(epoch from now() - min(least(c.due_at, c.blocked_since))), 0)::bigint as oldest_seconds
     from atsync.candidate c where c.connector = s.connector and c.due_at is not null
@@ -257,9 +258,10 @@ cross join lateral (
               when 'identity_conflict' then
                   exists (select from atsync.identity n where n.source = who.source and n.ref = who.ref and n.conflict and i.scope like '%/' || n.alias)
               else false end
-) t;
+) t
+order by t.at;
 comment on view atsync.candidate_timeline is
-    'The story of a candidate: events, writes, calls, issues; order by at. By candidate_external_id: index candidate_external, then event_subject, ats_write_pkey, ats_call_ref.';
+    'The story of a candidate: events, writes, calls, issues, in order. By candidate_external_id: index candidate_external, then event_subject, ats_write_pkey, ats_call_ref.';
 comment on column atsync.candidate_timeline.kind is 'event, write, call, issue';
 
 comment on schema atsync is 'atsyncd: webhooks received, runs, the ledger of ATS writes, and the views that tell about them.';

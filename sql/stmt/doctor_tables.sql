@@ -16,7 +16,7 @@ from (
         where p.schemaname = 'atsync' and p.tablename = c.relname
     ) w on true
     left join lateral (
-        select substring(o from 'fillfactor=(\d+)')::int as fillfactor from unnest(c.reloptions) as o where o like 'fillfactor=%'
+        select substring(o from 'fillfactor=([0-9]+)')::int as fillfactor from unnest(c.reloptions) as o where o like 'fillfactor=%'
     ) f on true
     where c.relnamespace = 'atsync'::regnamespace and c.relkind = 'r'
 ) t

@@ -2,7 +2,7 @@
 -- reason of a connector, and the last answer of the sender's API.
 -- plan: anew
 with name as materialized (
-    select regexp_replace(substr(u.name, 3), '([^[:alnum:]])', '\\\1', 'g') as pattern, substr(u.name, 3) as text
+    select regexp_replace(substr(u.name, 3), '([^[:alnum:]])', E'\\\\\\1', 'g') as pattern, substr(u.name, 3) as text
     from unnest($2::text[]) as u (name)
     where length(u.name) > 2
 ), quoted as materialized (

@@ -132,7 +132,7 @@ static void ignore_notice(void *ctx, const PGresult *result)
     (void)result;
 }
 
-/* What the caller's conninfo does not say itself gets our limits, so that a dead peer is noticed within seconds. */
+/* What the caller's conninfo does not say itself gets our limits, so that a dead peer is noticed within seconds. What we send is UTF-8, whatever it says. */
 static PGconn *connect_with_defaults(const struct db *db, char **ret_error)
 {
     static const char *const defaults[][2] = {
@@ -157,7 +157,7 @@ static PGconn *connect_with_defaults(const struct db *db, char **ret_error)
     keys = mem_array(count + EXTRA, sizeof *keys);
     values = mem_array(count + EXTRA, sizeof *values);
     for (PQconninfoOption *o = given; o->keyword; o++) {
-        if (o->val) {
+        if (o->val && strcmp(o->keyword, "client_encoding") != 0) {
             keys[n] = o->keyword;
             values[n++] = o->val;
         }

@@ -596,6 +596,23 @@ E2E_TEST(notifications_arrive)
     db_free(db);
 }
 
+/* Whatever the connection string, the role or the database says of texts. */
+E2E_TEST(what_is_sent_is_utf_8)
+{
+    struct db *db = db_new(arena_printf(h->arena, "%s client_encoding=LATIN1", h->conninfo), "db_test");
+    struct db_result *r = NULL;
+    struct db_params p;
+    struct errmsg err;
+
+    db_params_init(&p);
+    db_add_text(&p, "\xc3\xbf\xe2\x82\xac");
+    assert_done(ask(db, "select $1::text, char_length($1)::int8", &p, DB_ROW, &r, &err), &err);
+    assert_string_equal(db_text(r, 0, 0), "\xc3\xbf\xe2\x82\xac");
+    assert_int_equal(db_i64(r, 0, 1), 2);
+    db_result_free(r);
+    db_free(db);
+}
+
 E2E_TEST(connection_strings_are_read_and_changed)
 {
     static const struct {
@@ -913,6 +930,7 @@ int main(void)
         E2E_RUN(dying_during_a_statement_or_commit_is_uncertain),
         E2E_RUN(a_statement_has_a_time_limit),
         E2E_RUN(notifications_arrive),
+        E2E_RUN(what_is_sent_is_utf_8),
         E2E_RUN(connection_strings_are_read_and_changed),
         E2E_RUN(statements_go_together),
         E2E_RUN(what_follows_a_failure_is_not_done),

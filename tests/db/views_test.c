@@ -337,6 +337,10 @@ E2E_TEST(the_timeline_tells_the_story_in_order)
                "atsync.candidate_timeline where candidate_external_id = 'ats_42'",
                "event|WORKFLOW_CONTACT_RESOLVED, event|WORKFLOW_RUN_STARTED, call|PUT /candidates -> 422, "
                "write|stage 182736 dead, issue|dead_writes");
+    assert_sql(h,
+               "select bool_and(at >= before) from (select at, lag(at) over () as before from "
+               "atsync.candidate_timeline where candidate_external_id = 'ats_42') t where before is not null",
+               "true");
     assert_sql(
         h,
         "select string_agg(detail, ', ' order by kind) from atsync.candidate_timeline where kind in ('write', 'issue')",
@@ -384,7 +388,10 @@ E2E_TEST(connectors_and_the_queue_in_figures)
                "connector = 'ats'",
                "throttled|slow down|t|t");
     sql_script(h, "update atsync.connector_state set until = now() - interval '1 second' where connector = 'ats'");
-    assert_sql(h, "select state from atsync.connector_status where connector = 'ats'", "ok");
+    assert_sql(h,
+               "select concat_ws('|', s.state, s.reason is null, s.until is null, s.since = c.until) from "
+               "atsync.connector_status s join atsync.connector_state c using (connector) where connector = 'ats'",
+               "ok|t|t|t");
     kit_close(k);
 }
 
