@@ -33,6 +33,9 @@ int store_setup_server(struct store *admin, const struct setup_names *names, set
 /* admin is connected to the database itself. Afterwards the connection works as names->role. */
 int store_setup_database(struct store *admin, const struct setup_names *names, setup_told told, void *ctx,
                          struct errmsg *err) ATS_MUSTCHECK;
+/* Gives the views to the role of readers, as far as it does not see them; for the owner of the schema. The role is made by store_setup_server, or by whoever may. */
+enum setup_reader { SETUP_READER_MISSING, SETUP_READER_SEES, SETUP_READER_SHOWN };
+int store_show_to_reader(struct store *s, enum setup_reader *ret, struct errmsg *err) ATS_MUSTCHECK;
 /* The same as a script for psql, for a superuser who wants to read it first. */
 void store_setup_script(const struct setup_names *names, struct buf *out);
 

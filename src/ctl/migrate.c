@@ -2,6 +2,7 @@
 
 #include "ctl/command.h"
 #include "service/app.h"
+#include "store/setup.h"
 #include "store/store.h"
 
 struct telling {
@@ -38,6 +39,21 @@ static void print_end(const struct ctl *ctl, struct telling *t, bool dry_run, co
     }
 }
 
+/* A role that may not make roles has made the schema without it; it may have been made since. */
+static int show_to_reader(struct store *store, struct telling *t, struct errmsg *err)
+{
+    enum setup_reader reader;
+    int st = store_show_to_reader(store, &reader, err);
+
+    if (st == ST_OK && reader == SETUP_READER_SHOWN) {
+        tell(t, "the views are shown to the role " SETUP_READER);
+    } else if (st == ST_OK && reader == SETUP_READER_MISSING) {
+        tell(t, "there is no role " SETUP_READER ": nobody but the owner can read the views. A superuser makes it: "
+                "create role " SETUP_READER "; then run this again");
+    }
+    return st;
+}
+
 int ctl_migrate(const struct ctl *ctl, int argc, char **argv)
 {
     static const struct option options[] = {{"dry-run", no_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
@@ -64,7 +80,7 @@ int ctl_migrate(const struct ctl *ctl, int argc, char **argv)
     t.steps = ctl->json ? json_array() : NULL;
     store = store_new(config, "atsyncctl");
     if (ctl_connect(config, store, &err) == ST_OK && store_migrate(store, dry_run, tell, &t, &err) == ST_OK &&
-        store_schema_status(store, &schema, &err) == ST_OK) {
+        (dry_run || show_to_reader(store, &t, &err) == ST_OK) && store_schema_status(store, &schema, &err) == ST_OK) {
         print_end(ctl, &t, dry_run, &schema);
         status = EXIT_CLEAN;
     } else {

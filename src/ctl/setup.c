@@ -147,12 +147,22 @@ static int read_configuration(struct setup *s)
 }
 
 /* The user that the daemon runs as: named, or the package's, or for somebody who tries it without being root himself. */
+/* Then PostgreSQL need not know the daemon by its OS user. */
+static bool names_role(const struct setup *s)
+{
+    char *role = db_conninfo_value(s->conninfo, "user");
+    bool named = role != NULL;
+
+    mem_free(role);
+    return named;
+}
+
 static int find_os_user(struct setup *s)
 {
     const char *name = s->os_user ? s->os_user : CTL_DAEMON_USER;
     const struct passwd *user = getpwnam(name);
 
-    if (!user && !s->os_user && geteuid() != 0) {
+    if (!user && !s->os_user && (geteuid() != 0 || names_role(s))) {
         user = getpwuid(geteuid());
     }
     if (user) {

@@ -126,7 +126,9 @@ static int run_commands(struct store *admin, const struct db_result *r, int colu
     int st = ST_OK;
 
     for (size_t i = 0; st == ST_OK && i < db_rows(r); i++) {
-        st = db_script(admin->db, "setup", db_text(r, i, column), err);
+        if (!db_is_null(r, i, column)) {
+            st = db_script(admin->db, "setup", db_text(r, i, column), err);
+        }
     }
     return st;
 }
@@ -213,27 +215,39 @@ static int make_schema(struct store *admin, setup_told told, void *ctx, enum set
     return st;
 }
 
-/* A schema that was just made gave its views to the reader itself. */
-static int show_to_reader(struct store *admin, enum setup_state schema, setup_told told, void *ctx, struct errmsg *err)
+int store_show_to_reader(struct store *s, enum setup_reader *ret, struct errmsg *err)
 {
     struct db_result *r = NULL;
     struct db_params p;
     int st;
 
+    *ret = SETUP_READER_MISSING;
     db_params_init(&p);
     db_add_text(&p, SETUP_READER);
-    st = db_exec(admin->db, &sql_setup_reader, &p, DB_ROWS, &r, err);
+    st = db_exec(s->db, &sql_setup_reader, &p, DB_ROWS, &r, err);
     if (st == ST_OK) {
-        st = run_commands(admin, r, 0, err);
+        st = run_commands(s, r, 0, err);
     }
-    if (st == ST_OK) {
-        told(ctx,
-             schema == SETUP_MADE ? SETUP_MADE
-             : db_rows(r) > 0     ? SETUP_CHANGED
-                                  : SETUP_WAS_THERE,
-             "privileges", SETUP_READER, "may read the views and nothing else");
+    if (st == ST_OK && db_rows(r) > 0) {
+        *ret = db_rows(r) > 1 ? SETUP_READER_SHOWN : SETUP_READER_SEES;
     }
     db_result_free(r);
+    return st;
+}
+
+/* A schema that was just made gave its views to the reader itself. */
+static int show_to_reader(struct store *admin, enum setup_state schema, setup_told told, void *ctx, struct errmsg *err)
+{
+    enum setup_reader reader;
+    int st = store_show_to_reader(admin, &reader, err);
+
+    if (st == ST_OK) {
+        told(ctx,
+             schema == SETUP_MADE           ? SETUP_MADE
+             : reader == SETUP_READER_SHOWN ? SETUP_CHANGED
+                                            : SETUP_WAS_THERE,
+             "privileges", SETUP_READER, "may read the views and nothing else");
+    }
     return st;
 }
 

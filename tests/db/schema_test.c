@@ -9,6 +9,7 @@
 #include "lib/db.h"
 #include "lib/storekit.h"
 #include "store/migrations.h"
+#include "store/setup.h"
 
 #define GOLDEN TEST_SOURCE_DIR "/sql/schema.golden"
 #define RELEASED TEST_SOURCE_DIR "/tests/db/released"
@@ -52,6 +53,7 @@ static const char *migrate(struct harness *h, struct store *s, bool dry_run)
 E2E_TEST(an_owner_without_privileges_can_migrate)
 {
     struct harness plain = *h;
+    enum setup_reader reader;
     struct store *s;
     struct errmsg err;
 
@@ -64,6 +66,16 @@ E2E_TEST(an_owner_without_privileges_can_migrate)
     assert_done(store_schema_check(s, &err), &err);
     assert_sql(h, "select count(*) from pg_roles where rolname = 'atsync_reader'", "0");
     assert_sql(h, "select nspowner::regrole::text from pg_namespace where nspname = 'atsync'", "plain");
+
+    /* somebody who may makes the role, and it is shown the views */
+    assert_done(store_show_to_reader(s, &reader, &err), &err);
+    assert_int_equal(reader, SETUP_READER_MISSING);
+    sql_script(h, "create role atsync_reader");
+    assert_done(store_show_to_reader(s, &reader, &err), &err);
+    assert_int_equal(reader, SETUP_READER_SHOWN);
+    assert_done(store_show_to_reader(s, &reader, &err), &err);
+    assert_int_equal(reader, SETUP_READER_SEES);
+    sql_script(h, "do $$ begin set local role atsync_reader; perform 1 from atsync.sync_status; end $$");
     store_free(s);
 }
 
