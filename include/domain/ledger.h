@@ -111,6 +111,11 @@ void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t 
                  struct arena *arena, struct ledger_diff *ret);
 
 /*
+ * Notes that were written, or may have been, under another connector: it may be the same ATS, under another name than now. They are looked for before they are
+ * written for the first time. keys: in their order.
+ */
+void ledger_noted_elsewhere(struct ledger_diff *diff, const char *const *keys, size_t count);
+/*
  * Of a connector that waits: no call is made; what would be sent for the first time gets a row without an attempt (LEDGER_LIST), and all else stays. Also a
  * note that was given up in the middle of a call: a new row of it would not say that it has to be looked for.
  */

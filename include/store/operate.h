@@ -58,6 +58,8 @@ struct pages {
 };
 void pages_clear(struct pages *p);
 int store_resync(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err) ATS_MUSTCHECK;
+/* f names a connector that no configuration has any more: what was not written there is given up, and its candidates are looked at where their workflows lead now. */
+int store_resync_gone(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err) ATS_MUSTCHECK;
 int store_retry_dead(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err) ATS_MUSTCHECK;
 int store_skip_dead(struct store *s, const struct filter *f, struct pages *p, struct errmsg *err) ATS_MUSTCHECK;
 

@@ -176,6 +176,9 @@ struct loaded {
     int64_t settled_us;      /* the latest event of the forgotten runs; 0: there are none */
     struct ledger_row *rows; /* by key */
     size_t row_count;
+    const char **
+        noted_elsewhere; /* keys of notes that other connectors have written, or may have: see ledger_noted_elsewhere */
+    size_t noted_count;
     /* the aliases of this candidate's identity; for a ref without external id: what it stands for */
     const char *resolved_ref, *resolved_external_id;
     bool identity_conflict;
@@ -212,6 +215,7 @@ struct record_call {
 };
 struct record_route { /* a candidate at another connector (or another ref) that has to be looked at */
     const char *connector, *ref, *external_id;
+    bool only_if_new; /* only if it has never been looked at there */
 };
 struct record {
     const struct claimed *who;

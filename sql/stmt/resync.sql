@@ -1,4 +1,6 @@
 -- $4: of whom something was received since then, under whatever name; the sender may tell of what happened long ago.
+-- $10: the connector $2 is no more. What was not written there is given up, and its candidates are looked at where their workflows lead now; not who is in work at a daemon
+-- that still has it.
 -- Everything is worked out again for these candidates, a page of $9 in key order behind ($6, $7, $8); what the ATS holds already is not written again.
 -- plan: anew
 with page as materialized (
@@ -27,6 +29,23 @@ with page as materialized (
     update atsync.candidate c
     set version = c.version + 1, attempts = 0, due_at = case when c.lease_owner is null then now() else c.due_at end
     from locked p
-    where c.source = p.source and c.connector = p.connector and c.ref = p.ref
+    where c.source = p.source and c.connector = p.connector and c.ref = p.ref and not ($10 and c.connector = $2)
+), given_up as (
+    update atsync.candidate c
+    set attempts = 0, due_at = null, state = 'nothing_to_do', blocked_since = null, error_class = null, last_error = null, sending = null
+    from locked p
+    where $10 and c.source = p.source and c.connector = $2 and c.connector = p.connector and c.ref = p.ref
+      and (c.lease_until is null or c.lease_until <= now())
+    returning c.source, c.ref, c.external_id, c.workflow_external_id, c.last_event_at
+), superseded as (
+    update atsync.ats_write w
+    set state = 'superseded', uncertain = w.uncertain or w.state = 'sending', next_attempt_at = null
+    from given_up g
+    where w.source = g.source and w.connector = $2 and w.ref = g.ref and w.live and w.state in ('pending', 'sending', 'dead')
+), led_elsewhere as (
+    insert into atsync.candidate (source, connector, ref, external_id, workflow_external_id, due_at, last_event_at)
+    select g.source, '', g.ref, g.external_id, g.workflow_external_id, now(), g.last_event_at
+    from given_up g
+    on conflict (source, connector, ref) do nothing -- who has a row there fits, too, and is due
 )
 select p.source, p.connector, p.ref, (select count(*) from page) from page p order by p.ref desc, p.source desc, p.connector desc limit 1

@@ -199,8 +199,27 @@ out:
     return status;
 }
 
-static int run_mass_action(const struct ctl *ctl, int argc, char **argv, const struct mass_action *a)
+/* Not in the configuration, but there was one of this name. */
+static int was_there(struct store *store, const char *connector, bool *ret, struct errmsg *err)
 {
+    struct arena *arena = arena_new();
+    struct connector_status_row *rows = NULL;
+    size_t count = 0;
+    int st = store_connector_states(store, arena, &rows, &count, err);
+
+    *ret = false;
+    for (size_t i = 0; st == ST_OK && i < count; i++) {
+        *ret = *ret || strcmp(rows[i].connector, connector) == 0;
+    }
+    arena_free(arena);
+    return st;
+}
+
+/* gone: what is done instead where the connector is not in the configuration any more; NULL: nothing. */
+static int run_mass_action(const struct ctl *ctl, int argc, char **argv, const struct mass_action *a,
+                           const struct mass_action *gone)
+{
+    bool is_gone = false;
     struct selection s;
     struct config *config = NULL;
     struct store *store = NULL;
@@ -210,12 +229,15 @@ static int run_mass_action(const struct ctl *ctl, int argc, char **argv, const s
     if (status != CTL_GO_ON || !ctl_open(ctl, argv[0], &config, &store, &status)) {
         return status;
     }
-    if (s.filter.connector && !config_connector(config, s.filter.connector)) {
+    if (s.filter.connector && !config_connector(config, s.filter.connector) && gone &&
+        was_there(store, s.filter.connector, &is_gone, &err) != ST_OK) {
+        status = ctl_fail(argv[0], &err);
+    } else if (s.filter.connector && !config_connector(config, s.filter.connector) && !is_gone) {
         status = ctl_unknown_connector(argv[0], config, s.filter.connector);
     } else if (s.since && ctl_since(store, s.since, &s.filter.since_us, &err) != ST_OK) {
         status = ctl_usage(argv[0], "%s", err.text);
     } else {
-        status = act_and_tell(ctl, argv[0], store, a, &s);
+        status = act_and_tell(ctl, argv[0], store, is_gone ? gone : a, &s);
     }
     store_free(store);
     config_unref(config);
@@ -232,8 +254,17 @@ int ctl_resync(const struct ctl *ctl, int argc, char **argv)
         .count = store_count_resync,
         .page = store_resync,
     };
+    static const struct mass_action gone = {
+        .verb = "give up what was not written at a connector that the configuration does not have any more, and look "
+                "elsewhere for",
+        .doing = "handing over",
+        .done = " will be looked at where the workflows lead now.\n",
+        .none = "No candidate fits: nothing to do.",
+        .count = store_count_resync,
+        .page = store_resync_gone,
+    };
 
-    return run_mass_action(ctl, argc, argv, &action);
+    return run_mass_action(ctl, argc, argv, &action, &gone);
 }
 
 int ctl_retry(const struct ctl *ctl, int argc, char **argv)
@@ -248,7 +279,7 @@ int ctl_retry(const struct ctl *ctl, int argc, char **argv)
         .page = store_retry_dead,
     };
 
-    return run_mass_action(ctl, argc, argv, &action);
+    return run_mass_action(ctl, argc, argv, &action, NULL);
 }
 
 int ctl_skip(const struct ctl *ctl, int argc, char **argv)
@@ -263,7 +294,7 @@ int ctl_skip(const struct ctl *ctl, int argc, char **argv)
         .page = store_skip_dead,
     };
 
-    return run_mass_action(ctl, argc, argv, &action);
+    return run_mass_action(ctl, argc, argv, &action, NULL);
 }
 
 /* ---- link */

@@ -372,6 +372,19 @@ void ledger_diff(const struct plan *plan, const struct ledger_row *rows, size_t 
     *ret = d;
 }
 
+void ledger_noted_elsewhere(struct ledger_diff *diff, const char *const *keys, size_t count)
+{
+    for (size_t i = 0; count > 0 && i < diff->count; i++) {
+        struct ledger_item *item = &diff->items[i];
+
+        if (item->step == LEDGER_SEND && write_is_append(item->wish->kind) &&
+            (!item->row || ledger_is_listed(item->row)) &&
+            bsearch(&item->wish->key, keys, count, sizeof *keys, by_text)) {
+            item->look_first = true;
+        }
+    }
+}
+
 void ledger_list_only(struct ledger_diff *diff)
 {
     for (size_t i = 0; i < diff->count; i++) {

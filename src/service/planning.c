@@ -114,12 +114,45 @@ static void list_writes(const struct planning *p, struct work *w)
     w->record.results = results;
 }
 
+static bool connector_in(const struct record_route *routes, size_t count, const char *connector)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(routes[i].connector, connector) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A workflow may lead to another connector than it did when its events came: there the candidate has to be known. */
+static void lead_elsewhere(const struct planning *p, struct work *w)
+{
+    struct record_route *routes = arena_alloc(p->claim->arena, (w->runs.count + 1) * sizeof *routes);
+    size_t n = 0;
+
+    for (size_t i = 0; i < w->runs.count; i++) {
+        const struct workflow_map *map =
+            mapping_find(&p->config->mapping, run_workflow_external_id(&w->runs.runs[i], &w->names));
+
+        if (map && strcmp(map->connector, w->who->connector) != 0 && !connector_in(routes, n, map->connector)) {
+            routes[n++] = (struct record_route){.connector = map->connector,
+                                                .ref = w->who->ref,
+                                                .external_id = w->who->external_id,
+                                                .only_if_new = true};
+        }
+    }
+    w->record.routes = routes;
+    w->record.route_count = n;
+}
+
 static void plan_candidate(const struct planning *p, struct work *w)
 {
     struct arena *arena = p->claim->arena;
 
+    lead_elsewhere(p, w);
     plan_make(&w->runs, &p->config->mapping, w->who->connector, &w->names, arena, &w->plan);
     ledger_diff(&w->plan, w->loaded->rows, w->loaded->row_count, p->claim->now_us, arena, &w->diff);
+    ledger_noted_elsewhere(&w->diff, w->loaded->noted_elsewhere, w->loaded->noted_count);
     if (p->connector_waits && w->diff.to_send > 0) {
         ledger_list_only(&w->diff);
         w->record.diff = &w->diff;
@@ -138,16 +171,6 @@ static void plan_candidate(const struct planning *p, struct work *w)
 }
 
 /* ---- where it belongs ---------------------------------------------------------------------------------------------------- */
-
-static bool connector_in(const struct record_route *routes, size_t count, const char *connector)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(routes[i].connector, connector) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /*
  * A candidate that no connector is known for yet: find out whose it is and where it belongs, and let it be looked at there. What cannot be

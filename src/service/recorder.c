@@ -85,6 +85,8 @@ static struct record result_record(const struct job *job)
         r.names = plan->names;
         r.events = plan->events;
         r.event_count = plan->event_count;
+        r.routes = plan->routes;
+        r.route_count = plan->route_count;
     }
     for (size_t i = 0; i < job->result_count; i++) {
         const struct record_result *res = &job->results[i];

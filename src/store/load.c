@@ -95,7 +95,12 @@ static bool take_rows(const struct db_result *r, const size_t *rows, size_t coun
                       struct loaded *l)
 {
     l->rows = arena_alloc(arena, (count + 1) * sizeof *l->rows);
+    l->noted_elsewhere = arena_alloc(arena, (count + 1) * sizeof *l->noted_elsewhere);
     for (size_t i = 0; i < count; i++) {
+        if (db_bool(r, rows[i], 12)) {
+            l->noted_elsewhere[l->noted_count++] = arena_strdup(arena, db_text(r, rows[i], 1));
+            continue;
+        }
         struct ledger_row w = {
             .key = arena_strdup(arena, db_text(r, rows[i], 1)),
             .rev = db_i64(r, rows[i], 2),

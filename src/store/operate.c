@@ -138,7 +138,7 @@ static void move_on(struct pages *p, const struct db_result *r)
     p->done += db_i64(r, 0, 3);
 }
 
-int store_resync(struct store *s, const struct filter *f, struct pages *pages, struct errmsg *err)
+static int resync_page(struct store *s, const struct filter *f, bool is_gone, struct pages *pages, struct errmsg *err)
 {
     struct db_result *r = NULL;
     struct db_params p;
@@ -150,6 +150,7 @@ int store_resync(struct store *s, const struct filter *f, struct pages *pages, s
     db_add_text(&p, pages->connector);
     db_add_text(&p, pages->ref);
     db_add_i64(&p, PAGE_CANDIDATES);
+    db_add_bool(&p, is_gone);
     st = exec_page(s, &sql_resync, &p, DB_MAYBE, &r, err);
     if (st == ST_OK && db_rows(r) == 0) {
         pages->over = true;
@@ -158,6 +159,16 @@ int store_resync(struct store *s, const struct filter *f, struct pages *pages, s
     }
     db_result_free(r);
     return st;
+}
+
+int store_resync(struct store *s, const struct filter *f, struct pages *pages, struct errmsg *err)
+{
+    return resync_page(s, f, false, pages, err);
+}
+
+int store_resync_gone(struct store *s, const struct filter *f, struct pages *pages, struct errmsg *err)
+{
+    return resync_page(s, f, true, pages, err);
 }
 
 static int next_dead(struct store *s, const struct sql_stmt *stmt, const struct filter *f, struct pages *pages,

@@ -753,23 +753,27 @@ static void tell_erased(const struct recording *rec, const struct db_result *the
 
 static void insert_routes(const struct recording *rec)
 {
-    struct batch b;
+    struct batch known, only_new;
 
-    batch_init(&b, "tttttt");
+    batch_init(&known, "tttttt");
+    batch_init(&only_new, "tttttt");
     for (size_t i = 0; i < rec->count; i++) {
         const struct record *r = &rec->records[i];
 
         for (size_t k = 0; !r->lost && k < r->route_count; k++) {
-            db_array_text(b.column[0], r->who->source);
-            db_array_text(b.column[1], r->routes[k].connector);
-            db_array_text(b.column[2], r->routes[k].ref);
-            db_array_text(b.column[3], key(rec, r->routes[k].external_id));
-            db_array_text(b.column[4], r->who->connector);
-            db_array_text(b.column[5], r->who->ref);
-            b.rows++;
+            struct batch *b = r->routes[k].only_if_new ? &only_new : &known;
+
+            db_array_text(b->column[0], r->who->source);
+            db_array_text(b->column[1], r->routes[k].connector);
+            db_array_text(b->column[2], r->routes[k].ref);
+            db_array_text(b->column[3], key(rec, r->routes[k].external_id));
+            db_array_text(b->column[4], r->who->connector);
+            db_array_text(b->column[5], r->who->ref);
+            b->rows++;
         }
     }
-    queue_batch(rec, &b, &sql_record_route);
+    queue_batch(rec, &known, &sql_record_route);
+    queue_batch(rec, &only_new, &sql_record_route_new);
 }
 
 static void forget(const struct recording *rec)

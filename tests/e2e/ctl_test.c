@@ -406,6 +406,73 @@ E2E_TEST(resync_after_a_changed_mapping)
     daemon_stop(h, d);
 }
 
+/* In the daemon's own file, which is read again. */
+static void change_conf(struct harness *h, const struct program *d, const char *from, const char *to)
+{
+    assert_int_equal(rename(new_conf(h, d, from, to), d->conf_path), 0);
+}
+
+#define AT_CONNECTORS                                                                                                  \
+    "select string_agg(concat_ws('|', connector, state), ' ' order by connector) from atsync.candidate where ref = "   \
+    "'x:%s'"
+
+/* A workflow is led to another connector: resync looks at its candidates there. */
+E2E_TEST(resync_after_a_workflow_has_moved)
+{
+    struct program *d = daemon_start(h, NULL);
+
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    daemon_stop(h, d);
+    change_conf(h, d, "connectors:\n",
+                arena_printf(h->arena,
+                             "connectors:\n  second:\n    type: rest\n    credentials: {token: \"" E2E_TOKEN
+                             "\"}\n    base_url: \"http://127.0.0.1:%u\"\n    allow_private_addresses: true\n",
+                             h->sandbox->port));
+    change_conf(h, d, "    connector: sandbox\n", "    connector: second\n");
+    daemon_start_again(h, d);
+    (void)CTL(h, d, 0, "resync", "--candidate", "ats_42", "--yes");
+    wait_sql(h, arena_printf(h->arena, AT_CONNECTORS, "ats_42"), "sandbox|nothing_to_do second|synced");
+    assert_string_equal(
+        sql_text(h, "select string_agg(distinct state, ' ') from atsync.ats_write where connector = 'second'"),
+        "applied");
+    assert_int_equal(json_count(json_of(h, ats_value(h, "ats_42", "notes"))),
+                     1); /* the same note: its marker is there */
+    daemon_stop(h, d);
+}
+
+/* A connector has got another name: what waited for the old one is handed over when somebody says so, and nobody else's. */
+E2E_TEST(resync_after_a_connector_was_renamed)
+{
+    struct program *d = daemon_start(h, NULL);
+    const char *output;
+
+    ats_fault(h, "{\"match\":{\"path_contains\":\"/stage\"},\"action\":\"status\",\"status\":500,\"times\":-1}");
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_sql(h, STATE_OF("ats_42"), "retrying");
+    daemon_stop(h, d);
+    change_conf(h, d, "connectors:\n  sandbox:\n", "connectors:\n  renamed:\n");
+    change_conf(h, d, "    connector: sandbox\n", "    connector: renamed\n");
+    ats_control(h, "DELETE", "/_sandbox/fault", NULL);
+    daemon_start_again(h, d);
+    output = CTL(h, d, 2, "resync", "--connector", "never");
+    assert_has(output, "the configuration has no connector \"never\"");
+    output = CTL(h, d, 2, "resync", "--connector", "sandbox");
+    assert_has(output,
+               "This will give up what was not written at a connector that the configuration does not have any more, "
+               "and look elsewhere for 1 candidate: 1 at sandbox. ");
+    output = CTL(h, d, 2, "retry", "--connector", "sandbox");
+    assert_has(output, "the configuration has no connector \"sandbox\"");
+    output = CTL(h, d, 0, "resync", "--connector", "sandbox", "--yes");
+    assert_string_equal(output, "1 candidate will be looked at where the workflows lead now.\n");
+    wait_sql(h, arena_printf(h->arena, AT_CONNECTORS, "ats_42"), "renamed|synced sandbox|nothing_to_do");
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    assert_string_equal(ats_value(h, "ats_42", STAGE), "\"Recruiter screen\"");
+    assert_int_equal(json_count(json_of(h, ats_value(h, "ats_42", "notes"))), 1);
+    assert_string_equal(sql_text(h, "select count(*) from atsync.pending_writes"), "0");
+    daemon_stop(h, d);
+}
+
 /* ---- pause, resume */
 
 E2E_TEST(pause_and_resume)
@@ -598,6 +665,8 @@ int main(void)
         E2E_RUN(link_by_hand),
         E2E_RUN(dead_writes_are_retried_or_given_up),
         E2E_RUN(resync_after_a_changed_mapping),
+        E2E_RUN(resync_after_a_workflow_has_moved),
+        E2E_RUN(resync_after_a_connector_was_renamed),
         E2E_RUN(pause_and_resume),
         E2E_RUN(status_of_the_whole_and_of_one),
         E2E_RUN(issues_say_what_to_do),

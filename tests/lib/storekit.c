@@ -224,11 +224,13 @@ static void find_place(struct kit *k, const struct work *w, const struct loaded 
 
         unmapped = unmapped || !map;
         if (map) {
-            add_route(routes, &r->route_count, (struct record_route){map->connector, ref, external_id});
+            add_route(routes, &r->route_count,
+                      (struct record_route){.connector = map->connector, .ref = ref, .external_id = external_id});
         }
     }
     if (!own && unmapped) {
-        add_route(routes, &r->route_count, (struct record_route){"", ref, external_id});
+        add_route(routes, &r->route_count,
+                  (struct record_route){.connector = "", .ref = ref, .external_id = external_id});
     }
     r->forget = !own || (!unmapped && r->route_count > 0);
     if (!r->forget && unmapped) {

@@ -643,6 +643,43 @@ static void test_a_skipped_stage(void **state)
     arena_free(a);
 }
 
+/* A note that another connector wrote is looked for, because that may have been the same ATS; a value is not, and what has its row here has its own past. */
+static void test_notes_written_elsewhere(void **state)
+{
+    static const char *const keys[] = {"a", "b", "c", "e"};
+    struct desired wishes[] = {{.key = "a", .kind = WRITE_NOTE, .hash = "x"},
+                               {.key = "b", .kind = WRITE_FIELD, .hash = "x"},
+                               {.key = "c", .kind = WRITE_NOTE, .hash = "x"},
+                               {.key = "d", .kind = WRITE_NOTE, .hash = "x"},
+                               {.key = "e", .kind = WRITE_NOTE, .hash = "x"}};
+    static const struct ledger_row rows[] = {
+        {.key = "c",
+         .rev = 1,
+         .kind = WRITE_NOTE,
+         .hash = "x",
+         .state = WRITE_PENDING,
+         .attempts = 1,
+         .failed_before = true},
+        {.key = "e", .rev = 1, .kind = WRITE_NOTE, .hash = "x", .state = WRITE_PENDING}};
+    struct plan plan = {.items = wishes, .count = ATS_COUNT(wishes)};
+    struct arena *a = arena_new();
+    struct ledger_diff diff;
+    const char *looked = "";
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        ledger_diff(&plan, rows, ATS_COUNT(rows), NOW, a, &diff);
+        ledger_noted_elsewhere(&diff, keys, i == 0 ? 0 : ATS_COUNT(keys));
+        looked = "";
+        for (size_t k = 0; k < diff.count; k++) {
+            assert_int_equal(diff.items[k].step, LEDGER_SEND);
+            looked = diff.items[k].look_first ? arena_printf(a, "%s%s", looked, diff.items[k].wish->key) : looked;
+        }
+        assert_string_equal(looked, i == 0 ? "" : "ae");
+    }
+    arena_free(a);
+}
+
 static void test_overlay(void **state)
 {
     static const struct ledger_row rows[] = {
@@ -724,6 +761,7 @@ int main(void)
         cmocka_unit_test(test_list_only),
         cmocka_unit_test(test_where_a_candidate_is_moved_from),
         cmocka_unit_test(test_a_skipped_stage),
+        cmocka_unit_test(test_notes_written_elsewhere),
         cmocka_unit_test(test_overlay),
         cmocka_unit_test(test_foreign_lists),
     };
