@@ -136,6 +136,7 @@ struct config_problem {
     unsigned line; /* 0: concerns the file as a whole */
     char *path;    /* "receiver.max_body"; "" if none */
     char *message;
+    bool is_absent_secret; /* {env} or {credential}: the daemon's unit may have what a shell has not */
 };
 struct config_problems {
     struct config_problem *items;
@@ -144,6 +145,8 @@ struct config_problems {
 void config_problem_add(struct config_problems *p, const char *file, unsigned line, const char *path, const char *fmt,
                         ...) ATS_PRINTF(5, 6);
 void config_problems_sort(struct config_problems *p);
+/* Is that all: secrets that are not there, and none that is needed for the database? */
+bool config_problems_only_absent_secrets(const struct config_problems *p);
 /* Is there one with this key or a key below it? */
 bool config_problems_concern(const struct config_problems *p, const char *path);
 void config_problems_print(const struct config_problems *p,
@@ -153,8 +156,8 @@ void config_problems_clear(struct config_problems *p);
 /* ST_OK with *ret (one reference), or ST_INVALID / ST_IO with at least one problem. Secrets and certificates are read
  * here. */
 int config_load(const char *path, struct config **ret, struct config_problems *problems) ATS_MUSTCHECK;
-/* The same, but with ST_INVALID *ret holds what could be read, if anything could (otherwise it stays as it was): for checks that find further problems, and nothing
- * else. Members that are required, and names that something refers to, may be missing in it. */
+/* The same, but with ST_INVALID *ret holds what could be read, if anything could (otherwise it stays as it was): for checks that find further problems, and for
+ * who needs no secrets if nothing else is wrong (config_problems_only_absent_secrets). Otherwise members that are required, and names that something refers to, may be missing in it. */
 int config_load_partly(const char *path, struct config **ret, struct config_problems *problems) ATS_MUSTCHECK;
 /* The same from text; path is for messages (unit tests, fuzzing). */
 int config_parse(const char *path, const char *text, size_t len, struct config **ret,

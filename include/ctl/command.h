@@ -45,6 +45,8 @@ int ctl_connector_test(const struct ctl *ctl, int argc, char **argv);
 /* The configuration alone, connectors not looked at. On failure the problems are printed and *ret_status is what to end
  * with. */
 bool ctl_load_config(const struct ctl *ctl, struct config **ret, int *ret_status) ATS_MUSTCHECK;
+/* The same for who asks only the database: secrets that are in the daemon's environment, or credentials of its unit, may be missing. */
+bool ctl_load_config_without_secrets(const struct ctl *ctl, struct config **ret, int *ret_status) ATS_MUSTCHECK;
 /* Prints, with what to do about it where that is known (ctl/advice.h); returns the exit status for a failure at run
  * time. */
 int ctl_fail(const char *command, const struct errmsg *err);
@@ -57,7 +59,7 @@ int ctl_next_option(int argc, char **argv, const char *short_options, const stru
 /* Prints and frees. */
 void ctl_print_json(struct json *j);
 void ctl_print_json_part(const struct json *j); /* likewise without freeing and without the end of the line */
-/* The configuration and a connection to a database whose schema fits. Otherwise says why not, and *ret_status is what
+/* The configuration, perhaps without secrets, and a connection to a database whose schema fits. Otherwise says why not, and *ret_status is what
  * to end with. */
 bool ctl_open(const struct ctl *ctl, const char *command, struct config **ret_config, struct store **ret_store,
               int *ret_status) ATS_MUSTCHECK;

@@ -70,6 +70,15 @@ bool config_problems_concern(const struct config_problems *p, const char *path)
     return false;
 }
 
+bool config_problems_only_absent_secrets(const struct config_problems *p)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (!p->items[i].is_absent_secret)
+            return false;
+    }
+    return !config_problems_concern(p, "database");
+}
+
 void config_problems_sort(struct config_problems *p)
 {
     if (p->count < 2)

@@ -763,6 +763,7 @@ static char *load_secret(struct config_reader *r, const struct key *key, const s
         reader_inline_secret(r, node->line);
     if (secret_load(kind, ref, &secret, &err) != ST_OK) {
         reader_problem(r, node->line, path, "%s", err.text);
+        r->problems->items[r->problems->count - 1].is_absent_secret = kind == SECRET_ENV || kind == SECRET_CREDENTIAL;
         return NULL;
     }
     if (text_utf8_chars(secret) < (size_t)key->min) {

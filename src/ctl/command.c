@@ -31,13 +31,20 @@ static void explain_unreadable(const char *path)
     }
 }
 
-bool ctl_load_config(const struct ctl *ctl, struct config **ret, int *ret_status)
+static bool load(const struct ctl *ctl, bool needs_secrets, struct config **ret, int *ret_status)
 {
     struct config_problems problems = {0};
+    struct config *c = NULL;
     struct buf text;
-    int st = config_load(ctl->config_path, ret, &problems);
+    int st = config_load_partly(ctl->config_path, &c, &problems);
 
-    if (st != ST_OK) {
+    if (st != ST_OK && c && !needs_secrets && config_problems_only_absent_secrets(&problems)) {
+        st = ST_OK;
+    }
+    if (st == ST_OK) {
+        *ret = c;
+    } else {
+        config_unref(c);
         buf_init(&text, PROBLEMS_MAX_BYTES);
         config_problems_sort(&problems);
         config_problems_print(&problems, &text);
@@ -48,6 +55,16 @@ bool ctl_load_config(const struct ctl *ctl, struct config **ret, int *ret_status
     }
     config_problems_clear(&problems);
     return st == ST_OK;
+}
+
+bool ctl_load_config(const struct ctl *ctl, struct config **ret, int *ret_status)
+{
+    return load(ctl, true, ret, ret_status);
+}
+
+bool ctl_load_config_without_secrets(const struct ctl *ctl, struct config **ret, int *ret_status)
+{
+    return load(ctl, false, ret, ret_status);
 }
 
 int ctl_fail(const char *command, const struct errmsg *err)
@@ -179,7 +196,7 @@ bool ctl_open(const struct ctl *ctl, const char *command, struct config **ret_co
     struct store *store;
     struct errmsg err = {{0}};
 
-    if (!ctl_load_config(ctl, &config, ret_status)) {
+    if (!ctl_load_config_without_secrets(ctl, &config, ret_status)) {
         return false;
     }
     store = store_new(config, "atsyncctl");

@@ -74,7 +74,7 @@ int ctl_migrate(const struct ctl *ctl, int argc, char **argv)
     if (optind < argc) {
         return ctl_usage(argv[0], "unexpected argument \"%s\"", argv[optind]);
     }
-    if (!ctl_load_config(ctl, &config, &status)) {
+    if (!ctl_load_config_without_secrets(ctl, &config, &status)) {
         return status;
     }
     t.steps = ctl->json ? json_array() : NULL;

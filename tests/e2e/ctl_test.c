@@ -473,6 +473,27 @@ E2E_TEST(resync_after_a_connector_was_renamed)
     daemon_stop(h, d);
 }
 
+/* What the daemon's unit has need not be in the environment of who asks the database something; all else that is wrong is still told. */
+E2E_TEST(secrets_of_the_daemon_are_not_needed)
+{
+    struct program *d = daemon_start(h, NULL);
+    const char *output;
+
+    popp_deliver(h, d, popp_event(h, "run-completed", NULL));
+    wait_sql(h, STATE_OF("ats_42"), "synced");
+    change_conf(h, d, "\"" E2E_SECRET "\"", "{env: ATSYNC_TEST_NOT_THERE}");
+    change_conf(h, d, "credentials: {token: \"" E2E_TOKEN "\"}", "credentials: {token: {credential: not-there}}");
+    assert_has(CTL(h, d, 0, "status", "ats_42"), "synced");
+    assert_has(CTL(h, d, 0, "resync", "--candidate", "ats_42", "--yes"), "1 candidate will be looked at again.");
+    output = CTL(h, d, 78, "send-sample", "run-started");
+    assert_has(output, "sources.popp.signing_secrets[0]: the environment variable ATSYNC_TEST_NOT_THERE is not set");
+    change_conf(h, d, "instance: one", "instance: one\nwhat: else");
+    output = CTL(h, d, 78, "status");
+    assert_has(output, "what: unknown key");
+    assert_has(output, "credential not-there");
+    daemon_stop(h, d);
+}
+
 /* ---- pause, resume */
 
 E2E_TEST(pause_and_resume)
@@ -666,6 +687,7 @@ int main(void)
         E2E_RUN(dead_writes_are_retried_or_given_up),
         E2E_RUN(resync_after_a_changed_mapping),
         E2E_RUN(resync_after_a_workflow_has_moved),
+        E2E_RUN(secrets_of_the_daemon_are_not_needed),
         E2E_RUN(resync_after_a_connector_was_renamed),
         E2E_RUN(pause_and_resume),
         E2E_RUN(status_of_the_whole_and_of_one),
