@@ -255,7 +255,8 @@ int store_record(struct store *s, struct record *records, size_t count, struct e
 /* ---- connectors */
 struct store_changed {
     const char *connector;
-    const char *hash; /* of its mapping and settings, as they are now */
+    const char *hash;   /* of its mapping and settings, as they are now */
+    int64_t noticed_us; /* the database's clock */
 };
 /*
  * Makes sure that every configured connector has a row. *ret, in the arena: those whose configuration is another one than the tables know. For each of them an open breaker
@@ -266,9 +267,9 @@ int store_connector_register(struct store *s, const struct config *c, struct are
                              size_t *ret_count, struct errmsg *err) ATS_MUSTCHECK;
 int store_connector_closed(struct store *s, const char *connector, bool *ret,
                            struct errmsg *err) ATS_MUSTCHECK; /* *ret: it was open */
-/* A thousand of each kind at most; *ret_found with none woken: somebody holds their rows, to be tried later. */
-int store_connector_changed(struct store *s, const char *connector, int64_t *ret_found, int64_t *ret_woken,
-                            struct errmsg *err) ATS_MUSTCHECK;
+/* A thousand of each kind at most, and nobody twice; *ret_found with none woken: somebody holds their rows, to be tried later. */
+int store_connector_changed(struct store *s, const struct store_changed *changed, int64_t *ret_found,
+                            int64_t *ret_woken, struct errmsg *err) ATS_MUSTCHECK;
 int store_connector_adopt(struct store *s, const char *connector, const char *hash, struct errmsg *err) ATS_MUSTCHECK;
 int store_connector_throttle(struct store *s, const char *connector, int64_t ms, const char *reason,
                              struct errmsg *err) ATS_MUSTCHECK;
@@ -311,7 +312,11 @@ int store_end_stalled(struct store *s, int64_t stalled_ms, void (*ended)(void *c
                       struct errmsg *err) ATS_MUSTCHECK;
 /* Ends an automatic pause, wait, or open breaker. Who waited for that is woken by store_connector_wake. */
 int store_connector_ok(struct store *s, const char *connector, struct errmsg *err) ATS_MUSTCHECK;
-/* A connector that waited goes on: up to a thousand of those that would be tried later become due. To be repeated until *ret_woken is 0. */
-int store_connector_wake(struct store *s, const char *connector, int64_t *ret_woken, struct errmsg *err) ATS_MUSTCHECK;
+/*
+ * A connector that waited goes on: up to a thousand of those that would be tried later become due, each once. To be repeated until *ret_woken is 0. *since_us, the
+ * database's clock: since when it goes on; set here if it is INT64_MIN.
+ */
+int store_connector_wake(struct store *s, const char *connector, int64_t *since_us, int64_t *ret_woken,
+                         struct errmsg *err) ATS_MUSTCHECK;
 
 #endif

@@ -56,6 +56,7 @@ create table atsync.candidate (
     last_event_at timestamptz not null,
     last_synced_at timestamptz,
     blocked_since timestamptz,
+    tried_again_at timestamptz,
     last_error text,
     error_class text,
     primary key (ref, source, connector)

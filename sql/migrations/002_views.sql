@@ -270,6 +270,7 @@ comment on table atsync.candidate is 'The queue: candidates of a connector, when
 comment on column atsync.candidate.due_at is 'when it has to be looked at; null: nothing to do. It stays while somebody works on it';
 comment on column atsync.candidate.lease_until is 'until when it belongs to lease_owner; null or past: to nobody';
 comment on column atsync.candidate.lease_no is 'raised by each claim; results count under the newest number only';
+comment on column atsync.candidate.tried_again_at is 'since when its connector went on, or had another configuration, when it was made due for that: once each time';
 comment on column atsync.candidate.sending is 'set writes that are being sent, or were when their daemon ended: revision, kind, hash, key';
 comment on table atsync.identity is 'Other names of candidates (p: profile, r: run, c: contact) and whose they are.';
 comment on table atsync.workflow_name is 'External ids of workflows, as told by events.';

@@ -10,7 +10,7 @@ with fresh as (
     from unnest($1::text[], $2::text[]) as u (connector, hash)
     where c.connector = u.connector and c.mapping_hash is null
 )
-select u.connector, u.hash
+select u.connector, u.hash, now()
 from unnest($1::text[], $2::text[]) as u (connector, hash)
 join atsync.connector_state c on c.connector = u.connector
 where c.mapping_hash <> u.hash

@@ -63,10 +63,11 @@ struct look {
     struct claim_mark marks[2]; /* of first attempts and of retries */
     /* while its calls wait: its candidates are gone through for what is new of them */
     bool waits;
-    bool waited; /* its breaker was open, or it was paused, when it was looked at last */
-    bool wakes;  /* and is not any more: who waited for that becomes due, little by little */
-    const char *
-        changed; /* likewise who failed under a configuration that is no more: the hash of the new one; NULL: it is adopted */
+    bool waited;            /* its breaker was open, or it was paused, when it was looked at last */
+    bool wakes;             /* and is not any more: who waited for that becomes due, little by little */
+    int64_t wakes_since_us; /* the database's clock; INT64_MIN: it begins */
+    const struct store_changed
+        *changed; /* likewise who failed under a configuration that is no more; NULL: the new one is adopted */
     int64_t changed_again_ms;   /* when the next of these are looked for */
     int64_t tried_again;        /* so many were woken */
     struct claim_walk walks[2]; /* see waits */
@@ -149,6 +150,12 @@ static struct look *look_of(struct dispatcher *d, const char *connector)
     return l;
 }
 
+static void begin_to_wake(struct look *l)
+{
+    l->wakes = true;
+    l->wakes_since_us = INT64_MIN;
+}
+
 /* How many more candidates of this connector may be taken into work now. */
 static int lane_room(struct dispatcher *d, struct look *l, size_t *ret, struct errmsg *err)
 {
@@ -166,7 +173,11 @@ static int lane_room(struct dispatcher *d, struct look *l, size_t *ret, struct e
 
     *ret = 0;
     lane_set_waits(l->lane, open || held);
-    l->wakes = !open && !held && (l->wakes || l->waited);
+    if (open || held) {
+        l->wakes = false;
+    } else if (l->waited) {
+        begin_to_wake(l);
+    }
     l->waited = open || (held && strcmp(s->state, "paused") == 0) || (l->waited && held);
     l->waits = open || (held && (strcmp(s->state, "paused") == 0 || s->until_ms > age_ms + LIST_FROM_MS));
     if (held) {
@@ -210,7 +221,7 @@ static int register_connectors(struct dispatcher *d, struct errmsg *err)
         struct look *l = look_of(d, all[i].connector);
         bool was_open = false;
 
-        l->changed = all[i].hash;
+        l->changed = &all[i];
         l->changed_again_ms = l->tried_again = 0;
         st = store_connector_closed(d->store, all[i].connector, &was_open, err);
         if (was_open) {
@@ -229,14 +240,14 @@ static int try_changed_again(struct dispatcher *d, struct look *l, bool *ret_mor
     if (!l->changed || clock_mono_ms() < l->changed_again_ms) {
         return ST_OK;
     }
-    st = store_connector_changed(d->store, lane_name(l->lane), &found, &woken, err);
+    st = store_connector_changed(d->store, l->changed, &found, &woken, err);
     l->tried_again += woken;
     *ret_more = *ret_more || woken > 0;
     l->changed_again_ms = found > 0 && woken == 0 ? clock_mono_ms() + CHANGED_AGAIN_MS : 0;
     if (st != ST_OK || found > 0) {
         return st;
     }
-    if ((st = store_connector_adopt(d->store, lane_name(l->lane), l->changed, err)) == ST_OK) {
+    if ((st = store_connector_adopt(d->store, l->changed->connector, l->changed->hash, err)) == ST_OK) {
         l->changed = NULL;
         if (l->tried_again > 0) {
             log_info("the configuration has changed: what failed is tried again", "connector", lane_name(l->lane),
@@ -253,7 +264,7 @@ static int wake_some(struct dispatcher *d, struct look *l, bool *ret_more, struc
     int st = ST_OK;
 
     if (l->wakes) {
-        st = store_connector_wake(d->store, lane_name(l->lane), &woken, err);
+        st = store_connector_wake(d->store, lane_name(l->lane), &l->wakes_since_us, &woken, err);
         l->wakes = st != ST_OK || woken > 0;
         *ret_more = *ret_more || woken > 0;
         if (woken > 0) { /* also who is due now and was not when it was looked last */
@@ -281,7 +292,7 @@ static int resume_changed(struct dispatcher *d, struct errmsg *err)
         if (!text_eq(s->config_hash, fingerprint)) {
             log_info("connector works again: its configuration has changed", "connector", c->name, NULL);
             st = store_connector_ok(d->store, c->name, err);
-            look_of(d, c->name)->wakes = st == ST_OK;
+            begin_to_wake(look_of(d, c->name));
         }
     }
     return st == ST_OK ? connector_states_refresh(&d->states, d->store, err) : st;

@@ -264,14 +264,14 @@ int store_connector_resume(struct store *s, const char *connector, int64_t *ret,
 {
     struct db_params p;
 
-    int64_t woken = 1;
+    int64_t woken = 1, since_us = INT64_MIN;
     int st;
 
     db_params_init(&p);
     db_add_text(&p, connector);
     st = number(s, &sql_connector_resume, &p, ret, err);
     while (st == ST_OK && *ret > 0 && woken > 0) {
-        st = store_connector_wake(s, connector, &woken, err);
+        st = store_connector_wake(s, connector, &since_us, &woken, err);
     }
     return st;
 }

@@ -218,7 +218,8 @@ int store_connector_ok(struct store *s, const char *connector, struct errmsg *er
     return db_exec(s->db, &sql_connector_ok, &p, DB_COMMAND, NULL, err);
 }
 
-int store_connector_wake(struct store *s, const char *connector, int64_t *ret_woken, struct errmsg *err)
+int store_connector_wake(struct store *s, const char *connector, int64_t *since_us, int64_t *ret_woken,
+                         struct errmsg *err)
 {
     int st = ST_OK;
 
@@ -230,8 +231,12 @@ int store_connector_wake(struct store *s, const char *connector, int64_t *ret_wo
         db_params_init(&p);
         db_add_text(&p, connector);
         db_add_i64(&p, tried);
+        db_add_time(&p, *since_us);
         st = db_exec(s->db, &sql_connector_wake, &p, DB_ROW, &r, err);
-        *ret_woken = st == ST_OK ? db_i64(r, 0, 0) : 0;
+        if (st == ST_OK) {
+            *ret_woken = db_i64(r, 0, 0);
+            *since_us = db_time(r, 0, 1);
+        }
         db_result_free(r);
     }
     return st;
@@ -251,15 +256,16 @@ int store_connector_closed(struct store *s, const char *connector, bool *ret, st
     return st;
 }
 
-int store_connector_changed(struct store *s, const char *connector, int64_t *ret_found, int64_t *ret_woken,
-                            struct errmsg *err)
+int store_connector_changed(struct store *s, const struct store_changed *changed, int64_t *ret_found,
+                            int64_t *ret_woken, struct errmsg *err)
 {
     struct db_result *r = NULL;
     struct db_params p;
     int st;
 
     db_params_init(&p);
-    db_add_text(&p, connector);
+    db_add_text(&p, changed->connector);
+    db_add_time(&p, changed->noticed_us);
     st = db_exec(s->db, &sql_connector_changed, &p, DB_ROW, &r, err);
     *ret_found = st == ST_OK ? db_i64(r, 0, 0) : 0;
     *ret_woken = st == ST_OK ? db_i64(r, 0, 1) : 0;
@@ -301,7 +307,8 @@ int store_connector_register(struct store *s, const struct config *c, struct are
         for (; *ret_count < db_rows(changed); ++*ret_count) {
             (*ret)[*ret_count] =
                 (struct store_changed){.connector = arena_strdup(arena, db_text(changed, *ret_count, 0)),
-                                       .hash = arena_strdup(arena, db_text(changed, *ret_count, 1))};
+                                       .hash = arena_strdup(arena, db_text(changed, *ret_count, 1)),
+                                       .noticed_us = db_time(changed, *ret_count, 2)};
         }
     }
     db_result_free(changed);

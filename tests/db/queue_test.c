@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "lib/db.h"
 #include "lib/storekit.h"
@@ -721,6 +722,7 @@ E2E_TEST(a_crowd_that_failed_is_woken_in_parts)
     enum { CROWD = 2500 };
     struct kit *k = kit_open(h, NULL);
     struct db *other = db_new(h->conninfo, "psql");
+    struct store_changed now = {.connector = "ats", .noticed_us = clock_wall_us()};
     int64_t found, woken, all = 0;
     struct errmsg err;
 
@@ -730,18 +732,26 @@ E2E_TEST(a_crowd_that_failed_is_woken_in_parts)
     assert_done(db_script(other, "begin", "begin; update atsync.candidate set attempts = 4 where ref = 'x:c7'", &err),
                 &err);
     do {
-        assert_done(store_connector_changed(k->store, "ats", &found, &woken, &err), &err);
+        assert_done(store_connector_changed(k->store, &now, &found, &woken, &err), &err);
         assert_in_range(woken, 0, 1000);
         all += woken;
     } while (woken > 0);
     assert_int_equal(all, CROWD - 1);
     assert_int_equal(found, 1);
     assert_done(db_script(other, "rollback", "rollback", &err), &err);
-    assert_done(store_connector_changed(k->store, "ats", &found, &woken, &err), &err);
+    assert_done(store_connector_changed(k->store, &now, &found, &woken, &err), &err);
     assert_int_equal(woken, 1);
-    assert_done(store_connector_changed(k->store, "ats", &found, &woken, &err), &err);
+    assert_done(store_connector_changed(k->store, &now, &found, &woken, &err), &err);
     assert_int_equal(found, 0);
     assert_sql(h, "select count(*) from atsync.candidate where due_at <= now() and version = 2", "2500");
+
+    /* who fails again has its back-off, until the configuration is another one once more */
+    sql_script(h, "update atsync.candidate set attempts = 1, due_at = now() + interval '1 hour' where ref = 'x:c1'");
+    assert_done(store_connector_changed(k->store, &now, &found, &woken, &err), &err);
+    assert_int_equal(found, 0);
+    now.noticed_us++;
+    assert_done(store_connector_changed(k->store, &now, &found, &woken, &err), &err);
+    assert_int_equal(woken, 1);
 
     /* interrupted before it was adopted, it begins anew */
     struct store_changed *changed;
@@ -765,7 +775,7 @@ E2E_TEST(a_crowd_that_waited_is_woken_in_parts)
 {
     enum { CROWD = 2500 };
     struct kit *k = kit_open(h, NULL);
-    int64_t woken, all = 0;
+    int64_t woken, since_us = INT64_MIN, all = 0;
     struct errmsg err;
 
     add_candidates(h, CROWD);
@@ -776,7 +786,7 @@ E2E_TEST(a_crowd_that_waited_is_woken_in_parts)
            "update atsync.candidate set lease_owner = 'him' where ref = 'x:c10';"
            "update atsync.candidate set connector = 'spare' where ref = 'x:c11'");
     do {
-        assert_done(store_connector_wake(k->store, "ats", &woken, &err), &err);
+        assert_done(store_connector_wake(k->store, "ats", &since_us, &woken, &err), &err);
         assert_in_range(woken, 0, 1000);
         all += woken;
     } while (woken > 0);
@@ -787,6 +797,14 @@ E2E_TEST(a_crowd_that_waited_is_woken_in_parts)
     assert_sql(h,
                "select bool_and(due_at = blocked_since) from atsync.candidate where attempts = 2 and due_at <= now()",
                "true");
+
+    /* who fails again has its back-off, until it has waited for the connector once more */
+    sql_script(h, "update atsync.candidate set due_at = now() + interval '1 hour' where ref = 'x:c100'");
+    assert_done(store_connector_wake(k->store, "ats", &since_us, &woken, &err), &err);
+    assert_int_equal(woken, 0);
+    since_us = INT64_MIN;
+    assert_done(store_connector_wake(k->store, "ats", &since_us, &woken, &err), &err);
+    assert_int_equal(woken, 1);
     kit_close(k);
 }
 

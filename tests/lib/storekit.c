@@ -89,7 +89,7 @@ static void kit_register(struct kit *k)
 
         assert_done(store_connector_closed(k->store, changed[i].connector, &was_open, &err), &err);
         while (found > 0) {
-            assert_done(store_connector_changed(k->store, changed[i].connector, &found, &woken, &err), &err);
+            assert_done(store_connector_changed(k->store, &changed[i], &found, &woken, &err), &err);
             assert_true(woken > 0 || found == 0);
         }
         assert_done(store_connector_adopt(k->store, changed[i].connector, changed[i].hash, &err), &err);
