@@ -319,15 +319,15 @@ static void turn_times(struct job *job)
 /* What the ATS was told must not be forgotten. */
 static void put_back(struct recorder *r, struct job *list)
 {
-    struct job *last = list;
-    size_t count = count_jobs(list);
+    struct job **end = &list;
+    size_t count = 0;
 
-    for (struct job *j = list; j; j = j->next) { /* back to the time of their end */
-        turn_times(j);
-        last = j;
+    for (; *end; end = &(*end)->next) {
+        turn_times(*end); /* back to the time of their end */
+        count++;
     }
     (void)pthread_mutex_lock(&r->mutex);
-    last->next = r->ended;
+    *end = r->ended;
     r->ended = list;
     r->ended_count += count;
     (void)pthread_mutex_unlock(&r->mutex);
