@@ -8,7 +8,7 @@ set sending = r.sending,
     lease_until = case when r.kept and not r.waits then q.lease_until end,
     state = case when r.kept then q.state else r.state end,
     synced_version = case when r.synced then r.version else q.synced_version end,
-    last_synced_at = case when r.synced then now() else q.last_synced_at end,
+    last_synced_at = case when r.synced and r.state not in ('waiting_for_identity', 'unmapped') then now() else q.last_synced_at end,
     attempts = case when r.kept then q.attempts when r.failed then q.attempts + 1 else 0 end,
     blocked_since = case when r.kept then q.blocked_since
                          when r.failed or r.state in ('waiting_for_identity', 'unmapped') then coalesce(q.blocked_since, now()) end,

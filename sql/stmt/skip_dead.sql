@@ -1,4 +1,5 @@
--- Dead writes are given up, about $7 of them, but none that was tried since $6 (null: now): not tried again unless a newer event wants something else.
+-- Dead writes are given up, about $7 of them, but none that was tried since $6 (null: now): not tried again unless a newer event wants something else. Their candidates are
+-- looked at, so that they stand as they do without them.
 -- plan: anew
 with page as (
     select c.source, c.connector, c.ref
@@ -26,6 +27,11 @@ with page as (
     where w.source = p.source and w.connector = p.connector and w.ref = p.ref and case when w.live then w.state end = 'dead'
       and (w.last_tried_at is null or w.last_tried_at < coalesce($6, now())) and ($3::text is null or w.workflow_external_id = $3)
       and ($4::timestamptz is null or w.last_tried_at >= $4) and ($5::text is null or w.error_class = $5)
-    returning w.source
+    returning w.source, w.connector, w.ref
+), looked_at as (
+    update atsync.candidate c
+    set version = c.version + 1, due_at = case when c.lease_owner is null then least(c.due_at, now()) else c.due_at end
+    from (select distinct g.source, g.connector, g.ref from given_up g) g
+    where c.source = g.source and c.connector = g.connector and c.ref = g.ref
 )
 select (select count(*) from given_up), coalesce($6, now())

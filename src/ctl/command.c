@@ -216,12 +216,17 @@ int ctl_since(struct store *s, const char *text, int64_t *ret_us, struct errmsg 
     int64_t now_us, back_ms;
     int st;
 
-    if (time_parse_iso8601(text, ret_us)) {
+    char *midnight = mem_printf("%sT00:00:00Z", text); /* of a date alone */
+    bool is_time = time_parse_iso8601(text, ret_us) || time_parse_iso8601(midnight, ret_us);
+
+    mem_free(midnight);
+    if (is_time) {
         return ST_OK;
     }
     if (!text_to_duration_ms(text, &back_ms)) {
         return err_set(err, ST_INVALID,
-                       "--since \"%s\" is no time: write 2h or 3d for so long ago, or 2026-04-28T10:45:00Z", text);
+                       "--since \"%s\" is no time: write 2h or 3d for so long ago, 2026-04-28, or 2026-04-28T10:45:00Z",
+                       text);
     }
     st = store_now(s, &now_us, err);
     if (st == ST_OK) {

@@ -348,6 +348,8 @@ E2E_TEST(dead_writes_are_retried_or_given_up)
     /* what does not fit is not touched */
     output = CTL(h, d, 0, "retry", "--yes", "--class", "not_found");
     assert_string_equal(output, "No dead write fits: nothing to do.\n");
+    output = CTL(h, d, 0, "retry", "--yes", "--since", "2099-01-01");
+    assert_string_equal(output, "No dead write fits: nothing to do.\n");
     output = CTL(h, d, 0, "retry", "--yes", "--since", "2099-01-01T00:00:00Z");
     assert_string_equal(output, "No dead write fits: nothing to do.\n");
 
@@ -365,6 +367,10 @@ E2E_TEST(dead_writes_are_retried_or_given_up)
     assert_string_equal(output, "{\"writes\":1}\n");
     assert_string_equal(sql_text(h, "select count(*) from atsync.dead_writes"), "0");
     assert_string_equal(ats_value(h, "ats_7", STAGE), "null");
+    wait_sql(h,
+             "select concat_ws('|', sync_state, last_error is null) from atsync.sync_status where "
+             "candidate_external_id = 'ats_7'",
+             "synced|t");
     output = CTL(h, d, 0, "skip", "--yes");
     assert_string_equal(output, "No dead write fits: nothing to do.\n");
     daemon_stop(h, d);
@@ -659,9 +665,8 @@ E2E_TEST(usage)
         output = CTL(h, d, 2, commands[i], "one", "two");
     }
     output = CTL(h, d, 2, "plan", "--since", "yesterday");
-    assert_has(
-        output,
-        "atsyncctl plan: --since \"yesterday\" is no time: write 2h or 3d for so long ago, or 2026-04-28T10:45:00Z\n");
+    assert_has(output, "atsyncctl plan: --since \"yesterday\" is no time: write 2h or 3d for so long ago, 2026-04-28, "
+                       "or 2026-04-28T10:45:00Z\n");
     output = CTL(h, d, 2, "plan", "--connector", "sandbax");
     assert_has(output, "did you mean sandbox?");
     output = CTL(h, d, 2, "retry", "--connector", "sandbax");

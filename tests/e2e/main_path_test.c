@@ -157,6 +157,8 @@ E2E_TEST(a_workflow_without_a_mapping_is_shown_and_touches_nothing)
                  popp_event(h, "run-completed", "data.workflowExternalId", "not-in-the-file", "data.workflowId",
                             "wf_other", NULL));
     wait_sql(h, STATE_OF("ats_42"), "unmapped");
+    assert_string_equal(sql_text(h, "select last_synced_at is null from atsync.candidate where ref = 'x:ats_42'"),
+                        "true");
     popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_7", "run", "run_7", NULL));
     wait_sql(h, STATE_OF("ats_7"), "synced");
     assert_int_equal(ats_calls(h, "ats_42", NULL, NULL), 0);
