@@ -32,7 +32,8 @@ with page as materialized (
     where c.source = p.source and c.connector = p.connector and c.ref = p.ref and not ($10 and c.connector = $2)
 ), given_up as (
     update atsync.candidate c
-    set attempts = 0, due_at = null, state = 'nothing_to_do', blocked_since = null, error_class = null, last_error = null, sending = null
+    set attempts = 0, due_at = null, state = 'nothing_to_do', blocked_since = null, error_class = null, last_error = null, sending = null,
+        lease_owner = null, lease_until = null, lease_no = c.lease_no + 1 -- what a daemon that lost it still has to say counts no more
     from locked p
     where $10 and c.source = p.source and c.connector = $2 and c.connector = p.connector and c.ref = p.ref
       and (c.lease_until is null or c.lease_until <= now())

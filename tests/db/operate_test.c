@@ -319,12 +319,46 @@ E2E_TEST(a_connector_is_held_and_resumed)
     kit_close(k);
 }
 
+/* Of a connector that is gone: what was not written is given up and looked at elsewhere, also of a daemon that is gone with it; not who is in work. */
+E2E_TEST(what_a_connector_that_is_gone_had_is_handed_over)
+{
+    struct kit *k = kit_open(h, NULL);
+    struct filter f = {.connector = "old", .since_us = INT64_MIN};
+    struct pages pages = {.done = 0};
+    struct errmsg err;
+
+    sql_script(
+        h, "insert into atsync.candidate (source, connector, ref, external_id, state, attempts, due_at, lease_owner, "
+           "lease_until, lease_no, blocked_since, last_event_at) values "
+           "('popp', 'old', 'x:1', '1', 'retrying', 3, now(), null, null, 4, now(), now()), "
+           "('popp', 'old', 'x:2', '2', 'retrying', 3, now(), 'him', now() - interval '1 second', 4, now(), now()), "
+           "('popp', 'old', 'x:3', '3', 'retrying', 3, now(), 'her', now() + interval '1 hour', 4, now(), now()), "
+           "('popp', 'ats', 'x:4', '4', 'retrying', 3, now(), null, null, 4, now(), now())");
+    sql_script(h,
+               "insert into atsync.ats_write (source, connector, ref, key, rev, kind, target, value, hash, reason, "
+               "lease_no, state) select source, connector, ref, 'field/x', 1, 'field', 'x', '1', 'hash', 'reason', 1, "
+               "'pending' from atsync.candidate");
+    while (!pages.over) {
+        assert_done(store_resync_gone(k->store, &f, &pages, &err), &err);
+    }
+    pages_clear(&pages);
+    assert_sql(
+        h,
+        "select string_agg(concat_ws('|', c.ref, c.connector, c.state, c.attempts, c.due_at is not null, "
+        "coalesce(c.lease_owner, '-'), c.lease_no, w.state), ' ' order by c.ref, c.connector) from "
+        "atsync.candidate c left join atsync.ats_write w using (source, connector, ref)",
+        "x:1||pending|0|t|-|0 x:1|old|nothing_to_do|0|f|-|5|superseded x:2||pending|0|t|-|0 "
+        "x:2|old|nothing_to_do|0|f|-|5|superseded x:3|old|retrying|3|t|her|4|pending x:4|ats|retrying|3|t|-|4|pending");
+    kit_close(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         E2E_RUN(dead_writes_are_counted_tried_again_and_given_up_by_filter),
         E2E_RUN(tried_again_it_succeeds_and_given_up_it_stays),
         E2E_RUN(worked_out_again_by_filter),
+        E2E_RUN(what_a_connector_that_is_gone_had_is_handed_over),
         E2E_RUN(what_a_filter_fits_is_told_apart),
         E2E_RUN(many_are_worked_through_page_by_page),
         E2E_RUN(peeking_goes_page_by_page),

@@ -358,6 +358,23 @@ E2E_TEST(what_must_not_be_forgotten_waits_for_the_disk)
     daemon_stop(h, d);
 }
 
+/* In a transaction without an end of its own. */
+static void hold_row(struct harness *h, struct db *other, const char *ref)
+{
+    const char *begin =
+        arena_printf(h->arena, "begin; update atsync.candidate set attempts = attempts where ref = '%s'", ref);
+    struct errmsg err;
+
+    assert_int_equal(db_script(other, "begin", begin, &err), ST_OK);
+}
+
+static void let_go(struct db *other)
+{
+    struct errmsg err;
+
+    assert_int_equal(db_script(other, "rollback", "rollback", &err), ST_OK);
+}
+
 /*
  * Somebody has changed a candidate in work by hand, and not committed. Its result waits for that, all others go on, leases are renewed, and what was told
  * to the ATS is not told again.
@@ -366,14 +383,11 @@ E2E_TEST(an_open_transaction_keeps_one_result_waiting)
 {
     struct program *d = daemon_start(h, &(struct daemon_conf){.delivery = "lease: 1m\npoll: 200ms\n"});
     struct db *other = db_new(h->conninfo, "psql");
-    struct errmsg err;
 
     ats_fault(h, "{\"match\":{\"method\":\"POST\",\"path_contains\":\"/notes\"},\"action\":\"delay\",\"delay_ms\":-1}");
     popp_deliver(h, d, popp_event(h, "run-completed", NULL));
     wait_until(h, one_is_pending, NULL, "the note is with the ATS");
-    assert_int_equal(db_script(other, "begin",
-                               "begin; update atsync.candidate set attempts = attempts where ref = 'x:ats_42'", &err),
-                     ST_OK);
+    hold_row(h, other, "x:ats_42");
     ats_control(h, "POST", "/_sandbox/release", NULL);
     popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_7", "run", "run_7", NULL));
     popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_8", "run", "run_8", NULL));
@@ -383,7 +397,7 @@ E2E_TEST(an_open_transaction_keeps_one_result_waiting)
     assert_true(text_has(program_log(h, d), ", psql, role "));
     assert_string_equal(sql_text(h, "select lease_owner is not null from atsync.candidate where ref = 'x:ats_42'"),
                         "true");
-    assert_int_equal(db_script(other, "rollback", "rollback", &err), ST_OK);
+    let_go(other);
     wait_whole_record(h, "ats_42");
     assert_int_equal(ats_calls(h, "ats_42", "POST", "/notes"), 1);
     assert_int_equal(ats_calls(h, "ats_42", "PUT", "/stage"), 1);
@@ -402,14 +416,11 @@ E2E_TEST(an_open_transaction_that_outlasts_a_lease)
         daemon_start(h, &(struct daemon_conf){.delivery = "lease: 6s\npoll: 200ms\n",
                                               .connector = E2E_RETRY "timeout: 30s\nallow_private_addresses: true\n"});
     struct db *other = db_new(h->conninfo, "psql");
-    struct errmsg err;
 
     ats_fault(h, "{\"match\":{\"method\":\"PUT\",\"path_contains\":\"/stage\"},\"action\":\"delay\",\"delay_ms\":-1}");
     popp_deliver(h, d, popp_event(h, "run-completed", NULL));
     wait_until(h, one_is_pending, NULL, "the stage is with the ATS");
-    assert_int_equal(db_script(other, "begin",
-                               "begin; update atsync.candidate set attempts = attempts where ref = 'x:ats_42'", &err),
-                     ST_OK);
+    hold_row(h, other, "x:ats_42");
     wait_sql(h, "select lease_until < now() from atsync.candidate where ref = 'x:ats_42'", "true");
     ats_control(h, "POST", "/_sandbox/release", NULL);
     wait_log(h, d, "a result was not recorded: another database session still holds its candidate's row");
@@ -417,7 +428,7 @@ E2E_TEST(an_open_transaction_that_outlasts_a_lease)
     assert_int_equal(ats_calls(h, "ats_42", "POST", "/notes"), 0);
     popp_deliver(h, d, popp_event(h, "run-completed", "candidate", "ats_7", "run", "run_7", NULL));
     wait_whole_record(h, "ats_7");
-    assert_int_equal(db_script(other, "rollback", "rollback", &err), ST_OK);
+    let_go(other);
     wait_whole_record(h, "ats_42");
     assert_int_equal(ats_calls(h, "ats_42", "POST", "/notes"), 1);
 
@@ -425,12 +436,10 @@ E2E_TEST(an_open_transaction_that_outlasts_a_lease)
     ats_fault(h, "{\"match\":{\"method\":\"PUT\",\"path_contains\":\"/stage\"},\"action\":\"delay\",\"delay_ms\":-1}");
     popp_deliver(h, d, popp_event(h, "run-started", "candidate", "ats_9", "run", "run_9", NULL));
     wait_until(h, one_is_pending, NULL, "the stage is with the ATS");
-    assert_int_equal(
-        db_script(other, "begin", "begin; update atsync.candidate set attempts = attempts where ref = 'x:ats_9'", &err),
-        ST_OK);
+    hold_row(h, other, "x:ats_9");
     ats_control(h, "POST", "/_sandbox/release", NULL);
     daemon_stop(h, d); /* exit status 0 */
-    assert_int_equal(db_script(other, "rollback", "rollback", &err), ST_OK);
+    let_go(other);
     daemon_start_again(h, d);
     wait_sql(h, STATE_OF("ats_9"), "synced");
     db_free(other);

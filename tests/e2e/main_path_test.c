@@ -214,15 +214,15 @@ static void run_ctl(struct harness *h, const struct program *d, const char *comm
     assert_int_equal(program_run(h, &output, "atsyncctl", "-c", d->conf_path, command, "sandbox", NULL), 0);
 }
 
+#define TWO_STAGES                                                                                                     \
+    "cedar-rgn-screening:\n  connector: sandbox\n  job: \"" E2E_JOB "\"\n  on:\n"                                      \
+    "    started: {stage: \"Contacted\"}\n"                                                                            \
+    "    completed/PASSED_CRITERIA: {stage: \"Recruiter screen\", only_from: [\"Contacted\"]}\n"
+
 /* Whether the events of a run are worked on one by one or all at once is chance, or an outage of the ATS: the stage is the same. */
 E2E_TEST(a_stage_that_was_passed_through_meanwhile)
 {
-    struct program *d = daemon_start(
-        h,
-        &(struct daemon_conf){
-            .workflows = "cedar-rgn-screening:\n  connector: sandbox\n  job: \"" E2E_JOB "\"\n  on:\n"
-                         "    started: {stage: \"Contacted\"}\n"
-                         "    completed/PASSED_CRITERIA: {stage: \"Recruiter screen\", only_from: [\"Contacted\"]}\n"});
+    struct program *d = daemon_start(h, &(struct daemon_conf){.workflows = TWO_STAGES});
 
     run_ctl(h, d, "pause");
     popp_deliver(h, d, popp_event(h, "run-started", NULL));
@@ -236,12 +236,7 @@ E2E_TEST(a_stage_that_was_passed_through_meanwhile)
 /* Nor does it matter in which order they come. What was skipped because of where the candidate stood is tried again when it turns out that it was to be there. */
 E2E_TEST(a_stage_that_was_passed_through_is_told_of_later)
 {
-    struct program *d = daemon_start(
-        h,
-        &(struct daemon_conf){
-            .workflows = "cedar-rgn-screening:\n  connector: sandbox\n  job: \"" E2E_JOB "\"\n  on:\n"
-                         "    started: {stage: \"Contacted\"}\n"
-                         "    completed/PASSED_CRITERIA: {stage: \"Recruiter screen\", only_from: [\"Contacted\"]}\n"});
+    struct program *d = daemon_start(h, &(struct daemon_conf){.workflows = TWO_STAGES});
 
     popp_deliver(h, d, popp_event(h, "run-completed", NULL));
     wait_sql(h, "select concat_ws('|', state, rev) from atsync.ats_write where live and kind = 'stage'", "skipped|1");
